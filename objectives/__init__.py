@@ -1,0 +1,1 @@
+"""How we judge: tasks with their scores, latency, size."""

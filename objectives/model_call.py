@@ -1,0 +1,73 @@
+"""A torch model as a call that can be timed, on the inputs of its target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from autoopt.objectives.latency import Calibration, Comparison, calibrate, compare
+from autoopt.objectives.target import Target
+from autoopt.objectives.timing import Call
+from autoopt.strategies.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def model_call(model: Any, target: Target, *, seed: int = 0) -> Call:
+    """Return the forward pass over random tokens of shape (batch_size, sequence_length), none of them padding.
+
+    The model must be in evaluation mode and on the target's device already: see ``placed``. Raises ``ModelError``
+    where the model cannot take so many tokens.
+    """
+    inputs = _inputs(model, target, seed)
+
+    def call() -> object:
+        return model(**inputs)
+
+    return call
+
+
+@contextmanager
+def placed(target: Target, *models: Any) -> Iterator[None]:
+    """Hold the models in evaluation mode on the target's device; each goes back to where it was and how it was."""
+    before = [(model, model.training, model.device) for model in models]
+    try:
+        for model in models:
+            model.eval().to(target.device)
+        yield
+    finally:
+        for model, training, device in before:
+            model.train(training).to(device)
+
+
+def calibrate_model(reference: Any, target: Target, *, samples: int = 150) -> Calibration:
+    """``calibrate`` for a torch model."""
+    with placed(target, reference):
+        return calibrate(model_call(reference, target), target, samples=samples)
+
+
+def compare_models(
+    candidate: Any, reference: Any, target: Target, *, limit_ratio: float | None = None, thorough: bool = False
+) -> Comparison:
+    """``compare`` for two torch models."""
+    with placed(target, candidate, reference):
+        calls = model_call(candidate, target), model_call(reference, target)
+        return compare(*calls, target, limit_ratio=limit_ratio, thorough=thorough)
+
+
+def _inputs(model: Any, target: Target, seed: int) -> dict[str, torch.Tensor]:
+    import torch
+
+    longest = getattr(model.config, "max_position_embeddings", None)
+    if longest is not None and target.sequence_length > longest:
+        raise ModelError(
+            f"the target's sequence length is {target.sequence_length}, but this model reads at most {longest} tokens; "
+            f"set target.sequence_length to {longest} or less"
+        )
+    shape = (target.batch_size, target.sequence_length)
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(model.config.vocab_size, shape, generator=generator)
+    mask = torch.ones(shape, dtype=torch.long)
+    return {"input_ids": tokens.to(target.device), "attention_mask": mask.to(target.device)}

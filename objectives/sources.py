@@ -1,0 +1,110 @@
+"""What an address of data means: a file, a folder, a place inside a package, or a dataset on the Hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from autoopt.objectives import packages
+from autoopt.objectives.readers import is_data_file, read
+from autoopt.objectives.table import Table
+from autoopt.strategies.errors import DataError, EnvironmentProblem, did_you_mean
+
+_HUB_NAME = re.compile(r"(?P<name>[\w-][\w.-]*(?:/[\w-][\w.-]*)?)(?::(?P<configuration>[\w.-]+))?")
+_HUB_PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+)
+
+
+def tables(address: str, *, part: str, whole: bool) -> dict[str, Table]:
+    """Return what is at ``address`` by part. A file or folder is one table, under ``part``.
+
+    A Hub dataset with its own splits gives each of them where the ``whole`` data is asked for, else the one for
+    ``part``. Raises ``DataError``; ``EnvironmentProblem`` where the Hub cannot be reached.
+    """
+    if address.startswith(packages.PREFIX):
+        return {part: read(packages.locate(address))}
+    path = Path(address).expanduser()
+    if path.exists():
+        return {part: read(path)}
+    hub = _HUB_NAME.fullmatch(address)
+    if hub is None or is_data_file(address):
+        raise DataError(_no_such_path(path))
+    found = from_hub(_download(hub["name"], hub["configuration"]), source=address)
+    if not whole:
+        return {part: found.get(part) or found["train"]}
+    return found
+
+
+def from_hub(dataset: Mapping[str, Any], *, source: str) -> dict[str, Table]:
+    """Turn a ``datasets.DatasetDict`` into tables by part, with the names of classes in place of their numbers.
+
+    A part whose labels are all hidden (-1) is left out.
+    """
+    found = {}
+    for part, names in _HUB_PARTS.items():
+        name = next((name for name in names if name in dataset), None)
+        if name is not None:
+            table = _hub_table(dataset[name], f"{source}[{name}]")
+            if table is not None:
+                found[part] = table
+    if "train" not in found:
+        raise DataError(f"{source} has no labelled split 'train'; its splits are {', '.join(dataset) or 'none'}")
+    return found
+
+
+def _hub_table(split: Any, source: str) -> Table | None:
+    columns = {}
+    for name, feature in split.features.items():
+        values = list(split[name])
+        if hasattr(feature, "int2str"):
+            if values and all(value == -1 for value in values):
+                return None
+            values = [None if value is None or value < 0 else feature.int2str(value) for value in values]
+        columns[name] = values
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    if not rows:
+        raise DataError(f"{source} has no rows")
+    return Table(source, tuple(columns), rows, [f"{source}: row {number}" for number in range(1, len(rows) + 1)])
+
+
+def _download(name: str, configuration: str | None) -> Mapping[str, Any]:
+    try:
+        import datasets
+    except ImportError:
+        raise EnvironmentProblem(
+            f"there is no file or folder '{name}', and a dataset of the Hub needs the package 'datasets': "
+            "pip install 'autoopt[hub]'"
+        ) from None
+    try:
+        # Never with code from the Hub: this version of datasets runs none, and no argument here asks for any.
+        return datasets.load_dataset(name, configuration)  # type: ignore[no-any-return]
+    except datasets.exceptions.DatasetNotFoundError as error:
+        raise DataError(
+            f"there is no file or folder '{name}', and no such dataset on the Hub: {_line(error)}"
+        ) from None
+    except ValueError as error:
+        raise DataError(
+            f"the dataset '{name}' of the Hub cannot be read: {_line(error)}; name it NAME:CONFIGURATION"
+        ) from None
+    except (OSError, RuntimeError) as error:
+        raise EnvironmentProblem(
+            f"there is no file or folder '{name}', and the Hub cannot be reached for a dataset of this name "
+            f"({_line(error)}); check the path, or the network"
+        ) from None
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _no_such_path(path: Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f"there is no folder {folder}; write the path of the data from the experiment file's folder"
+    names = sorted(item.name for item in folder.iterdir())
+    listed = ", ".join(names[:10]) or "nothing"
+    return f"there is no {path.name} in {folder}{did_you_mean(path.name, names)}; it holds {listed}"

@@ -1,0 +1,85 @@
+"""Quantities as people write them, ``12ms`` or ``60 MB``, and the plain numbers that they mean."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from autoopt.strategies.errors import UsageError, did_you_mean
+
+_QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([^\s\d.+-][^\s\d]*)?\s*")
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """A kind of quantity: its base unit, and what each unit that a person may write is worth in it."""
+
+    noun: str
+    units: Mapping[str, float]
+    base: str
+    example: str
+    needs_unit: bool = True
+
+
+LATENCY = Dimension(
+    noun="latency",
+    units=MappingProxyType({"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}),
+    base="ms",
+    example="12ms",
+)
+SIZE = Dimension(
+    noun="size",
+    units=MappingProxyType(
+        {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
+    ),
+    base="B",
+    example="60MB",
+)
+DURATION = Dimension(
+    noun="duration",
+    units=MappingProxyType({"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}),
+    base="s",
+    example="90s, 10m or 2h",
+)
+SHARE = Dimension(noun="share", units=MappingProxyType({"%": 1e-2}), base="", example="0.01 or 1%", needs_unit=False)
+
+_SHOWN_UNITS = {"ms": ("ms",), "B": ("GB", "MB", "kB", "B"), "s": ("h", "m", "s"), "": ("%",)}
+
+
+def parse_quantity(text: str | float, dimension: Dimension) -> float:
+    """Return the quantity in the base unit: ms, bytes, seconds, or a fraction; never negative, always finite.
+
+    A plain number is taken only for a share. Raises ``UsageError`` with what was given and an example.
+    """
+    match = _QUANTITY.fullmatch(str(text))
+    if isinstance(text, bool) or match is None:
+        raise UsageError(f"'{text}' is no {dimension.noun}; write one as {dimension.example}")
+    number, unit = float(match[1]), match[2] or ""
+    if not unit and dimension.needs_unit:
+        raise UsageError(f"'{text}' is a {dimension.noun} without a unit; write it as {dimension.example}")
+    if unit and unit not in dimension.units:
+        near = did_you_mean(unit, dimension.units) or _same_letters(unit, dimension)
+        allowed = ", ".join(dimension.units)
+        raise UsageError(f"'{unit}' in '{text}' is no unit of a {dimension.noun}{near}; units are {allowed}")
+    value = number * dimension.units.get(unit, 1.0)
+    if number < 0 or not math.isfinite(value):
+        raise UsageError(f"'{text}' cannot be a {dimension.noun}: it must be finite and not negative")
+    return value
+
+
+def format_quantity(value: float, dimension: Dimension) -> str:
+    """Return the quantity for people, to four significant digits in the largest unit that keeps it at 1 or more."""
+    shown = _SHOWN_UNITS[dimension.base]
+    unit = next((unit for unit in shown if abs(value) >= dimension.units[unit]), shown[-1])
+    number = f"{value / dimension.units[unit]:.4g}"
+    if "e" in number:
+        number = f"{value / dimension.units[unit]:.0f}" if abs(value) >= 1 else number
+    return f"{number}%" if unit == "%" else f"{number} {unit}"
+
+
+def _same_letters(unit: str, dimension: Dimension) -> str:
+    same = [known for known in dimension.units if known.lower() == unit.lower()]
+    return f"; did you mean '{same[-1]}'?" if same else ""

@@ -1,0 +1,94 @@
+"""A search put together: its space, Ray for the trials, MLflow for tracking and registry, and whoever looks on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoopt.search.layout import Root, StudyFolder, default_root
+from autoopt.strategies.errors import EnvironmentProblem
+
+if TYPE_CHECKING:
+    from autoopt.search.driver import Driver
+    from autoopt.search.experiment import Experiment
+    from autoopt.search.outcome import Outcome
+    from autoopt.search.space import Space
+    from autoopt.search.study import Audience, Search
+
+
+def root_of(experiment: Experiment, given: Path | None) -> Root:
+    """The root that was given, else the experiment file's, else the default."""
+    return Root(given.absolute() if given else experiment.storage.folder() or default_root())
+
+
+def checked_space(experiment: Experiment) -> Space:
+    """Look at the model and read the data before anything is made, and return the recipes that they allow.
+
+    Raises ``ModelError`` and ``DataError``.
+    """
+    from autoopt.objectives.model_folder import find_model
+    from autoopt.search.opening import open_data, space_of
+
+    find_model(experiment.model)
+    return space_of(experiment, open_data(experiment))
+
+
+@contextmanager
+def assemble(experiment: Experiment, root: Root, space: Space, audience: Audience) -> Iterator[Search]:
+    """Hand out the search, ready to be completed, and tell MLflow how it ended. Whoever calls holds the study's lock."""
+    from autoopt.search.mlflow_runs import Ending
+    from autoopt.search.mlflow_tracking import MlflowTracker
+    from autoopt.search.study import Search
+
+    tracker = MlflowTracker(experiment.tracking.address(), root, experiment.study, warn=audience.say)
+
+    def run(driver: Driver, folder: StudyFolder) -> None:
+        from autoopt.search import ray_search
+
+        tracker.attach(folder.experiment)
+        ray_search.run(driver, folder, resources=experiment.resources, watcher=audience)
+
+    def register(outcome: Outcome, folder: StudyFolder) -> Mapping[int, int]:
+        audience.say(f"registering {len(outcome.models)} models in MLflow")
+        return registered_versions(outcome, folder, experiment, root, audience)
+
+    ending = Ending.FAILED
+    try:
+        yield Search(experiment, root, space, run, register, tracker, audience)
+        ending = Ending.FINISHED
+    except KeyboardInterrupt:
+        ending = Ending.KILLED
+        raise
+    finally:
+        tracker.close(ending=ending)
+
+
+def registered_versions(
+    outcome: Outcome, folder: StudyFolder, experiment: Experiment, root: Root, audience: Audience
+) -> Mapping[int, int]:
+    """Register the front and return its versions by trial; without MLflow none, with a word about it."""
+    from autoopt.search.mlflow_registry import VerifiedModel, register_front
+
+    if not outcome.models:
+        return {}
+    models = [
+        VerifiedModel(
+            model.record.number, folder.kept_model(model.record.number), str(model.record.recipe), model.measurements
+        )
+        for model in outcome.models
+    ]
+    numbers = {model.digest: model.trial for model in models}
+    try:
+        versions = register_front(
+            uri=experiment.tracking.address(),
+            root=root,
+            study=experiment.study,
+            models=models,
+            aliases=outcome.named,
+        )
+    except EnvironmentProblem as problem:
+        audience.say(f"{problem}; the models are kept in {folder.models} and are registered when you search again")
+        return {}
+    return {numbers[version.digest]: version.version for version in versions if version.digest in numbers}

@@ -1,0 +1,68 @@
+"""The command line: ``autoopt`` with its commands, and how each kind of failure ends it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from autoopt.search.click_catalog import strategies
+from autoopt.search.click_dashboard import dashboard
+from autoopt.search.click_doctor import doctor
+from autoopt.search.click_inspect import front, show, status
+from autoopt.search.click_models import predict, pull
+from autoopt.search.click_search import plan, search
+from autoopt.search.plain import printable
+from autoopt.search.stopping import exit_code, orderly
+from autoopt.strategies.errors import AutooptError
+
+
+class Commands(click.Group):
+    """Ends with the exit code of the error, and says it in a line; what is not foreseen shows its traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            with orderly():
+                return super().invoke(context)
+        except AutooptError as error:
+            complain(error, str(error))
+            context.exit(error.exit_code)
+        except KeyboardInterrupt as stop:
+            complain(stop, "stopped")
+            context.exit(exit_code(stop))
+
+    def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002
+        """In the order in which a person meets them."""
+        return list(self.commands)
+
+
+def complain(error: BaseException, message: str) -> None:
+    """Write the message to stderr, each of its lines as ``Error: ...``, and below it what was noted on the way."""
+    for line in message.splitlines() or [type(error).__name__]:
+        click.echo(f"Error: {printable(line)}", err=True)
+    for note in getattr(error, "__notes__", ()):
+        click.echo(printable(note), err=True)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="autoopt", prog_name="autoopt")
+def autoopt() -> None:
+    """Make a transformer model smaller and faster, within limits that are really kept.
+
+    autoopt searches compression, adaptation, augmentation and pretraining together, measures what it finds, and
+    registers the models that no other one beats. Begin with: autoopt search bbc-news
+    """
+
+
+for command in (search, plan, status, show, front, pull, predict, strategies, dashboard, doctor):
+    autoopt.add_command(command)
+
+
+def main() -> None:
+    """Run the command that was typed."""
+    autoopt(prog_name="autoopt")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

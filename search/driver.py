@@ -1,0 +1,168 @@
+"""The driver of a study: decides what runs next and books how it ended. Not here: Ray, the terminal, MLflow."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from autoopt.objectives.budget import Limit
+from autoopt.objectives.measurement import Direction
+from autoopt.search.execution import Assignment, finite, read_record
+from autoopt.search.front import pareto
+from autoopt.search.layout import StudyFolder
+from autoopt.search.optuna_study import Asked, OptunaStudy
+from autoopt.search.recipe import Recipe
+from autoopt.search.record import State, TrialRecord
+
+_GIVE_UP_AFTER = 10
+"""So many failures in a row mean that the next one fails too."""
+
+
+class Driver:
+    """Hands out trials and books their results, so that every trial counts exactly once.
+
+    A result that arrives before the baseline's is kept back until the baseline is booked, since budgets may be
+    relative to it.
+    """
+
+    def __init__(
+        self,
+        study: OptunaStudy,
+        folder: StudyFolder,
+        *,
+        baseline: Recipe,
+        objectives: Mapping[str, Direction],
+        limits: tuple[Limit, ...],
+        trials: int,
+        deadline: float | None,
+        observe: Callable[[TrialRecord], None],
+    ) -> None:
+        self._study, self._folder, self._observe = study, folder, observe
+        self._baseline, self._objectives, self._limits = baseline, objectives, limits
+        self._trials, self._deadline = trials, deadline
+        self._records = {record.number: record for record in study.records()}
+        self._kept_back: dict[int, TrialRecord] = {}
+        self._first: Asked | None = None
+        self.stopped_because = ""
+
+    @property
+    def baseline(self) -> TrialRecord | None:
+        """The booked baseline."""
+        done = (record for record in self._records.values() if record.recipe.id == self._baseline.id)
+        return next((record for record in done if record.state is State.COMPLETE), None)
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        return sorted(self._records.values(), key=lambda record: record.number)
+
+    @property
+    def counted(self) -> int:
+        """Trials that count towards the number that was asked for: all that ran to an end of their own."""
+        return sum(
+            record.state in (State.COMPLETE, State.REJECTED, State.FAILED) for record in self._records.values()
+        ) + len(self._kept_back)
+
+    def reconcile(self) -> tuple[int, int]:
+        """After a crash: book results that nobody was told of, give up trials without one; return how many of each.
+
+        A trial that was given up is proposed again.
+        """
+        adopted = lost = 0
+        for number in self._study.running():
+            if self._folder.result(number).is_file():
+                self.book(number)
+                adopted += 1
+            else:
+                self._lose(number, "its worker or its driver is gone")
+                lost += 1
+        return adopted, lost
+
+    def prepare(self, design: Sequence[Recipe]) -> None:
+        """Begin the baseline, which makes it trial 0, and put the rest of the start design before what is sampled."""
+        if not any(record.recipe.id == self._baseline.id for record in self._records.values()):
+            self._first = self._study.begin(self._baseline)
+            self._records[self._first.number] = TrialRecord(self._first.number, self._baseline, State.RUNNING)
+        self._study.enqueue(recipe for recipe in design if recipe.id != self._baseline.id)
+
+    def next(self) -> Assignment | None:
+        """The next trial to run, or None where the search is over."""
+        running = sum(record.state is State.RUNNING for record in self._records.values())
+        full = self.counted + running - len(self._kept_back) >= self._trials
+        if self._over() or (full and not self._first):
+            return None
+        asked, self._first = self._first or self._study.ask(), None
+        if asked is None:
+            self.stopped_because = "the space holds no further recipe"
+            return None
+        self._records[asked.number] = TrialRecord(asked.number, asked.recipe, State.RUNNING)
+        self._observe(self._records[asked.number])
+        return Assignment(asked.number, asked.recipe, screened=asked.recipe.id != self._baseline.id)
+
+    def book(self, number: int) -> None:
+        """Take over the result that a worker left for this trial."""
+        path = self._folder.result(number)
+        if not path.is_file():
+            self._settle(replace(self._records[number], state=State.FAILED, reason="its worker died"))
+            return
+        record = finite(read_record(path))
+        if record.recipe.id != self._baseline.id and self.baseline is None and record.state is not State.FAILED:
+            self._kept_back[number] = record
+            return
+        self._settle(record)
+        if self.baseline is not None:
+            for waiting in sorted(self._kept_back):
+                self._settle(self._kept_back.pop(waiting))
+
+    def give_up_running(self, reason: str) -> None:
+        """End the search: book what has a result, propose the rest again when the study is resumed."""
+        for number in self._study.running():
+            if self._folder.result(number).is_file():
+                self.book(number)
+            if number not in self._kept_back and self._records[number].state is State.RUNNING:
+                self._lose(number, reason)
+
+    def _lose(self, number: int, reason: str) -> None:
+        record = self._records.pop(number, None)
+        is_baseline = record is not None and record.recipe.id == self._baseline.id
+        self._study.lose(number, reason, again=not is_baseline)
+
+    def _over(self) -> bool:
+        if self.stopped_because:
+            return True
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            self.stopped_because = "the time is used up"
+        ended = [record for record in self.records if record.state in (State.COMPLETE, State.REJECTED, State.FAILED)]
+        latest = ended[-_GIVE_UP_AFTER:]
+        if len(latest) == _GIVE_UP_AFTER and all(record.state is State.FAILED for record in latest):
+            self.stopped_because = f"{_GIVE_UP_AFTER} trials in a row failed, the last with {latest[-1].reason}"
+        failed = (record for record in ended if record.recipe.id == self._baseline.id and record.state is State.FAILED)
+        if broken := next(failed, None):
+            self.stopped_because = f"the baseline failed with {broken.reason}"
+        return bool(self.stopped_because)
+
+    def _settle(self, record: TrialRecord) -> None:
+        reference = self.baseline or (record if record.recipe.id == self._baseline.id else None)
+        violations = {}
+        for limit in self._limits:
+            measured = record.measurements.get(limit.metric)
+            compared = reference.measurements.get(limit.metric) if reference else None
+            if measured is not None and (compared is not None or not limit.of_baseline):
+                violations[limit.text] = limit.violation(measured, compared)
+        booked = replace(record, violations=violations)
+        self._study.tell(booked)
+        self._records[record.number] = booked
+        self._discard_beaten()
+        self._observe(booked)
+
+    def _discard_beaten(self) -> None:
+        """Delete saved candidates that are on no front and not the least violating."""
+        complete = [record for record in self._records.values() if record.state is State.COMPLETE]
+        wanted = pareto(complete, self._objectives)
+        wanted += pareto([record for record in complete if record.feasible], self._objectives)
+        wanted += sorted(complete, key=lambda record: record.total_violation)[:1]
+        kept = {record.number for record in wanted} | ({self.baseline.number} if self.baseline else set())
+        for record in complete:
+            if record.number not in kept:
+                shutil.rmtree(self._folder.model(record.number), ignore_errors=True)

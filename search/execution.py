@@ -1,0 +1,95 @@
+"""What a worker does with one trial: run it, and leave the result on disk whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import traceback
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from autoopt.search.layout import StudyFolder
+from autoopt.search.recipe import Recipe
+from autoopt.search.record import State, TrialRecord
+from autoopt.search.trial import Report, run_trial
+from autoopt.search.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One trial to run. ``screened`` is False for the baseline, which is run whatever it costs."""
+
+    number: int
+    recipe: Recipe
+    screened: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        return {"number": self.number, "recipe": self.recipe.to_json(), "screened": self.screened}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Assignment:
+        return cls(fields["number"], Recipe.from_json(fields["recipe"]), fields["screened"])
+
+
+def execute(assignment: Assignment, folder: StudyFolder, report: Report) -> TrialRecord:
+    """Run the trial in this process and write its record, unless a record is there already.
+
+    Nothing is raised for a trial that fails: its record says why, and ``error.txt`` beside it has the traceback.
+    """
+    result = folder.result(assignment.number)
+    if result.is_file():
+        return read_record(result)
+    result.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        workspace = _workspace(folder.path)
+        record = run_trial(
+            assignment.number,
+            assignment.recipe,
+            workspace,
+            folder=folder.model(assignment.number),
+            report=report,
+            screened=assignment.screened,
+        )
+    except Exception as error:  # noqa: BLE001  The one place where any failure of a trial becomes a record.
+        (result.parent / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        record = TrialRecord(assignment.number, assignment.recipe, State.FAILED, reason=_reason(error))
+    write_record(record, result)
+    return record
+
+
+def write_record(record: TrialRecord, path: Path) -> None:
+    """Write the record whole or not at all, and on the disk before this returns."""
+    work = path.with_suffix(f".{os.getpid()}.tmp")
+    with work.open("w", encoding="utf-8") as file:
+        json.dump(record.to_json(), file)
+        file.flush()
+        os.fsync(file.fileno())
+    work.replace(path)
+
+
+def read_record(path: Path) -> TrialRecord:
+    """Read back what ``write_record`` wrote."""
+    return TrialRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+
+
+def finite(record: TrialRecord) -> TrialRecord:
+    """The record itself, or a failed one where a measurement is not a finite number."""
+    import math
+
+    odd = [name for name, measured in record.measurements.items() if not math.isfinite(measured.value)]
+    if record.state is not State.COMPLETE or not odd:
+        return record
+    return replace(record, state=State.FAILED, measurements={}, reason=f"not a finite number: {', '.join(odd)}")
+
+
+@lru_cache(maxsize=1)
+def _workspace(path: Path) -> Workspace:
+    """Kept warm over all trials that this process runs."""
+    return Workspace.open(StudyFolder(path))
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

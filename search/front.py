@@ -1,0 +1,68 @@
+"""The front: which models no other one beats, and which of them are the ones to name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from autoopt.objectives.measurement import Direction, Measurement
+
+
+class Measured(Protocol):
+    """Whatever has measurements."""
+
+    @property
+    def measurements(self) -> Mapping[str, Measurement]: ...
+
+
+Item = TypeVar("Item", bound=Measured)
+
+
+def dominates(one: Measured, other: Measured, objectives: Mapping[str, Direction]) -> bool:
+    """True where ``one`` is at least as good in every objective and better in at least one."""
+    pairs = list(zip(losses(one, objectives), losses(other, objectives), strict=True))
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+
+def pareto(items: Sequence[Item], objectives: Mapping[str, Direction]) -> list[Item]:
+    """The items that no other one dominates, in the order in which they came."""
+    return [item for item in items if not any(dominates(other, item, objectives) for other in items)]
+
+
+def champion(items: Sequence[Item], objectives: Mapping[str, Direction]) -> Item:
+    """The item of best quality; of several, the one that is best in the other objectives in their order."""
+    others = {name: direction for name, direction in objectives.items() if name != "quality"}
+    return min(items, key=lambda item: (-item.measurements["quality"].value, *losses(item, others)))
+
+
+def knee(items: Sequence[Item], objectives: Mapping[str, Direction]) -> Item:
+    """The balanced item: nearest to the ideal point when each objective is scaled to [0, 1] over the items."""
+    points = [losses(item, objectives) for item in items]
+    low = [min(axis) for axis in zip(*points, strict=True)]
+    width = [max(axis) - least or 1.0 for axis, least in zip(zip(*points, strict=True), low, strict=True)]
+
+    def distance(point: Sequence[float]) -> float:
+        return math.hypot(*((value - least) / wide for value, least, wide in zip(point, low, width, strict=True)))
+
+    return items[min(range(len(items)), key=lambda index: distance(points[index]))]
+
+
+def aliases(items: Sequence[Item], objectives: Mapping[str, Direction]) -> dict[str, Item]:
+    """Name the items to take: ``champion``, ``fastest``, ``smallest``, ``balanced``; none where there are no items."""
+    if not items:
+        return {}
+    return {
+        "champion": champion(items, objectives),
+        "fastest": min(items, key=lambda item: item.measurements["latency_p50"].value),
+        "smallest": min(items, key=lambda item: item.measurements["size"].value),
+        "balanced": knee(items, objectives),
+    }
+
+
+def losses(item: Measured, objectives: Mapping[str, Direction]) -> tuple[float, ...]:
+    """The objectives' values, signed so that less is better."""
+    return tuple(
+        item.measurements[name].value * (1 if direction is Direction.MINIMIZE else -1)
+        for name, direction in objectives.items()
+    )

@@ -1,0 +1,88 @@
+"""Where things are on disk: one root, with the databases, the stage store and a folder for each study."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT_VARIABLE = "AUTOOPT_ROOT"
+DEFAULT_ROOT = "autoopt-studies"
+
+
+def default_root() -> Path:
+    """``$AUTOOPT_ROOT``, or ``autoopt-studies`` in the current folder."""
+    return Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT).absolute()
+
+
+@dataclass(frozen=True)
+class Root:
+    """The folder that holds everything."""
+
+    path: Path
+
+    @property
+    def optuna_database(self) -> Path:
+        return self.path / "optuna.db"
+
+    @property
+    def mlflow_database(self) -> Path:
+        return self.path / "mlflow.db"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        return self.path / "mlflow-artifacts"
+
+    @property
+    def stages(self) -> Path:
+        return self.path / "stages"
+
+    @property
+    def shapes(self) -> Path:
+        return self.path / "shapes"
+
+    def study(self, name: str) -> StudyFolder:
+        return StudyFolder(self.path / "studies" / name)
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The output folder of one study."""
+
+    path: Path
+
+    @property
+    def experiment(self) -> Path:
+        return self.path / "experiment.resolved.yaml"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def front(self) -> Path:
+        return self.path / "front.json"
+
+    @property
+    def trials_table(self) -> Path:
+        return self.path / "trials.csv"
+
+    @property
+    def models(self) -> Path:
+        """The verified models of the front, a folder each."""
+        return self.path / "models"
+
+    def kept_model(self, number: int) -> Path:
+        """A verified model of the front."""
+        return self.models / f"trial-{number:04d}"
+
+    def trial(self, number: int) -> Path:
+        return self.path / "trials" / f"{number:04d}"
+
+    def result(self, number: int) -> Path:
+        """Written by the worker, whole or not at all, before anybody is told of the trial."""
+        return self.trial(number) / "result.json"
+
+    def model(self, number: int) -> Path:
+        """The saved candidate of a trial."""
+        return self.trial(number) / "model"

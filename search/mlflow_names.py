@@ -1,0 +1,49 @@
+"""How a registered model is written: ``bbc-news@champion``, ``bbc-news/3``, or ``bbc-news`` for its champion."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from autoopt.strategies.errors import UsageError
+
+CHAMPION = "champion"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_VERSION = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True)
+class ModelReference:
+    """A registered model, and which of its versions: the one of an alias, or the one of a number."""
+
+    name: str
+    alias: str = CHAMPION
+    version: int | None = None
+    """Given where it was written ``name/3``; the alias is then of no account."""
+
+    @classmethod
+    def parse(cls, text: str) -> ModelReference:
+        """Read one of the three forms; raises ``UsageError``."""
+        if "@" in text:
+            name, _, alias = text.partition("@")
+            return cls(check_name(name, "model"), check_name(alias, "alias"))
+        name, slash, version = text.partition("/")
+        if not slash:
+            return cls(check_name(name, "model"))
+        if not _VERSION.fullmatch(version):
+            raise UsageError(
+                f"'{version}' in '{text}' is no version; write name@alias, or name/3 with a version number"
+            )
+        return cls(check_name(name, "model"), version=int(version))
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.alias}" if self.version is None else f"{self.name}/{self.version}"
+
+
+def check_name(name: str, what: str) -> str:
+    """Return ``name`` where it is safe in a path, an address and a query; raises ``UsageError``."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is no name of a {what}: 1 to 128 letters, digits, '.', '_' and '-', a letter or digit first"
+        )
+    return name

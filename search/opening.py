@@ -1,0 +1,47 @@
+"""From what an experiment says to the things that work: data, task, target, directions, space."""
+
+from __future__ import annotations
+
+from autoopt.objectives.budget import HIGHER_IS_BETTER
+from autoopt.objectives.data import TextData, load_text_data
+from autoopt.objectives.measurement import Direction
+from autoopt.objectives.target import Target
+from autoopt.objectives.task import Task
+from autoopt.objectives.tasks import find_task
+from autoopt.search.experiment import Experiment
+from autoopt.search.space import Space, offered
+
+
+def open_data(experiment: Experiment) -> TextData:
+    """Read, check and split the data; raises ``DataError``."""
+    return load_text_data(experiment.data)
+
+
+def task_of(experiment: Experiment, data: TextData) -> Task:
+    """The task with the classes that the data has."""
+    fields = {"labels": data.labels, "max_length": experiment.data.max_length, "metric": experiment.task.metric}
+    return find_task(experiment.task.name).from_json({"name": experiment.task.name, **fields})
+
+
+def target_of(experiment: Experiment) -> Target:
+    """Where the model will serve."""
+    return Target(**experiment.target.model_dump())
+
+
+def directions(experiment: Experiment) -> dict[str, Direction]:
+    """The objectives with the direction in which each is better."""
+    return {
+        name: Direction.MAXIMIZE if name in HIGHER_IS_BETTER else Direction.MINIMIZE for name in experiment.objectives
+    }
+
+
+def facts(experiment: Experiment, data: TextData) -> frozenset[str]:
+    """What the study has, in the words in which strategies say what they need."""
+    device = "gpu" if experiment.target.device == "cuda" else "cpu"
+    unlabeled = {"unlabeled"} if data.unlabeled else set()
+    return frozenset({"encoder", "labels", "text", device} | unlabeled)
+
+
+def space_of(experiment: Experiment, data: TextData) -> Space:
+    """The recipes that the study may try."""
+    return offered(experiment.choices(), facts(experiment, data))

@@ -1,0 +1,300 @@
+"""The study in Optuna: the only truth about which trials there are and how they ended."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from autoopt.objectives.measurement import Direction
+from autoopt.search.recipe import Recipe
+from autoopt.search.record import State, TrialRecord
+from autoopt.search.space import Senseless, Space
+from autoopt.strategies.errors import EnvironmentProblem, UnknownName, did_you_mean
+from autoopt.strategies.knobs import Choice, Float, Int, Knob, KnobValue
+
+if TYPE_CHECKING:
+    import optuna
+
+Result = TypeVar("Result")
+
+_EXHAUSTED_AFTER = 200
+"""So many proposals in a row that are known already mean that nothing new is left."""
+_RETRY_SECONDS = (0.1, 0.5, 2.0, 8.0, 30.0)
+_STATES = {State.COMPLETE: "COMPLETE", State.REJECTED: "PRUNED", State.DUPLICATE: "PRUNED", State.FAILED: "FAIL"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial that was proposed and now runs."""
+
+    number: int
+    recipe: Recipe
+
+
+class OptunaStudy:
+    """One study in an Optuna database. Only the driver holds one."""
+
+    def __init__(self, study: optuna.Study, space: Space, objectives: Sequence[str], limits: Sequence[str]) -> None:
+        self._study = study
+        self._space = space
+        self._objectives = tuple(objectives)
+        self._limits = tuple(limits)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        name: str,
+        space: Space,
+        *,
+        objectives: Mapping[str, Direction],
+        limits: Sequence[str],
+        sampler: str,
+        seed: int,
+    ) -> OptunaStudy:
+        """Open the study, or create it. Raises ``EnvironmentProblem`` where the database cannot be reached."""
+        optuna = _optuna()
+        storage = _storage(url)
+        directions = [direction.value for direction in objectives.values()]
+        study = _retried(
+            lambda: optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
+        )
+        # A resumed search must not draw the same numbers again.
+        study.sampler = _sampler(sampler, seed + 1000 * len(study.get_trials(deepcopy=False)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(list(objectives))
+        return cls(study, space, list(objectives), limits)
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """What ``remember`` stored."""
+        return self._study.user_attrs
+
+    def remember(self, key: str, value: Any) -> None:
+        """Store a JSON value with the study."""
+        _retried(lambda: self._study.set_user_attr(key, value))
+
+    def enqueue(self, recipes: Iterable[Recipe]) -> None:
+        """Propose these recipes before anything is sampled, those left out that the study has already."""
+        for recipe in recipes:
+            self._study.enqueue_trial(self._space.parameters(recipe), skip_if_exists=True)
+
+    def begin(self, recipe: Recipe) -> Asked:
+        """Begin a trial of this recipe now, before all that is enqueued, even where the space does not hold it."""
+        optuna = _optuna()
+        distributions: dict[str, Any] = {}
+        parameters: dict[str, KnobValue] = {}
+        with contextlib.suppress(Senseless):
+            searched: dict[str, Knob] = {}
+            parameters = self._space.parameters(recipe, seen=searched.__setitem__)
+            distributions = {name: _range(knob) for name, knob in searched.items()}
+        running = optuna.trial.create_trial(
+            state=optuna.trial.TrialState.RUNNING,
+            params=parameters,
+            distributions=distributions,
+            user_attrs={"recipe": str(recipe)},
+        )
+        storage = self._study._storage
+        identity = _retried(lambda: storage.create_new_trial(self._study._study_id, template_trial=running))
+        asked = Asked(storage.get_trial(identity).number, recipe)
+        storage.set_trial_user_attr(identity, "record", TrialRecord(asked.number, recipe, State.RUNNING).to_json())
+        return asked
+
+    def ask(self) -> Asked | None:
+        """Propose a recipe that the study does not have yet; None where nothing new is left."""
+        known = {record.recipe.id: record.number for record in self.records() if record.state is not State.DUPLICATE}
+        for _ in range(_EXHAUSTED_AFTER):
+            trial = _retried(self._study.ask)
+            try:
+                recipe = self._space.propose(_suggester(trial))
+            except Senseless as problem:
+                self._prune(trial.number, f"no recipe: {problem}", [1.0] * len(self._limits))
+                continue
+            record = TrialRecord(trial.number, recipe, State.RUNNING)
+            if recipe.id in known:
+                twin = self._record(known[recipe.id])
+                violations = dict(twin.violations) if twin else {}
+                reason = f"the same recipe as trial {known[recipe.id]}"
+                self.tell(TrialRecord(trial.number, recipe, State.DUPLICATE, violations=violations, reason=reason))
+                continue
+            trial.set_user_attr("record", record.to_json())
+            trial.set_user_attr("recipe", str(recipe))
+            return Asked(trial.number, recipe)
+        return None
+
+    def tell(self, record: TrialRecord) -> None:
+        """Store how a trial ended. Telling the same twice is the same as telling it once."""
+        trial = self._frozen(record.number)
+        if trial.state.is_finished():
+            return
+        storage, identity = self._study._storage, trial._trial_id
+        _retried(lambda: storage.set_trial_user_attr(identity, "record", record.to_json()))
+        for name, measured in record.measurements.items():
+            storage.set_trial_user_attr(identity, name, measured.value)
+        storage.set_trial_user_attr(identity, "state", record.state.value)
+        if record.reason:
+            storage.set_trial_user_attr(identity, "reason", record.reason)
+        if record.state is not State.FAILED:
+            # The one form of constraints that the samplers and the dashboard both understand: one list.
+            constraints = [record.violations.get(limit, 0.0) for limit in self._limits]
+            storage.set_trial_system_attr(identity, "constraints", constraints)
+        values = None
+        if record.state is State.COMPLETE:
+            values = [record.measurements[name].value for name in self._objectives]
+        state = getattr(_optuna().trial.TrialState, _STATES[record.state])
+        self._tell(record.number, values, state)
+
+    def lose(self, number: int, reason: str, *, again: bool) -> None:
+        """End a trial whose worker or driver is gone as failed; ``again`` proposes its recipe once more."""
+        optuna = _optuna()
+        trial = self._frozen(number)
+        parameters = trial.params or trial.system_attrs.get("fixed_params", {})
+        self._study._storage.set_trial_user_attr(trial._trial_id, "lost", reason)
+        self._tell(number, None, optuna.trial.TrialState.FAIL)
+        if again and parameters:
+            self._study.enqueue_trial(parameters, user_attrs={"retry_of": number})
+
+    def running(self) -> list[int]:
+        """Numbers of the trials that were proposed and have not ended."""
+        optuna = _optuna()
+        states = (optuna.trial.TrialState.RUNNING,)
+        return [trial.number for trial in self._study.get_trials(deepcopy=False, states=states)]
+
+    def records(self) -> list[TrialRecord]:
+        """Every trial that has a recipe, in the order of their numbers; lost ones are not among them."""
+        return _records(self._study)
+
+    def _record(self, number: int) -> TrialRecord | None:
+        return next((record for record in self.records() if record.number == number), None)
+
+    def _frozen(self, number: int) -> optuna.trial.FrozenTrial:
+        return self._study.get_trials(deepcopy=False)[number]
+
+    def _prune(self, number: int, reason: str, constraints: list[float]) -> None:
+        trial, storage = self._frozen(number), self._study._storage
+        storage.set_trial_user_attr(trial._trial_id, "reason", reason)
+        storage.set_trial_system_attr(trial._trial_id, "constraints", constraints)
+        self._tell(number, None, _optuna().trial.TrialState.PRUNED)
+
+    def _tell(self, number: int, values: list[float] | None, state: optuna.trial.TrialState) -> None:
+        def attempt() -> None:
+            # A commit may have gone through although its answer was lost.
+            if not self._frozen(number).state.is_finished():
+                self._study.tell(number, values=values, state=state)
+
+        _retried(attempt)
+
+
+def records(url: str, name: str) -> list[TrialRecord]:
+    """The records of a study, read only; raises ``UnknownName`` where there is none of this name."""
+    return _records(_existing(url, name))
+
+
+def study_names(url: str) -> list[str]:
+    """Names of all studies in the database, in alphabetical order."""
+    optuna = _optuna()
+    return sorted(optuna.get_all_study_names(storage=_storage(url)))
+
+
+def database_url(path: Path) -> str:
+    """The URL of a local database file."""
+    return f"sqlite:///{path}"
+
+
+def _records(study: optuna.Study) -> list[TrialRecord]:
+    return [
+        TrialRecord.from_json(trial.user_attrs["record"])
+        for trial in study.get_trials(deepcopy=False)
+        if "record" in trial.user_attrs and "lost" not in trial.user_attrs
+    ]
+
+
+def _existing(url: str, name: str) -> optuna.Study:
+    optuna = _optuna()
+    try:
+        return optuna.load_study(study_name=name, storage=_storage(url))  # type: ignore[no-any-return]
+    except KeyError:
+        names = study_names(url)
+        listed = f" There are: {', '.join(names)}." if names else " There is none yet: 'autoopt search' makes one."
+        raise UnknownName(f"there is no study '{name}'{did_you_mean(name, names)}{listed}") from None
+
+
+def _optuna() -> Any:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna
+
+
+def _storage(url: str) -> Any:
+    import sqlalchemy
+
+    optuna = _optuna()
+    local = url.startswith("sqlite")
+    if local:
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    arguments = {"connect_args": {"timeout": 60} if local else {"connect_timeout": 10}, "pool_pre_ping": True}
+    try:
+        logging.getLogger("alembic").setLevel(logging.ERROR)
+        return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+    except (sqlalchemy.exc.SQLAlchemyError, ModuleNotFoundError) as error:
+        shown = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
+        cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise EnvironmentProblem(
+            f"the study database {shown} cannot be opened ({cause}); check that it runs and that the account may use it"
+        ) from None
+
+
+def _sampler(name: str, seed: int) -> Any:
+    optuna = _optuna()
+    if name == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed, n_startup_trials=10)
+
+
+def _suggester(trial: optuna.Trial) -> Callable[[str, Knob], KnobValue]:
+    def suggest(name: str, knob: Knob) -> KnobValue:
+        match knob:
+            case Choice(options=options):
+                return trial.suggest_categorical(name, options)  # type: ignore[return-value]
+            case Int(low=low, high=high, step=step, log=log):
+                return trial.suggest_int(name, low, high, step=step, log=log)
+            case Float(low=low, high=high, log=log):
+                return trial.suggest_float(name, low, high, log=log)
+
+    return suggest
+
+
+def _range(knob: Knob) -> optuna.distributions.BaseDistribution:
+    distributions = _optuna().distributions
+    match knob:
+        case Choice(options=options):
+            return distributions.CategoricalDistribution(options)  # type: ignore[no-any-return]
+        case Int(low=low, high=high, step=step, log=log):
+            return distributions.IntDistribution(low, high, log=log, step=step)  # type: ignore[no-any-return]
+        case Float(low=low, high=high, log=log):
+            return distributions.FloatDistribution(low, high, log=log)  # type: ignore[no-any-return]
+
+
+def _retried(attempt: Callable[[], Result]) -> Result:
+    """Try again where the database is busy or was restarted; raises ``EnvironmentProblem`` after some forty seconds."""
+    import sqlalchemy
+
+    optuna = _optuna()
+    for pause in (*_RETRY_SECONDS, None):
+        try:
+            return attempt()
+        except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.OperationalError) as error:
+            if pause is None:
+                raise EnvironmentProblem(f"the study database does not answer: {error}") from error
+            time.sleep(pause)
+    raise AssertionError("unreachable")

@@ -1,0 +1,170 @@
+"""Trials on Ray Tune: warm workers, one trial each at a time, fed by our own searcher."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from autoopt.search.driver import Driver
+from autoopt.search.execution import Assignment, execute
+from autoopt.search.layout import StudyFolder
+from autoopt.search.sections import ResourcesSection
+from autoopt.strategies.errors import EnvironmentProblem
+
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_worker_niceness": "0",  # At Ray's default of 15 a busy machine falsifies every latency.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would swallow Ctrl-C and end with success.
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+_WORKER_RETRIES = 1
+"""How often a trial is tried again whose worker died."""
+
+
+class Watcher(Protocol):
+    """Who wants to see the search go on."""
+
+    def stage(self, number: int, stage: str) -> None:
+        """A running trial has begun this stage."""
+
+    def tick(self) -> None:
+        """Called several times a second."""
+
+
+def run(driver: Driver, folder: StudyFolder, *, resources: ResourcesSection, watcher: Watcher) -> None:
+    """Run trials until the driver has no more.
+
+    On Ctrl-C the running trials are given up, to be proposed again on resume, and ``KeyboardInterrupt`` goes on.
+    Raises ``EnvironmentProblem`` where no Ray cluster can be started or reached.
+    """
+    os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
+    scratch = folder.path / "ray"
+    shutil.rmtree(scratch, ignore_errors=True)  # The study is the truth; what Tune remembers is not needed.
+    with _cluster(resources):
+        try:
+            _fit(driver, folder, scratch, resources, watcher)
+        finally:
+            driver.give_up_running("the search was stopped")
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _fit(driver: Driver, folder: StudyFolder, scratch: Path, resources: ResourcesSection, watcher: Watcher) -> None:
+    from ray import tune
+
+    for name in ("ray.tune", "ray.train", "ray.air"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    slot = {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}
+    tuner = tune.Tuner(
+        tune.with_resources(_trial, slot),
+        tune_config=tune.TuneConfig(
+            search_alg=_searcher(driver),
+            num_samples=-1,
+            max_concurrent_trials=resources.workers,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(scratch),
+            verbose=0,
+            callbacks=[_callback(watcher)],
+            failure_config=tune.FailureConfig(max_failures=_WORKER_RETRIES),
+        ),
+        param_space={"folder": str(folder.path)},
+    )
+    tuner.fit()
+
+
+def _trial(config: dict[str, Any]) -> None:
+    """The trainable. It answers with its stages only: the result itself is the record on disk."""
+    import torch
+    from ray import tune
+
+    torch.set_num_threads(1)
+    assignment = Assignment.from_json(config["assignment"])
+
+    def report(stage: str) -> None:
+        tune.report({"number": assignment.number, "stage": stage})
+
+    execute(assignment, StudyFolder(Path(config["folder"])), report)
+
+
+def _searcher(driver: Driver) -> Any:
+    from ray.tune.search import Searcher
+
+    class DriverSearcher(Searcher):  # type: ignore[misc]
+        """Asks the driver. It has no state that Tune could save: the study has it all."""
+
+        def __init__(self) -> None:
+            super().__init__(metric=None, mode=None)
+            self._numbers: dict[str, int] = {}
+
+        def suggest(self, trial_id: str) -> Any:
+            assignment = driver.next()
+            if assignment is None:
+                return Searcher.FINISHED
+            self._numbers[trial_id] = assignment.number
+            return {"assignment": assignment.to_json()}
+
+        def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: ARG002
+            driver.book(self._numbers.pop(trial_id))
+
+        def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+            """Nothing: a pickle of this would hold the study's database address."""
+
+        def restore_from_dir(self, checkpoint_dir: str) -> None:  # noqa: ARG002
+            raise EnvironmentProblem("a search is resumed by running it again, not from Ray Tune's files")
+
+    return DriverSearcher()
+
+
+def _callback(watcher: Watcher) -> Any:
+    from ray.tune import Callback
+
+    class Watching(Callback):  # type: ignore[misc]
+        """Passes on what Tune sees. An exception here would fail a trial, so the search goes on without the drawing."""
+
+        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:  # noqa: ARG002
+            with contextlib.suppress(Exception):
+                watcher.stage(result["number"], result["stage"])
+
+        def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:  # noqa: ARG002
+            with contextlib.suppress(Exception):
+                watcher.tick()
+
+    return Watching()
+
+
+@contextlib.contextmanager
+def _cluster(resources: ResourcesSection) -> Iterator[None]:
+    """A local cluster of its own, or the one that ``RAY_ADDRESS`` names."""
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS", "local")
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address == "local":
+        settings |= {"include_dashboard": False, "num_cpus": max(1, resources.workers * resources.cpus_per_worker)}
+    try:
+        for attempt in (1, 2):
+            try:
+                ray.init(address=address, **settings)
+                break
+            except (ConnectionError, TimeoutError, RuntimeError) as error:
+                ray.shutdown()
+                if attempt == 2:
+                    raise EnvironmentProblem(f"no Ray cluster at '{address}': {error}") from error
+        yield
+    finally:
+        ray.shutdown()
+        sys.stdout.flush()

@@ -1,0 +1,76 @@
+"""A recipe: one trial's strategies in the order in which they are applied, with every value fixed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from autoopt.strategies.catalog import find
+from autoopt.strategies.strategy import Family, Strategy
+
+_FAMILIES = list(Family)
+TRUNK = frozenset({Family.UNSUPERVISED, Family.AUGMENTATION, Family.ADAPTATION})
+"""The families that train the full model; the others derive leaves from it."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Strategies in order. Two recipes that do the same have the same ``id``, on every machine."""
+
+    steps: tuple[Strategy, ...]
+
+    @classmethod
+    def of(cls, steps: Iterable[Strategy]) -> Recipe:
+        """Put the strategies in order: by family, cuts before recovery, each after those that it names in ``after``."""
+        return cls(tuple(_ordered(list(steps))))
+
+    @classmethod
+    def from_json(cls, steps: Sequence[Mapping[str, Any]]) -> Recipe:
+        """Inverse of ``to_json``; raises ``UnknownStrategy`` and pydantic's ``ValidationError``."""
+        return cls.of(
+            find(step["strategy"]).model_validate({key: value for key, value in step.items() if key != "strategy"})
+            for step in steps
+        )
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [{"strategy": step.name, **step.model_dump(mode="json")} for step in self.steps]
+
+    @cached_property
+    def id(self) -> str:
+        """Twelve hexadecimal digits of the sha256 of the canonical form."""
+        canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    @property
+    def trunk(self) -> tuple[Strategy, ...]:
+        return tuple(step for step in self.steps if step.family in TRUNK)
+
+    @property
+    def leaf(self) -> tuple[Strategy, ...]:
+        return tuple(step for step in self.steps if step.family not in TRUNK)
+
+    def __str__(self) -> str:
+        return " + ".join(map(_describe, self.steps))
+
+
+def _describe(step: Strategy) -> str:
+    knobs = ", ".join(f"{name}={getattr(step, name)}" for name in type(step).knobs())
+    return f"{step.name}({knobs})" if knobs else step.name
+
+
+def _ordered(steps: list[Strategy]) -> list[Strategy]:
+    steps = sorted(steps, key=lambda step: (_FAMILIES.index(step.family), step.recovers, step.name))
+    done: list[Strategy] = []
+    while steps:
+        waiting = {step.name for step in steps}
+        ready = [step for step in steps if not (type(step).after & waiting)]
+        if not ready:
+            raise ValueError(f"{sorted(waiting)} each want to come after another")
+        first = min(ready, key=lambda step: (_FAMILIES.index(step.family), step.recovers, step.name))
+        done.append(first)
+        steps.remove(first)
+    return done

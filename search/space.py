@@ -1,0 +1,174 @@
+"""The space of recipes: which strategies are offered, which parameters they bring, which recipes make sense."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from autoopt.search.recipe import Recipe
+from autoopt.search.strategy_choice import StrategyChoice
+from autoopt.strategies.catalog import catalog
+from autoopt.strategies.knobs import Choice, Int, Knob, KnobValue
+from autoopt.strategies.strategy import Family, Strategy
+
+NONE = "none"
+RECIPE_NEEDS = frozenset({"teacher", "cut"})
+"""Needs that depend on the rest of the recipe; all others depend on the study."""
+
+Suggest: TypeAlias = Callable[[str, Knob], KnobValue]
+
+
+class Senseless(ValueError):
+    """A combination of strategies that is no recipe, with the reason."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Strategies of which a recipe has one or none, chosen by one parameter."""
+
+    parameter: str
+    offers: tuple[StrategyChoice, ...]
+
+
+@dataclass(frozen=True)
+class Space:
+    """All recipes that a study may try."""
+
+    offers: tuple[StrategyChoice, ...]
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    """Strategies that are not offered, each with the reason."""
+
+    def offer(self, name: str) -> StrategyChoice | None:
+        return next((offer for offer in self.offers if offer.strategy.name == name), None)
+
+    def of_family(self, family: Family) -> tuple[StrategyChoice, ...]:
+        return tuple(offer for offer in self.offers if offer.strategy.family is family)
+
+    def groups(self) -> tuple[Group, ...]:
+        """In the order in which they are chosen: what a later one needs is known by then."""
+        recovering = tuple(offer for offer in self.offers if offer.strategy.recovers)
+        found = [Group(family.value, self.of_family(family)) for family in (Family.UNSUPERVISED, Family.ADAPTATION)]
+        found += [
+            Group(offer.strategy.name, (offer,))
+            for offer in self.offers
+            if offer.strategy.family in (Family.AUGMENTATION, Family.COMPRESSION, Family.ACCELERATION)
+            and not offer.strategy.recovers
+        ]
+        found.append(Group("recovery", recovering))
+        return tuple(group for group in found if group.offers)
+
+    def propose(self, suggest: Suggest) -> Recipe:
+        """Draw a recipe by asking ``suggest`` for one value after another.
+
+        A parameter that the choices so far make pointless is never asked for. Raises ``Senseless`` where the choices
+        together are no recipe.
+        """
+        chosen: list[Strategy] = []
+        for group in self.groups():
+            usable = tuple(offer for offer in group.offers if _needs_met(offer.strategy, chosen))
+            if not usable:
+                continue
+            # The set of options is part of the name: Optuna allows a categorical parameter one set for ever.
+            name = group.parameter if len(usable) == len(group.offers) else f"{group.parameter}_without_teacher"
+            picked = _pick(suggest, name, usable)
+            if picked is not None:
+                prefix = picked.strategy.name
+                values = {knob: suggest(f"{prefix}.{knob}", where) for knob, where in picked.searched.items()}
+                chosen.append(picked.build(values))
+        recipe = Recipe.of(chosen)
+        check(recipe)
+        return recipe
+
+    def parameters(
+        self, recipe: Recipe, *, seen: Callable[[str, Knob], object] = lambda *_: None
+    ) -> dict[str, KnobValue]:
+        """The parameters that make ``propose`` return this recipe; raises ``Senseless`` where the space lacks it.
+
+        ``seen`` is called with each of them and where it is searched.
+        """
+        steps = {step.name: step for step in recipe.steps}
+        found: dict[str, KnobValue] = {}
+
+        def answer(name: str, knob: Knob) -> KnobValue:
+            strategy, _, attribute = name.rpartition(".")
+            if attribute and strategy:
+                value: KnobValue = getattr(steps[strategy], attribute)
+            elif isinstance(knob, Choice) and NONE in knob.options:
+                value = next((option for option in knob.options if option in steps), NONE)
+            else:
+                value = name in steps
+            if value not in knob:
+                raise Senseless(f"{name} = {value!r} is not in the space, which has {knob}")
+            seen(name, knob)
+            found[name] = value
+            return value
+
+        if self.propose(answer).id != recipe.id:
+            raise Senseless(f"the space does not hold the recipe {recipe}")
+        return found
+
+    def size(self) -> float:
+        """How many recipes there are at most; infinite where a knob is a real number."""
+        total = 1.0
+        for group in self.groups():
+            total *= 1 + sum(math.prod(map(_options, offer.searched.values())) for offer in group.offers)
+        return total
+
+    def to_json(self) -> dict[str, Any]:
+        """What must stay the same for a study to be resumed."""
+        return {
+            offer.strategy.name: {
+                "knobs": {name: repr(knob) for name, knob in offer.searched.items()},
+                "settings": dict(offer.fixed),
+            }
+            for offer in self.offers
+        }
+
+
+def check(recipe: Recipe) -> None:
+    """Raise ``Senseless`` where nothing of the recipe learns the task, or two of its strategies exclude each other."""
+    names = {step.name for step in recipe.steps}
+    for step in recipe.steps:
+        if clash := type(step).excludes & names:
+            raise Senseless(f"{step.name} excludes {', '.join(sorted(clash))}")
+    if not any(step.family is Family.ADAPTATION or step.recovers for step in recipe.steps):
+        raise Senseless("nothing in it learns the task: it has no adaptation and no recovery training")
+
+
+def offered(choices: Mapping[str, StrategyChoice], facts: frozenset[str]) -> Space:
+    """Make the space: the chosen strategies whose needs of the study are among ``facts``."""
+    offers, withheld = [], {}
+    for name, strategy in catalog().items():
+        missing = strategy.needs - RECIPE_NEEDS - facts
+        if name not in choices:
+            withheld[name] = "switched off in the experiment file"
+        elif missing:
+            withheld[name] = f"it needs {' and '.join(sorted(missing))}"
+        else:
+            offers.append(choices[name])
+    return Space(tuple(offers), withheld)
+
+
+def _needs_met(strategy: type[Strategy], chosen: list[Strategy]) -> bool:
+    if "cut" in strategy.needs and not any(step.cuts for step in chosen):
+        return False
+    return "teacher" not in strategy.needs or any(step.family is Family.ADAPTATION for step in chosen)
+
+
+def _pick(suggest: Suggest, name: str, usable: tuple[StrategyChoice, ...]) -> StrategyChoice | None:
+    if len(usable) == 1 and usable[0].strategy.name == name:
+        return usable[0] if suggest(name, Choice(False, True)) else None
+    picked = suggest(name, Choice(NONE, *(offer.strategy.name for offer in usable)))
+    return next((offer for offer in usable if offer.strategy.name == picked), None)
+
+
+def _options(knob: Knob) -> float:
+    match knob:
+        case Choice(options=options):
+            return len(options)
+        case Int():
+            return (knob.high - knob.low) // (1 if knob.log else knob.step) + 1
+        case _:
+            return math.inf

@@ -1,0 +1,86 @@
+"""The recipes that every study tries first: the baseline, then strong defaults, before anything is sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from autoopt.search.recipe import Recipe
+from autoopt.search.space import Senseless, Space
+from autoopt.search.strategy_choice import StrategyChoice
+from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
+from autoopt.strategies.knobs import Choice
+from autoopt.strategies.strategy import Family, Strategy
+
+KEEP = "keep"
+"""By convention the knob of a strategy that cuts: the share of the parts that stays."""
+
+
+def baseline(space: Space) -> Recipe:
+    """Trial 0: the base model, plainly fine-tuned in full, and nothing else."""
+    offer = space.offer(FullFinetuning.name)
+    return Recipe.of([offer.nearest() if offer else FullFinetuning()])
+
+
+def start_design(space: Space) -> list[Recipe]:
+    """The baseline first, then recipes of strong defaults, no two the same.
+
+    The first ones after the baseline need no trunk that it is just training, so that workers do not wait for each
+    other. All trunks are tried with the same leaf: cut, recovered and accelerated, since alone they are no faster.
+    """
+    found: dict[str, Recipe] = {}
+    for steps in _designs(space):
+        recipe = Recipe.of(steps)
+        try:
+            space.parameters(recipe)
+        except Senseless:
+            continue
+        found.setdefault(recipe.id, recipe)
+    first = baseline(space)
+    return [first, *(recipe for recipe in found.values() if recipe.id != first.id)]
+
+
+def _designs(space: Space) -> Iterator[list[Strategy]]:
+    full = list(baseline(space).steps)
+    cuts = [offer for offer in space.of_family(Family.COMPRESSION) if offer.strategy.cuts]
+    distilled, finetuned = _recovery(space, teacher=True), _recovery(space, teacher=False)
+    fast = _compatible(space.of_family(Family.ACCELERATION))
+    middle = [offer.nearest() for offer in cuts]
+    others = [offer.nearest() for offer in space.of_family(Family.ADAPTATION) if offer.strategy is not FullFinetuning]
+
+    yield [*middle, *finetuned, *fast]
+    for other in others[:1]:
+        yield [other, *middle, *distilled, *fast]
+    yield [*full, *middle, *distilled, *fast]
+    yield [*full, *fast]
+    for offer in cuts:
+        yield [*full, offer.nearest(), *distilled, *fast]
+    yield [*full, *map(_stronger, cuts), *distilled, *fast]
+    for other in others[1:]:
+        yield [other, *middle, *distilled, *fast]
+    for family in (Family.AUGMENTATION, Family.UNSUPERVISED):
+        for offer in space.of_family(family):
+            yield [*full, offer.nearest(), *middle, *distilled, *fast]
+
+
+def _recovery(space: Space, *, teacher: bool) -> list[Strategy]:
+    offers = [offer for offer in space.of_family(Family.COMPRESSION) if offer.strategy.recovers]
+    fitting = [offer for offer in offers if ("teacher" in offer.strategy.needs) is teacher]
+    return [offer.nearest() for offer in fitting[:1]]
+
+
+def _compatible(offers: tuple[StrategyChoice, ...]) -> list[Strategy]:
+    chosen: list[Strategy] = []
+    for offer in offers:
+        if not any(offer.strategy.name in step.excludes or step.name in offer.strategy.excludes for step in chosen):
+            chosen.append(offer.nearest())
+    return chosen
+
+
+def _stronger(offer: StrategyChoice) -> Strategy:
+    """Cut one step deeper than by default."""
+    knob = offer.searched.get(KEEP)
+    if not isinstance(knob, Choice):
+        return offer.nearest()
+    usual = getattr(offer.nearest(), KEEP)
+    deeper = [option for option in knob.options if option < usual]  # type: ignore[operator]
+    return offer.nearest({KEEP: max(deeper)} if deeper else None)

@@ -1,0 +1,126 @@
+"""Tables that several commands show. They fit any width: what is too long goes on in the next line, nothing is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from autoopt.objectives.measurement import Measurement
+from autoopt.search import formats
+from autoopt.search.outcome import Outcome
+from autoopt.search.plain import plain_text
+from autoopt.search.record import State, TrialRecord
+from autoopt.search.verification import TEST_PREFIX, Verified
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+WIDE = 120
+"""From so many columns on the recipe stands in the table itself, below that in a list after it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model in a table of a front."""
+
+    number: int
+    recipe: str
+    measurements: Mapping[str, Measurement]
+    names: Sequence[str] = field(default_factory=tuple)
+    """Its aliases, or what else is to be said of it in a word."""
+
+    @classmethod
+    def of(cls, model: Verified, names: Sequence[str] = ()) -> Row:
+        return cls(model.record.number, str(model.record.recipe), model.measurements, names)
+
+
+def table(*columns: str, title: str = "") -> Table:
+    """An empty table whose cells wrap."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Column, Table
+
+    heads = [Column(name, overflow="fold") for name in columns]
+    heading = plain_text(title) or None
+    return Table(*heads, box=SIMPLE_HEAD, title=heading, title_justify="left", title_style="bold", pad_edge=False)
+
+
+def outcome_rows(outcome: Outcome) -> tuple[list[Row], Row]:
+    """The verified front and the baseline as rows; of an empty front the least violating model."""
+    names = {
+        model.record.number: [alias for alias, number in outcome.named.items() if number == model.record.number]
+        for model in outcome.models
+    }
+    rows = [Row.of(model, names[model.record.number]) for model in outcome.models]
+    if not rows:
+        rows = [Row.of(model, ("over budget",)) for model in outcome.failed[:1]]
+    return rows, Row.of(outcome.baseline, ("baseline",))
+
+
+def front(rows: Sequence[Row], baseline: Row, *, width: int, title: str = "") -> RenderableType:
+    """The models of a front, and below them the baseline, which all are compared with."""
+    from rich.console import Group
+
+    wide = width >= WIDE
+    shown = table("trial", *(["recipe"] if wide else []), "quality", "latency", "size", title=title)
+    others = [row for row in rows if row.number != baseline.number]
+    itself = [name for row in rows if row.number == baseline.number for name in row.names]
+    last = Row(baseline.number, baseline.recipe, baseline.measurements, (*baseline.names, *itself))
+    for row in (*others, last):
+        if row is last:
+            shown.add_section()
+        shown.add_row(*_cells(row, baseline, wide=wide))
+    if wide:
+        return Group(shown)
+    return Group(shown, *(f"trial {row.number}: {plain_text(row.recipe)}" for row in (*others, last)))
+
+
+def _cells(row: Row, baseline: Row, *, wide: bool) -> Iterable[str]:
+    measured = row.measurements
+    yield "\n".join([str(row.number), *map(plain_text, row.names)])
+    if wide:
+        yield plain_text(row.recipe)
+    test = measured.get(f"{TEST_PREFIX}quality")
+    lines = [formats.share(measured.get("quality")), f"test {formats.share(test)}" if test else ""]
+    yield _lines(lines)
+    speed = formats.speed(measured.get("latency_ratio"))
+    yield _lines([formats.latency(measured.get("latency_p50")), f"{speed} faster" if speed != formats.NOTHING else ""])
+    smaller = formats.times_smaller(measured.get("size"), baseline.measurements.get("size"))
+    yield _lines([formats.size(measured.get("size")), f"{smaller} smaller" if smaller != formats.NOTHING else ""])
+
+
+def _lines(parts: Sequence[str]) -> str:
+    return "\n".join(plain_text(part) for part in parts if part)
+
+
+def measurements(measured: Mapping[str, Measurement]) -> Table:
+    """Every measurement of one model."""
+    shown = table("measured", "value", "samples")
+    for name, item in measured.items():
+        shown.add_row(plain_text(name), plain_text(formats.shown(item)), f"{item.samples:,}")
+    return shown
+
+
+def stages(record: TrialRecord) -> Table:
+    """What each stage of a trial took."""
+    shown = table("stage", "time", "")
+    for stage in record.stages:
+        shown.add_row(plain_text(stage.name), formats.seconds_of(stage.seconds), "reused" if stage.reused else "")
+    return shown
+
+
+def verdict(record: TrialRecord) -> str:
+    """How a trial stands, in a few words."""
+    match record.state:
+        case State.COMPLETE:
+            over = formats.excess(record.violations)
+            return f"misses {over}" if over else "within the budgets"
+        case State.REJECTED:
+            return f"rejected: {record.reason}" if record.reason else "rejected"
+        case State.FAILED:
+            return f"failed: {record.reason}" if record.reason else "failed"
+        case State.DUPLICATE:
+            return record.reason or "a duplicate"
+        case State.RUNNING:
+            return "running"

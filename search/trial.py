@@ -1,0 +1,125 @@
+"""One trial: measure its shape, and if that is within the limits run its stages, score it and save it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+from autoopt.objectives.measurement import Measurement
+from autoopt.search.recipe import TRUNK, Recipe
+from autoopt.search.record import StageRecord, State, TrialRecord
+from autoopt.search.stage_store import address
+from autoopt.search.workspace import Workspace
+from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.strategy import Family
+
+Report: TypeAlias = Callable[[str], None]
+"""Called with the name of each stage when it begins."""
+
+
+def run_trial(
+    number: int, recipe: Recipe, workspace: Workspace, *, folder: Path, report: Report, screened: bool = True
+) -> TrialRecord:
+    """Run one trial and save its candidate to ``folder``.
+
+    A recipe whose shape alone is clearly over a limit on latency or size is rejected before any training, unless
+    ``screened`` is False. Raises whatever a strategy raises. The limits on quality are not judged here.
+    """
+    started = time.monotonic()
+    report("screening")
+    measurements = screen(recipe, workspace)
+    screening = StageRecord("screening", time.monotonic() - started, reused=False)
+    if screened and (reason := excess(measurements, workspace)):
+        return TrialRecord(
+            number, recipe, State.REJECTED, measurements, stages=(screening,), seconds=screening.seconds, reason=reason
+        )
+    candidate, stages = build(recipe, workspace, report=report)
+    report("scoring")
+    scoring_started = time.monotonic()
+    scores = workspace.task.score(candidate, workspace.data.validation)
+    workspace.save(candidate, recipe, folder)
+    scoring = StageRecord("scoring", time.monotonic() - scoring_started, reused=False)
+    return TrialRecord(
+        number,
+        recipe,
+        State.COMPLETE,
+        {**scores, **measurements, **workspace.sizes(candidate, folder)},
+        stages=(screening, *stages, scoring),
+        seconds=time.monotonic() - started,
+    )
+
+
+def screen(recipe: Recipe, workspace: Workspace) -> dict[str, Measurement]:
+    """Measure latency and size of the recipe's shape; neither depends on the weights, so nothing is trained."""
+    candidate, _ = build(recipe, workspace, effort=0.0)
+    return {**workspace.latency(candidate), **workspace.size_of(candidate, recipe)}
+
+
+def excess(measurements: Mapping[str, Measurement], workspace: Workspace) -> str:
+    """Say which limits are exceeded even by the better end of the interval; empty where none is."""
+    beyond = []
+    for limit in workspace.experiment.budget:
+        measured, reference = measurements.get(limit.metric), workspace.reference.get(limit.metric)
+        if measured is None:
+            continue
+        best_case = replace(measured, value=measured.low)
+        if (over := limit.violation(best_case, reference)) > 0:
+            beyond.append(f"{limit.text}: over by at least {over:.0%}")
+    return "; ".join(beyond)
+
+
+def build(
+    recipe: Recipe, workspace: Workspace, *, effort: float = 1.0, report: Report = lambda _: None
+) -> tuple[Candidate, tuple[StageRecord, ...]]:
+    """Apply the recipe's strategies to the base model, going on from the longest prefix that the stage store holds.
+
+    At effort 0 the store is left alone: everything is computed and nothing is trained.
+    """
+    addresses = _addresses(recipe, workspace, effort)
+    candidate, done, stages = _restore(recipe, workspace, addresses) if effort > 0 else (workspace.base, 0, [])
+    trunk = None
+    for position, step in enumerate(recipe.steps[done:], start=done):
+        began = time.monotonic()
+        report(step.name)
+        if step.family not in TRUNK and position == len(recipe.trunk):
+            trunk = candidate.model
+        if "teacher" in step.needs:
+            teacher = trunk if trunk is not None else build(Recipe(recipe.trunk), workspace, effort=effort)[0].model
+            candidate = replace(candidate, teacher=teacher)
+        apply = partial(step.apply, candidate, effort=effort, seed=workspace.seed)
+        if step.trains and effort > 0:
+            candidate, reused = workspace.store.once(addresses[position], candidate, apply)
+        else:
+            candidate, reused = apply(), False
+        stages.append(StageRecord(step.name, time.monotonic() - began, reused))
+    return candidate, tuple(stages)
+
+
+def _addresses(recipe: Recipe, workspace: Workspace, effort: float) -> list[str]:
+    found, parent = [], workspace.origin
+    for step in recipe.steps:
+        parent = address(parent, step, effort=effort, seed=workspace.seed)
+        found.append(parent)
+    return found
+
+
+def _restore(recipe: Recipe, workspace: Workspace, addresses: list[str]) -> tuple[Candidate, int, list[StageRecord]]:
+    """Return the candidate after the longest stored prefix, the number of its steps, and a record for each."""
+    for position in reversed(range(len(recipe.steps))):
+        if not recipe.steps[position].trains or addresses[position] not in workspace.store:
+            continue
+        began = time.monotonic()
+        prefix = recipe.steps[: position + 1]
+        candidate = workspace.base
+        for step in prefix:
+            if step.family is Family.AUGMENTATION:  # It changes the data, which is not stored with the model.
+                candidate = step.apply(candidate, effort=1.0, seed=workspace.seed)
+        restored = workspace.store.load(addresses[position], candidate)
+        if restored is not None:
+            seconds = (time.monotonic() - began) / len(prefix)
+            return restored, len(prefix), [StageRecord(step.name, seconds, reused=True) for step in prefix]
+    return workspace.base, 0, []

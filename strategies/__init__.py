@@ -1,0 +1,1 @@
+"""What we can try: one strategy a file, the tree is the registry."""

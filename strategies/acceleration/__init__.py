@@ -1,0 +1,1 @@
+"""Faster arithmetic for the same architecture; applied last."""

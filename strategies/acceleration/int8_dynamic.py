@@ -1,0 +1,52 @@
+"""8-bit arithmetic in the encoder's linear layers (Zafrir et al. 2019, "Q8BERT"; here without training)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.encoder import layers, replace_module
+from autoopt.strategies.strategy import Strategy
+
+
+class Int8Dynamic(Strategy):
+    """Weights are quantized once, each output channel by itself, activations at run time: 1.5 to 2 times as fast.
+
+    ``per_token``: a scale for each token instead of one for each batch. Nearer to fp32 and some 20 % slower; worth it
+    where a model has strong outliers, as decoders do.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "cpu"})
+
+    per_token: bool = False
+
+    def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:  # noqa: ARG002
+        from autoopt.strategies.int8_linear import Int8Linear
+
+        model = candidate.copy_model()
+        modules = _linears(model)
+        for path in modules:
+            linear: Any = model.get_submodule(path)
+            replace_module(model, path, Int8Linear.of(linear, per_token=self.per_token))
+        edit = {"strategy": self.name, "modules": modules, "per_token": self.per_token}
+        event = f"8-bit arithmetic in {len(modules)} linear layers"
+        return candidate.evolve(event, model=model, edits=(*candidate.edits, edit))
+
+    @classmethod
+    def reshape(cls, model: Any, edit: Mapping[str, Any]) -> None:
+        from autoopt.strategies.int8_linear import Int8Linear
+
+        for path in edit["modules"]:
+            linear = model.get_submodule(path)
+            outputs, inputs = linear.weight.shape
+            bias = linear.bias is not None
+            replace_module(model, path, Int8Linear(inputs, outputs, bias=bias, per_token=edit["per_token"]))
+
+
+def _linears(model: Any) -> list[str]:
+    """The paths of all linear layers within the transformer layers."""
+    from torch import nn
+
+    within = {id(module) for module in layers(model).modules() if isinstance(module, nn.Linear)}
+    return [path for path, module in model.named_modules() if id(module) in within]

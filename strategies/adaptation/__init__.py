@@ -1,0 +1,1 @@
+"""Ways to teach the task to the model."""

@@ -1,0 +1,1 @@
+"""More and other training examples."""

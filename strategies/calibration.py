@@ -1,0 +1,77 @@
+"""Calibration: a few of the candidate's own texts, and what flows through the model's layers on them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from autoopt.strategies import batches, quiet
+from autoopt.strategies.candidate import Candidate, Example, Features
+from autoopt.strategies.encoder import layers
+from autoopt.strategies.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def sample(candidate: Candidate, count: int, seed: int) -> list[Features]:
+    """At most ``count`` of the candidate's texts, tokenized, without labels.
+
+    The training examples are used, since they have the form of the task; the unlabeled texts where there are none.
+    Raises ``DataError`` where there is neither.
+    """
+    examples = candidate.train or tuple(Example(text, label=0) for text in candidate.unlabeled)
+    if not examples:
+        raise DataError("calibration needs texts, and the candidate has neither training nor unlabeled texts")
+    chosen = random.Random(seed).sample(examples, min(count, len(examples)))
+    return without_labels(candidate.task.encode(chosen, candidate.tokenizer))
+
+
+def without_labels(features: Sequence[Features]) -> list[Features]:
+    """The same examples as inputs alone."""
+    return [{name: value for name, value in item.items() if name != "labels"} for item in features]
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """How one layer is called for one batch. The layers of an encoder differ in nothing but ``hidden``."""
+
+    hidden: torch.Tensor
+    """(batch, length, width)"""
+    mask: torch.Tensor
+    """(batch, length), True where there is a token."""
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def run(self, layer: Any) -> torch.Tensor:
+        """What ``layer`` makes of it, (batch, length, width)."""
+        import torch
+
+        with torch.inference_mode(), quiet.step():
+            output = layer(self.hidden, *self.args, **self.kwargs)
+        return output[0] if isinstance(output, tuple) else output  # type: ignore[no-any-return]
+
+    def through(self, layer: Any) -> LayerCall:
+        """The call of the next layer, after ``layer``."""
+        return replace(self, hidden=self.run(layer))
+
+
+def layer_calls(model: Any, features: Sequence[Features], *, pad_token_id: int, layer: int = 0) -> list[LayerCall]:
+    """How the model calls its layer number ``layer``, batch by batch: one forward pass in eval mode."""
+    caught: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def catch(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        caught.append((args, kwargs))
+
+    hook = layers(model)[layer].register_forward_pre_hook(catch, with_kwargs=True)
+    calls = []
+    try:
+        for _, batch, _ in batches.forward(model, features, pad_token_id=pad_token_id):
+            (hidden, *args), kwargs = caught.pop()
+            mask = batch["attention_mask"].to(hidden.device).bool()
+            calls.append(LayerCall(hidden=hidden, mask=mask, args=tuple(args), kwargs=kwargs))
+    finally:
+        hook.remove()
+    return calls

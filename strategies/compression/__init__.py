@@ -1,0 +1,1 @@
+"""Smaller architectures, and training that recovers what a cut has cost."""

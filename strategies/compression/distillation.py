@@ -1,0 +1,84 @@
+"""Train the cut model to answer as the trained trunk does (Hinton et al. 2015, "Distilling the knowledge")."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from autoopt.strategies import batches
+from autoopt.strategies.candidate import Candidate, Features
+from autoopt.strategies.errors import UsageError
+from autoopt.strategies.knobs import Choice
+from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.training import Schedule, train
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Distillation(Strategy):
+    """The loss is ``weight`` of the divergence from the teacher's softened answers, the rest is cross entropy.
+
+    The teacher's logits are computed once. ``temperature``: higher shows the student more of what the teacher holds
+    for possible; 2 is a safe start. ``weight``: lower where the labels are clean and many. ``epochs``: distillation
+    overfits later than plain training, so it can use more. ``learning_rate``: as for recovery fine-tuning.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"teacher", "cut"})
+    excludes: ClassVar[frozenset[str]] = frozenset({"recovery_finetuning"})
+    recovers = True
+    trains = True
+
+    temperature: Annotated[float, Choice(1.0, 2.0, 4.0)] = 2.0
+    weight: Annotated[float, Choice(0.5, 0.7, 0.9)] = 0.7
+    learning_rate: Annotated[float, Choice(5e-5, 1e-4, 2e-4, 4e-4)] = 2e-4
+    epochs: Annotated[int, Choice(3, 5, 8)] = 5
+    batch_size: int = 16
+
+    def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
+        if candidate.teacher is None:
+            raise UsageError("distillation has no teacher; put a strategy of the adaptation family before it")
+        if effort == 0:
+            return candidate.evolve("distillation, 0 steps")
+        model = candidate.copy_model()
+        features = candidate.features()
+        pad_token_id = candidate.tokenizer.pad_token_id
+        answers = _logits(candidate.teacher, features, pad_token_id).to(model.device)
+
+        def loss(student: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+            output = student(**{name: tensor for name, tensor in batch.items() if name != "row"})
+            divergence = _divergence(output.logits, answers[batch["row"]], self.temperature)
+            return self.weight * divergence + (1 - self.weight) * output.loss  # type: ignore[no-any-return]
+
+        losses = train(
+            model,
+            [{**item, "row": row} for row, item in enumerate(features)],
+            Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size),
+            pad_token_id=pad_token_id,
+            effort=effort,
+            seed=seed,
+            loss=loss,
+        )
+        return candidate.evolve(f"distillation, {len(losses)} steps", model=model)
+
+
+def _logits(teacher: Any, features: list[Features], pad_token_id: int) -> torch.Tensor:
+    """(examples, classes), in the order of ``features``."""
+    import torch
+
+    rows: list[Any] = [None] * len(features)
+    for positions, _, output in batches.forward(teacher, features, pad_token_id=pad_token_id):
+        for position, logits in zip(positions, output.logits, strict=True):
+            rows[position] = logits
+    return torch.stack(rows).clone()  # Out of inference mode, which autograd does not accept.
+
+
+def _divergence(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """KL(teacher || student) at ``temperature``, times its square, which keeps the gradient's scale."""
+    from torch.nn import functional as F
+
+    return temperature**2 * F.kl_div(
+        F.log_softmax(student / temperature, dim=-1),
+        F.log_softmax(teacher / temperature, dim=-1),
+        log_target=True,
+        reduction="batchmean",
+    )

@@ -1,0 +1,82 @@
+"""Where the parts of a Hugging Face encoder are: its layers, and the two matrices of each feed-forward block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from autoopt.strategies.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Attribute paths within one architecture. ``layers`` is read from the base model, the rest from one layer."""
+
+    layers: str
+    attention_inputs: tuple[str, ...]
+    """The query, key and value projections."""
+    ffn_in: str
+    ffn_out: str
+    layer_count: str
+    """The key of the configuration that holds the number of layers."""
+    ffn_width: str
+    """The key of the configuration that holds the width of the feed-forward blocks."""
+
+
+_BERT = Layout(
+    layers="encoder.layer",
+    attention_inputs=("attention.self.query", "attention.self.key", "attention.self.value"),
+    ffn_in="intermediate.dense",
+    ffn_out="output.dense",
+    layer_count="num_hidden_layers",
+    ffn_width="intermediate_size",
+)
+_DISTILBERT = Layout(
+    layers="transformer.layer",
+    attention_inputs=("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+    ffn_in="ffn.lin1",
+    ffn_out="ffn.lin2",
+    layer_count="n_layers",
+    ffn_width="hidden_dim",
+)
+LAYOUTS = {
+    "bert": _BERT,
+    "roberta": _BERT,
+    "xlm-roberta": _BERT,
+    "camembert": _BERT,
+    "electra": _BERT,
+    "distilbert": _DISTILBERT,
+}
+"""By ``config.model_type``."""
+
+
+def layout(model: Any) -> Layout:
+    """Return where the parts are; raises ``ModelError`` for an architecture that is not known here."""
+    kind = model.config.model_type
+    if kind not in LAYOUTS:
+        raise ModelError(f"the architecture '{kind}' is not supported; supported are {', '.join(sorted(LAYOUTS))}")
+    return LAYOUTS[kind]
+
+
+def layers(model: Any) -> nn.ModuleList:
+    """The transformer layers, first to last."""
+    return model.base_model.get_submodule(layout(model).layers)  # type: ignore[no-any-return]
+
+
+def set_layers(model: Any, kept: list[nn.Module]) -> None:
+    """Put ``kept`` in place of the model's layers and write their number into its configuration."""
+    from torch import nn
+
+    where = layout(model)
+    parent, _, attribute = where.layers.rpartition(".")
+    setattr(model.base_model.get_submodule(parent), attribute, nn.ModuleList(kept))
+    setattr(model.config, where.layer_count, len(kept))
+
+
+def replace_module(root: nn.Module, path: str, module: nn.Module) -> None:
+    """Put ``module`` at the dotted ``path`` below ``root``."""
+    parent, _, attribute = path.rpartition(".")
+    setattr(root.get_submodule(parent), attribute, module)

@@ -1,0 +1,95 @@
+"""What a strategy is: its validated settings, with what it does to a candidate."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from autoopt.strategies.knobs import Choice, Float, Int, Knob
+
+if TYPE_CHECKING:
+    from autoopt.strategies.candidate import Candidate
+
+
+class Family(StrEnum):
+    """The five families, in the order in which a recipe applies them."""
+
+    UNSUPERVISED = "unsupervised"
+    AUGMENTATION = "augmentation"
+    ADAPTATION = "adaptation"
+    COMPRESSION = "compression"
+    ACCELERATION = "acceleration"
+
+
+class Strategy(BaseModel, ABC):
+    """One way to change a candidate.
+
+    A subclass is a frozen pydantic model that refuses unknown fields. A field annotated with a knob is searched; any
+    other field is a setting. The file's name is the strategy's name and its folder is its family.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Where it is offered. Of the study: ``encoder``, ``decoder``, ``labels``, ``unlabeled``, ``text``, ``cpu``, ``gpu``.
+    Of the recipe: ``teacher`` (a strategy of the adaptation family comes before it), ``cut`` (a strategy that cuts
+    the architecture comes before it)."""
+    after: ClassVar[frozenset[str]] = frozenset()
+    """Strategies of the same family that come first where both are in a recipe."""
+    excludes: ClassVar[frozenset[str]] = frozenset()
+    """Strategies that cannot be in the same recipe."""
+    cuts: ClassVar[bool] = False
+    """True where it removes a part of the architecture, so that recovery training is worth something."""
+    recovers: ClassVar[bool] = False
+    """True where it trains after the cuts: it is applied after all other strategies of its family."""
+    trains: ClassVar[bool] = False
+    """True where its result costs enough to be stored: it runs an optimizer on the model."""
+
+    name: ClassVar[str]
+    family: ClassVar[Family]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        *_, family, name = cls.__module__.split(".")
+        if family in Family.__members__.values():
+            cls.name, cls.family = name, Family(family)
+
+    @abstractmethod
+    def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
+        """Return the changed candidate; the one that was given stays as it was.
+
+        Called once for each stage of a trial. ``effort`` in [0, 1] scales how much is trained; 0 trains nothing and
+        need only give the right shapes, so it must be fast. The same candidate, settings, effort and seed give the
+        same result on the same kind of machine. Raises ``Diverged`` where a loss is not finite.
+        """
+
+    @classmethod
+    def reshape(cls, model: Any, edit: Mapping[str, Any]) -> None:
+        """Give a freshly built model, in place, the shapes that ``edit`` describes; weights are loaded afterwards.
+
+        Called when a saved candidate is loaded, once for each edit that the strategy recorded. Only a change that the
+        Hugging Face configuration cannot express records one.
+        """
+        raise NotImplementedError(f"{cls.__name__} records no edits")
+
+    @classmethod
+    def knobs(cls) -> dict[str, Knob]:
+        """The searched fields with where they are searched, in the order of their declaration."""
+        found = {}
+        for field, info in cls.model_fields.items():
+            for note in info.metadata:
+                if isinstance(note, Int | Float | Choice):
+                    found[field] = note
+        return found
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first line of the docstring of the file."""
+        import sys
+
+        return (sys.modules[cls.__module__].__doc__ or "").strip().split("\n")[0]

@@ -1,0 +1,1 @@
+"""Further training without labels, before the task is learned."""

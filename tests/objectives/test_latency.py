@@ -1,0 +1,258 @@
+import gc
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from autoopt.objectives.latency import (
+    SCREENING,
+    THOROUGH,
+    WARM_UP_CALLS,
+    Calibration,
+    Comparison,
+    calibrate,
+    compare,
+    measurements,
+)
+from autoopt.objectives.measurement import Direction
+from autoopt.objectives.target import Target
+from autoopt.objectives.timing import Call, Clock
+from autoopt.strategies import quiet
+
+TARGET = Target(sequence_length=16)
+
+
+@dataclass
+class Machine:
+    """A machine on which time passes only in calls."""
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    share: float = 1.0
+    """Of the processor that a call gets."""
+    calls: list[str] = field(default_factory=list)
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(wall=lambda: self.wall_s, cpu=lambda: self.cpu_s)
+
+    def call(self, name: str, seconds: float | Callable[[], float]) -> Call:
+        def run() -> None:
+            passed = seconds() if callable(seconds) else seconds
+            self.calls.append(name)
+            self.wall_s += passed
+            self.cpu_s += passed * self.share
+
+        return run
+
+
+def test_a_function_that_sleeps_20_ms_has_a_latency_of_20_ms() -> None:
+    calibration = calibrate(lambda: time.sleep(0.02), TARGET, samples=15, cpu_bound=False)
+    assert 20 <= calibration.p50_ms <= 26
+
+
+def test_a_function_that_sleeps_half_as_long_has_half_the_latency() -> None:
+    comparison = compare(lambda: time.sleep(0.01), lambda: time.sleep(0.02), TARGET, cpu_bound=False)
+    assert 0.45 <= comparison.ratio <= 0.6
+    assert comparison.low <= comparison.ratio <= comparison.high
+
+
+def test_the_same_work_has_a_ratio_near_one() -> None:
+    matrix = torch.ones(300, 300)
+    comparison = compare(lambda: matrix @ matrix, lambda: matrix @ matrix, TARGET)
+    assert 0.7 <= comparison.ratio <= 1.4
+    assert comparison.low <= 1.25
+    assert comparison.high >= 0.8
+
+
+def test_the_models_are_measured_in_turn_and_each_goes_first_equally_often() -> None:
+    machine = Machine()
+    compare(machine.call("c", 0.03), machine.call("r", 0.03), TARGET, clock=machine.clock)
+    warm_up = "c" * WARM_UP_CALLS + "r" * WARM_UP_CALLS
+    assert "".join(machine.calls) == warm_up + "crrc" * (SCREENING.minimum // 2)
+
+
+def test_a_short_call_is_made_once_untimed_before_its_sample() -> None:
+    machine = Machine()
+    compare(machine.call("c", 0.01), machine.call("r", 0.03), TARGET, clock=machine.clock)
+    assert "".join(machine.calls[2 * WARM_UP_CALLS :]) == "ccrrcc" * (SCREENING.minimum // 2)
+
+
+def test_a_call_too_short_for_the_clock_is_repeated_within_a_sample() -> None:
+    machine = Machine()
+    comparison = compare(machine.call("c", 0.0005), machine.call("r", 0.03), TARGET, thorough=True, clock=machine.clock)
+    assert "".join(machine.calls[2 * WARM_UP_CALLS :]).startswith("cccccrr")
+    assert comparison.candidate_p50_ms == pytest.approx(0.5)
+    assert comparison.candidate_p95_ms is None, "the mean of four calls says nothing of the slowest of twenty"
+    assert comparison.reference_p95_ms == pytest.approx(30)
+
+
+def test_a_machine_that_slows_down_fivefold_does_not_move_the_ratio() -> None:
+    machine = Machine()
+    comparison = compare(
+        machine.call("c", lambda: 0.03 * (1 + machine.wall_s)),
+        machine.call("r", lambda: 0.06 * (1 + machine.wall_s)),
+        TARGET,
+        clock=machine.clock,
+    )
+    assert machine.wall_s > 4
+    assert comparison.ratio == pytest.approx(0.5, rel=0.02)
+
+
+def noisy_call(machine: Machine, name: str, seconds: float, *, spread: float, seed: int) -> Call:
+    chance = random.Random(seed)
+    return machine.call(name, lambda: seconds * chance.lognormvariate(0, spread))
+
+
+def test_sampling_goes_on_until_the_interval_is_narrow() -> None:
+    machine = Machine()
+    candidate = noisy_call(machine, "c", 0.05, spread=0.05, seed=1)
+    comparison = compare(candidate, noisy_call(machine, "r", 0.1, spread=0.05, seed=2), TARGET, clock=machine.clock)
+    assert SCREENING.minimum < comparison.samples < SCREENING.maximum
+    assert (comparison.high - comparison.low) / 2 <= 0.05 * comparison.ratio
+    assert comparison.low <= 0.5 <= comparison.high
+
+
+def test_sampling_ends_where_the_interval_never_gets_narrow() -> None:
+    machine = Machine()
+    candidate = noisy_call(machine, "c", 0.05, spread=2, seed=1)
+    comparison = compare(candidate, noisy_call(machine, "r", 0.1, spread=2, seed=2), TARGET, clock=machine.clock)
+    assert comparison.samples == SCREENING.maximum
+
+
+def test_sampling_goes_on_while_the_limit_lies_within_the_interval() -> None:
+    machine = Machine()
+    candidate, reference = machine.call("c", 0.05), machine.call("r", 0.1)
+    undecided = compare(candidate, reference, TARGET, limit_ratio=0.5, clock=machine.clock)
+    decided = compare(candidate, reference, TARGET, limit_ratio=0.6, clock=machine.clock)
+    assert undecided.samples == SCREENING.maximum
+    assert decided.samples == SCREENING.minimum
+
+
+def test_only_a_thorough_comparison_has_a_95th_percentile() -> None:
+    machine = Machine()
+    candidate, reference = machine.call("c", 0.03), machine.call("r", 0.06)
+    screening = compare(candidate, reference, TARGET, clock=machine.clock)
+    thorough = compare(candidate, reference, TARGET, thorough=True, clock=machine.clock)
+    assert (screening.candidate_p95_ms, screening.reference_p95_ms) == (None, None)
+    assert thorough.samples >= THOROUGH.minimum
+    assert thorough.candidate_p95_ms == pytest.approx(30)
+    assert thorough.reference_p95_ms == pytest.approx(60)
+
+
+@pytest.mark.parametrize(
+    ("samples", "has_p95", "has_p99"), [(129, False, False), (130, True, False), (661, True, False), (662, True, True)]
+)
+def test_a_calibration_has_only_the_percentiles_that_its_samples_carry(
+    samples: int, has_p95: bool, has_p99: bool
+) -> None:
+    machine = Machine()
+    calibration = calibrate(machine.call("r", 0.05), TARGET, samples=samples, clock=machine.clock)
+    assert calibration.p50_ms == pytest.approx(50)
+    assert (calibration.p95_ms is not None, calibration.p99_ms is not None) == (has_p95, has_p99)
+
+
+def test_a_disturbed_measurement_is_tried_three_times_and_then_flagged() -> None:
+    machine = Machine(share=0.33)
+    comparison = compare(machine.call("c", 0.03), machine.call("r", 0.03), TARGET, clock=machine.clock)
+    assert comparison.noisy
+    assert comparison.cpu_over_wall == pytest.approx(0.33)
+    assert len(machine.calls) == 3 * 2 * (WARM_UP_CALLS + SCREENING.minimum)
+    calibration = calibrate(machine.call("r", 0.03), TARGET, samples=20, clock=machine.clock)
+    assert calibration.noisy
+
+
+def test_a_measurement_that_is_quiet_at_the_second_attempt_is_not_flagged() -> None:
+    machine = Machine(share=0.33)
+    first = 2 * (WARM_UP_CALLS + SCREENING.minimum)
+
+    def seconds() -> float:
+        machine.share = 0.33 if len(machine.calls) < first else 0.95
+        return 0.03
+
+    comparison = compare(machine.call("c", seconds), machine.call("r", seconds), TARGET, clock=machine.clock)
+    assert not comparison.noisy
+    assert len(machine.calls) == 2 * first
+
+
+@pytest.mark.parametrize(("target", "cpu_bound"), [(Target(threads=2), True), (TARGET, False)])
+def test_the_share_of_the_processor_is_no_sign_where_work_waits_or_has_threads(target: Target, cpu_bound: bool) -> None:
+    machine = Machine(share=0.1)
+    comparison = compare(
+        machine.call("c", 0.03), machine.call("r", 0.03), target, cpu_bound=cpu_bound, clock=machine.clock
+    )
+    assert not comparison.noisy
+
+
+def test_calls_run_with_the_threads_of_the_target_without_gradients_and_garbage_collection() -> None:
+    before = torch.get_num_threads()
+    seen = set()
+
+    def look() -> None:
+        seen.add((torch.get_num_threads(), torch.is_inference_mode_enabled(), gc.isenabled()))
+
+    def fail() -> None:
+        raise ArithmeticError("no such kernel")
+
+    calibrate(look, Target(threads=before + 1), samples=3)
+    assert seen == {(before + 1, True, False)}
+    with pytest.raises(ArithmeticError, match="no such kernel"):
+        calibrate(fail, Target(threads=before + 1))
+    assert (torch.get_num_threads(), torch.is_inference_mode_enabled(), gc.isenabled()) == (before, False, True)
+
+
+def test_no_step_of_work_runs_while_a_call_is_timed() -> None:
+    has_run = threading.Event()
+    ran_meanwhile = []
+
+    def step() -> None:
+        with quiet.step():
+            has_run.set()
+
+    worker = threading.Thread(target=step)
+
+    def call() -> None:
+        if worker.ident is None:
+            worker.start()
+        ran_meanwhile.append(has_run.wait(0.02))
+
+    calibrate(call, TARGET, samples=5, cpu_bound=False)
+    worker.join(timeout=60)
+    assert has_run.is_set()
+    assert not any(ran_meanwhile)
+
+
+def comparison_of(ratio: float, low: float, high: float, *, noisy: bool = False) -> Comparison:
+    return Comparison(
+        ratio=ratio,
+        low=low,
+        high=high,
+        samples=16,
+        candidate_p50_ms=1.0,
+        candidate_p95_ms=None,
+        reference_p50_ms=2.0,
+        reference_p95_ms=None,
+        cpu_over_wall=1.0,
+        noisy=noisy,
+    )
+
+
+def test_milliseconds_are_the_ratio_times_what_the_reference_took_in_quiet() -> None:
+    calibration = Calibration(p50_ms=40, p95_ms=50, p99_ms=None, samples=150, cpu_over_wall=1.0, noisy=False)
+    found = measurements(comparison_of(0.5, 0.45, 0.6, noisy=True), calibration)
+    p50, p95, ratio = found["latency_p50"], found["latency_p95"], found["latency_ratio"]
+    assert (p50.value, p50.low, p50.high, p50.unit) == (20, 18, 24, "ms")
+    assert (p95.value, p95.low, p95.high, p95.unit) == (25, 22.5, 30, "ms")
+    assert (ratio.value, ratio.low, ratio.high, ratio.unit) == (0.5, 0.45, 0.6, "of baseline")
+    assert all(item.direction is Direction.MINIMIZE and item.samples == 16 and item.noisy for item in found.values())
+
+
+def test_a_95th_percentile_is_not_reported_where_the_reference_has_none() -> None:
+    calibration = Calibration(p50_ms=40, p95_ms=None, p99_ms=None, samples=20, cpu_over_wall=1.0, noisy=True)
+    found = measurements(comparison_of(0.5, 0.4, 0.6), calibration)
+    assert set(found) == {"latency_p50", "latency_ratio"}
+    assert found["latency_p50"].noisy, "milliseconds are as good as the calibration"
+    assert not found["latency_ratio"].noisy

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoopt.search.recipe import Recipe
+from autoopt.search.space import Senseless, Space, offers
+from autoopt.search.start_design import baseline, start_design
+from autoopt.strategies.catalog import catalog, find
+from autoopt.strategies.knobs import Choice, Float, Int, Knob, KnobValue
+from autoopt.strategies.strategy import Family
+
+FACTS = frozenset({"encoder", "labels", "text", "unlabeled", "cpu"})
+
+
+def space(
+    facts: frozenset[str] = FACTS,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    knobs: Mapping[str, Mapping[str, Knob]] | None = None,
+    disabled: frozenset[str] = frozenset(),
+) -> Space:
+    return offers(catalog(), facts=facts, settings=settings or {}, knobs=knobs or {}, disabled=disabled)
+
+
+def drawing(seed: int) -> Callable[[str, Knob], KnobValue]:
+    source = random.Random(seed)
+
+    def suggest(_: str, knob: Knob) -> KnobValue:
+        match knob:
+            case Choice(options=options):
+                return source.choice(options)
+            case Int(low=low, high=high):
+                return source.randint(low, high)
+            case Float(low=low, high=high):
+                return source.uniform(low, high)
+
+    return suggest
+
+
+@given(st.integers(0, 2**32))
+def test_a_proposed_recipe_is_found_again_by_its_parameters(seed: int) -> None:
+    try:
+        recipe = space().propose(drawing(seed))
+    except Senseless:
+        return
+    parameters = space().parameters(recipe)
+    assert space().propose(lambda name, _: parameters[name]) == recipe
+
+
+@given(st.integers(0, 2**32))
+def test_every_proposed_recipe_makes_sense(seed: int) -> None:
+    try:
+        recipe = space().propose(drawing(seed))
+    except Senseless:
+        return
+    names = {step.name for step in recipe.steps}
+    assert any(step.family is Family.ADAPTATION or step.recovers for step in recipe.steps)
+    for step in recipe.steps:
+        assert not type(step).excludes & names
+        assert "cut" not in step.needs or any(other.cuts for other in recipe.steps)
+        assert "teacher" not in step.needs or any(other.family is Family.ADAPTATION for other in recipe.steps)
+
+
+def test_a_strategy_is_offered_only_where_its_needs_are_met_and_the_reason_is_kept() -> None:
+    found = space(facts=FACTS - {"unlabeled"})
+    assert found.offer("masked_language_modeling") is None
+    assert found.withheld["masked_language_modeling"] == "it needs unlabeled"
+
+
+def test_a_strategy_that_is_switched_off_is_not_offered() -> None:
+    found = space(disabled=frozenset({"layer_drop"}))
+    assert found.offer("layer_drop") is None
+    assert found.withheld["layer_drop"] == "switched off in the experiment file"
+
+
+def test_a_fixed_knob_is_not_searched_and_a_narrowed_one_is_searched_there() -> None:
+    found = space(settings={"layer_drop": {"keep": 0.33}}, knobs={"ffn_pruning": {"keep": Choice(0.25)}})
+    recipes = [found.propose(lambda name, knob: _everything(name, knob))]
+    cuts = {step.name: step for step in recipes[0].steps}
+    assert (cuts["layer_drop"].keep, cuts["ffn_pruning"].keep) == (0.33, 0.25)  # type: ignore[attr-defined]
+    assert "layer_drop.keep" not in found.parameters(recipes[0])
+
+
+def _everything(name: str, knob: Knob) -> KnobValue:
+    if isinstance(knob, Choice):
+        return {"adaptation": "full_finetuning", "recovery": "distillation"}.get(name, knob.options[-1])
+    return knob.low
+
+
+def test_a_recipe_outside_the_space_has_no_parameters() -> None:
+    narrow = space(knobs={"layer_drop": {"keep": Choice(0.5)}})
+    recipe = Recipe.of([find("full_finetuning")(), find("layer_drop")(keep=0.33)])
+    with pytest.raises(Senseless, match=r"layer_drop\.keep = 0\.33 is not in the space"):
+        narrow.parameters(recipe)
+
+
+def test_a_recipe_that_learns_nothing_is_senseless() -> None:
+    with pytest.raises(Senseless, match="nothing in it learns the task"):
+        space().propose(lambda _, knob: knob.options[0] if isinstance(knob, Choice) else knob.low)
+
+
+def test_the_start_design_begins_with_the_baseline_and_repeats_nothing() -> None:
+    design = start_design(space())
+    assert design[0].id == baseline(space()).id
+    assert [step.name for step in design[0].steps] == ["full_finetuning"]
+    assert len({recipe.id for recipe in design}) == len(design) >= 8
+
+
+def test_the_start_design_tries_every_strategy_that_is_offered() -> None:
+    tried = {step.name for recipe in start_design(space()) for step in recipe.steps}
+    assert tried == {offer.strategy.name for offer in space().offers}
+
+
+def test_the_start_design_stays_in_a_narrowed_space() -> None:
+    narrow = space(knobs={"layer_drop": {"keep": Choice(0.67)}}, disabled=frozenset({"distillation"}))
+    for recipe in start_design(narrow)[1:]:
+        narrow.parameters(recipe)
+        assert all(step.keep == 0.67 for step in recipe.steps if step.name == "layer_drop")  # type: ignore[attr-defined]
+
+
+def test_the_baseline_is_full_finetuning_even_where_the_search_may_not_use_it() -> None:
+    design = start_design(space(disabled=frozenset({"full_finetuning"})))
+    assert [step.name for step in design[0].steps] == ["full_finetuning"]
