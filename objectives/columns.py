@@ -78,5 +78,5 @@ def _find_label(table: Table) -> str:
 
 
 def _listed(columns: Sequence[str]) -> str:
-    shown = ", ".join(f"'{name}'" for name in columns[:20])
+    shown = ", ".join(f"{name!r:.60}" for name in columns[:20])
     return f"{shown} and {len(columns) - 20} more" if len(columns) > 20 else shown

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from unicodedata import category
 
 from autoopt.objectives.columns import Columns
 from autoopt.objectives.table import MAX_CHARACTERS, Cell, Table
@@ -147,6 +148,11 @@ def _label(cell: Cell, place: str, column: str) -> str | None:
         raise DataError(f"{place}: the column '{column}' holds {cell!r:.60}, no class; choose another with data.label")
     if isinstance(cell, str):
         name = _encodable(cell, place, column).strip()
+        if any(category(character) == "Cc" for character in name):
+            raise DataError(
+                f"{place}: the label {name!r:.60} in the column '{column}' holds a control character, as no class "
+                "does; choose the column of the classes with data.label, or remove it"
+            )
         return None if not name or name.lower() == "nan" else name
     return str(cell).lower() if isinstance(cell, bool) else str(int(cell))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.objectives import packages
+from autoopt.objectives.hub import connection_errors, first_line
 from autoopt.strategies.encoder import LAYOUTS
 from autoopt.strategies.errors import EnvironmentProblem, ModelError, did_you_mean
 
@@ -82,13 +83,13 @@ def _download(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=[*wanted, *TOKENIZER_FILES, "merges.txt"]))
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise ModelError(
-            f"there is no folder '{name}', and no model of this name on the Hub: {str(error).splitlines()[0]}; "
+            f"there is no folder '{name}', and no model of this name on the Hub: {first_line(error)}; "
             "give a folder, package://NAME/PATH or another name"
         ) from None
-    except (OSError, ValueError, RuntimeError) as error:
+    except connection_errors() as error:
         raise EnvironmentProblem(
-            f"there is no folder '{name}', and the Hub cannot be reached for a model of this name: "
-            f"{(str(error).splitlines() or ['no answer'])[0]}"
+            f"there is no folder '{name}', and the Hub cannot be reached for a model of this name "
+            f"({first_line(error)}); check the path or the network"
         ) from None
 
 

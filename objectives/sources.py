@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from autoopt.objectives import packages
+from autoopt.objectives.hub import connection_errors, first_line
 from autoopt.objectives.readers import is_data_file, read
 from autoopt.objectives.table import Table
 from autoopt.strategies.errors import DataError, EnvironmentProblem, did_you_mean
@@ -79,26 +80,55 @@ def _download(name: str, configuration: str | None) -> Mapping[str, Any]:
             f"there is no file or folder '{name}', and a dataset of the Hub needs the package 'datasets': "
             "pip install 'autoopt[hub]'"
         ) from None
+    from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES as BUILDERS
+
+    if name in BUILDERS:
+        # Such a name means a reader of whatever lies in the current folder; 'pandas' would read pickles there.
+        raise DataError(
+            f"there is no file or folder '{name}', and it is no dataset of the Hub but a format; give a file"
+        )
+    _check_reachable(name)
+    datasets.disable_progress_bars()
     try:
         # Never with code from the Hub: this version of datasets runs none, and no argument here asks for any.
         return datasets.load_dataset(name, configuration)  # type: ignore[no-any-return]
     except datasets.exceptions.DatasetNotFoundError as error:
-        raise DataError(
-            f"there is no file or folder '{name}', and no such dataset on the Hub: {_line(error)}"
-        ) from None
+        raise DataError(_no_dataset(name, error)) from None
     except ValueError as error:
         raise DataError(
-            f"the dataset '{name}' of the Hub cannot be read: {_line(error)}; name it NAME:CONFIGURATION"
+            f"the dataset '{name}' of the Hub cannot be read: {first_line(error)}; if it has several configurations, "
+            "write NAME:CONFIGURATION"
         ) from None
     except (OSError, RuntimeError) as error:
-        raise EnvironmentProblem(
-            f"there is no file or folder '{name}', and the Hub cannot be reached for a dataset of this name "
-            f"({_line(error)}); check the path, or the network"
-        ) from None
+        raise EnvironmentProblem(_unreachable(name, error)) from None
+    finally:
+        datasets.enable_progress_bars()
 
 
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _check_reachable(name: str) -> None:
+    """Ask once and briefly: ``datasets`` itself tries for half a minute."""
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    if constants.is_offline_mode():
+        return  # What is in the cache is used.
+    try:
+        HfApi().dataset_info(name, timeout=5)
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise DataError(_no_dataset(name, error)) from None
+    except connection_errors() as error:
+        raise EnvironmentProblem(_unreachable(name, error)) from None
+
+
+def _no_dataset(name: str, error: Exception) -> str:
+    return f"there is no file or folder '{name}', and no such dataset on the Hub ({first_line(error)}); check the name"
+
+
+def _unreachable(name: str, error: Exception) -> str:
+    return (
+        f"there is no file or folder '{name}', and the Hub cannot be reached for a dataset of this name "
+        f"({first_line(error)}); check the path or the network, or set HF_HUB_OFFLINE=1 to use what was fetched before"
+    )
 
 
 def _no_such_path(path: Path) -> str:

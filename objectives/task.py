@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from autoopt.strategies.candidate import Candidate, Example, Features
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 class Task(ABC):
     """One kind of problem. A subclass is a frozen dataclass; the name of its file is the name of the task."""
+
+    metrics: ClassVar[tuple[str, ...]]
+    """The scores of which one is the quality."""
 
     @property
     def name(self) -> str:

@@ -6,11 +6,12 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from types import MappingProxyType
 
 from autoopt.strategies.errors import UsageError, did_you_mean
 
-_QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([^\s\d.+-][^\s\d]*)?\s*")
+_QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)\s*([^\s\d.+-][^\s\d]*)?\s*")
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,16 @@ def parse_quantity(text: str | float, dimension: Dimension) -> float:
     match = _QUANTITY.fullmatch(str(text))
     if isinstance(text, bool) or match is None:
         raise UsageError(f"'{text}' is no {dimension.noun}; write one as {dimension.example}")
-    number, unit = float(match[1]), match[2] or ""
+    number, unit = Decimal(match[1]), match[2] or ""
     if not unit and dimension.needs_unit:
         raise UsageError(f"'{text}' is a {dimension.noun} without a unit; write it as {dimension.example}")
     if unit and unit not in dimension.units:
         near = did_you_mean(unit, dimension.units) or _same_letters(unit, dimension)
         allowed = ", ".join(dimension.units)
         raise UsageError(f"'{unit}' in '{text}' is no unit of a {dimension.noun}{near}; units are {allowed}")
-    value = number * dimension.units.get(unit, 1.0)
+    value = float(
+        number * Decimal(repr(dimension.units.get(unit, 1.0)))
+    )  # In decimals 70% is 0.7, in floats it is not.
     if number < 0 or not math.isfinite(value):
         raise UsageError(f"'{text}' cannot be a {dimension.noun}: it must be finite and not negative")
     return value

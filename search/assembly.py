@@ -37,7 +37,7 @@ def checked_space(experiment: Experiment) -> Space:
 
 @contextmanager
 def assemble(experiment: Experiment, root: Root, space: Space, audience: Audience) -> Iterator[Search]:
-    """Hand out the search, ready to be completed, and tell MLflow how it ended. Whoever calls holds the study's lock."""
+    """Hand out the search, ready to be completed, and tell MLflow how it ended. The caller holds the study's lock."""
     from autoopt.search.mlflow_runs import Ending
     from autoopt.search.mlflow_tracking import MlflowTracker
     from autoopt.search.study import Search

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from autoopt.strategies.strategy import Strategy
 
 
-@click.command()
+@click.command(short_help="List what can be searched, or show one of it in full.")
 @click.argument("name", required=False)
 @json_option
 def strategies(name: str | None, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import importlib.metadata
 from typing import Any
 
 import click
@@ -12,9 +12,10 @@ from autoopt.search.click_dashboard import dashboard
 from autoopt.search.click_doctor import doctor
 from autoopt.search.click_inspect import front, show, status
 from autoopt.search.click_models import predict, pull
-from autoopt.search.click_search import plan, search
+from autoopt.search.click_plan import plan
+from autoopt.search.click_search import search
 from autoopt.search.plain import printable
-from autoopt.search.stopping import exit_code, orderly
+from autoopt.search.stopping import orderly
 from autoopt.strategies.errors import AutooptError
 
 
@@ -22,19 +23,29 @@ class Commands(click.Group):
     """Ends with the exit code of the error, and says it in a line; what is not foreseen shows its traceback."""
 
     def invoke(self, context: click.Context) -> Any:
-        try:
-            with orderly():
+        with orderly() as exit_code:
+            try:
                 return super().invoke(context)
-        except AutooptError as error:
-            complain(error, str(error))
-            context.exit(error.exit_code)
-        except KeyboardInterrupt as stop:
-            complain(stop, "stopped")
-            context.exit(exit_code(stop))
+            except AutooptError as error:
+                complain(error, str(error))
+                context.exit(error.exit_code)
+            except KeyboardInterrupt as stop:
+                complain(stop, "stopped")
+                context.exit(exit_code())
 
     def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002
         """In the order in which a person meets them."""
         return list(self.commands)
+
+
+def show_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:  # noqa: ARG001
+    """Print the version that is installed, and end."""
+    if wanted:
+        try:
+            click.echo(f"autoopt {importlib.metadata.version('autoopt')}")
+        except importlib.metadata.PackageNotFoundError:
+            click.echo("autoopt, run from a folder and not installed")
+        context.exit()
 
 
 def complain(error: BaseException, message: str) -> None:
@@ -46,7 +57,7 @@ def complain(error: BaseException, message: str) -> None:
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="autoopt", prog_name="autoopt")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version)
 def autoopt() -> None:
     """Make a transformer model smaller and faster, within limits that are really kept.
 
@@ -65,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -16,7 +16,7 @@ CHUNK = 256
 """So many texts are read and answered at a time."""
 
 
-@click.command()
+@click.command(short_help="Take a model out of the registry into a folder.")
 @click.argument("name")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The folder to put it in.")
 @click.option("--uri", help="Another MLflow than the study's own.", metavar="ADDRESS")
@@ -49,10 +49,12 @@ def _address(experiment: Path) -> str | None:
     return load_experiment(experiment).tracking.address() if experiment.is_file() else None
 
 
-@click.command()
+@click.command(short_help="Let a pulled model answer.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--text", "texts", multiple=True, help="A text; repeatable.")
-@click.option("--file", "file", type=click.Path(path_type=Path, allow_dash=True), help="A text on each line; - is stdin.")
+@click.option(
+    "--file", "file", type=click.Path(path_type=Path, allow_dash=True), help="A text on each line; - is stdin."
+)
 @json_option
 def predict(folder: Path, texts: tuple[str, ...], file: Path | None, as_json: bool) -> None:
     """Let a pulled model answer: its label and its score for each text, a line each, separated by a tab."""
@@ -86,8 +88,10 @@ def _lines(file: Path | None) -> Iterator[str]:
     from autoopt.strategies.errors import DataError
 
     if file is None or str(file) == "-":
+        offset = 0
         for number, raw in enumerate(sys.stdin.buffer, start=1):
-            yield decode(raw, path=Path("stdin"), line=number, offset=0).rstrip("\r\n")
+            yield decode(raw, path=Path("stdin"), line=number, offset=offset).rstrip("\r\n")
+            offset += len(raw)
         return
     if not file.is_file():
         raise DataError(f"there is no file {file}; give a text file with a text on each line, or - for stdin")

@@ -50,7 +50,7 @@ class Invocation:
         return load_experiment(self.file, [*self.overrides, *trials, *timeout])
 
 
-@click.command()
+@click.command(short_help="Run a search, or go on with an interrupted one.")
 @click.argument("file")
 @overrides_option
 @click.option("--trials", type=click.IntRange(min=1), help="How many trials in all: --set search.trials=N.")
@@ -149,7 +149,7 @@ def _say_what_blocks(outcome: Outcome, root: Root, typed: Invocation) -> None:
     folder = root.study(outcome.study)
     nearest = (outcome.failed or (outcome.baseline,))[0].record
     why = formats.excess(nearest.violations) or "no budget, but it is the baseline itself"
-    kept = next((path for path in (folder.kept_model(nearest.number), folder.model(nearest.number)) if path.is_dir()))
+    kept = next(path for path in (folder.kept_model(nearest.number), folder.model(nearest.number)) if path.is_dir())
     more = replace(typed, trials=2 * (typed.trials or typed.load().search.trials))
     click.echo(f"Error: no model is within the budgets; the nearest, trial {nearest.number}, misses {why}.", err=True)
     click.echo(f"That model is kept in {kept}. To search on: {more.line()}", err=True)

@@ -126,7 +126,7 @@ class Experiment(Section):
         """What has another value in ``other``, an experiment or a fingerprint: ``data.split.train: 300 -> 400``."""
         ours, theirs = self.fingerprint(), other.fingerprint() if isinstance(other, Experiment) else other
         return [
-            f"{key}: {ours.get(key, 'not set')} -> {theirs.get(key, 'not set')}"
+            f"{key}: {_shown(ours, key)} -> {_shown(theirs, key)}"
             for key in dict.fromkeys([*ours, *theirs])
             if ours.get(key) != theirs.get(key)
         ]
@@ -181,6 +181,13 @@ def _listed() -> str:
 
 def _examples_folder() -> Path:
     return Path(next(iter(examples.__path__)))
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    value = values.get(key, "not set")
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

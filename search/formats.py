@@ -1,4 +1,4 @@
-"""Measurements and times as a person reads them: ``96.5 % [94.8, 98.0]``, ``7.4 ms [7.2, 7.6]``, ``4.1x [3.9, 4.2]``."""
+"""Measurements and times as a person reads them: ``96.5 % [94.8, 98.0]``, ``7.4 ms [7.2, 7.6]``, ``4.1x``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shown(measured: Measurement | None) -> str:
         return latency(measured)
     if measured.unit == "" and 0 <= measured.low <= measured.high <= 1:
         return share(measured)
-    number = f"{measured.value:,.0f}" if measured.value.is_integer() else f"{measured.value:.4g}"
+    number = f"{measured.value:,.0f}" if float(measured.value).is_integer() else f"{measured.value:.4g}"
     return f"{number} {printable(measured.unit)}".strip() + _noise(measured)
 
 

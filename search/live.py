@@ -96,8 +96,10 @@ class Score:
         left: list[tuple[float, str]] = []
         if self.plan.timeout_s is not None:
             left.append((self.plan.timeout_s - self.used_s, "left of the time limit"))
+        rest = max(0, self.plan.trials - self.counted)
+        if not rest:
+            return ""
         if self.finished_here:
-            rest = max(0, self.plan.trials - self.counted)
             left.append((rest * self.used_s / self.finished_here, "left by forecast"))
         if not left:
             return ""

@@ -24,7 +24,7 @@ _UNLESS_SET: Final = (
     ("MLFLOW_HTTP_REQUEST_TIMEOUT", "10"),
     ("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1"),
     ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"),
-    ("MLFLOW_LOGGING_LEVEL", "ERROR"),
+    ("MLFLOW_LOGGING_LEVEL", "CRITICAL"),
     ("MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING", "false"),
     ("GIT_PYTHON_REFRESH", "quiet"),
 )
@@ -94,8 +94,11 @@ def reaching(uri: str | None, root: Root) -> Iterator[None]:
 
 
 def describe_failure(uri: str | None, root: Root, error: Exception) -> str:
-    """One line without passwords: which MLflow, what went wrong."""
-    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    """One line without passwords: which MLflow, and what is at the bottom of it."""
+    cause: BaseException = error
+    while cause.__cause__ or cause.__context__:
+        cause = cause.__cause__ or cause.__context__ or cause
+    first_line = (str(cause).strip() or type(cause).__name__).splitlines()[0]
     return without_password(f"MLflow at {tracking_uri(uri, root)} failed: {first_line[:300]}")
 
 

@@ -43,7 +43,9 @@ class ModelReference:
 def check_name(name: str, what: str) -> str:
     """Return ``name`` where it is safe in a path, an address and a query; raises ``UsageError``."""
     if not _NAME.fullmatch(name):
+        article = "an" if what[0] in "aeiou" else "a"
         raise UsageError(
-            f"{name!r} is no name of a {what}: 1 to 128 letters, digits, '.', '_' and '-', a letter or digit first"
+            f"{name!r} is no name of {article} {what}: use 1 to 128 letters, digits, '.', '_' and '-', "
+            "with a letter or digit first"
         )
     return name

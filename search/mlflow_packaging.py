@@ -12,16 +12,15 @@ from autoopt.search import mlflow_serving
 _REQUIRED = ("autoopt", "torch", "transformers", "safetensors", "mlflow")
 
 
-def log_candidate(
+def upload_candidate(
     client: Any, experiment_id: str, run_id: str, folder: Path, *, name: str, tags: dict[str, str]
 ) -> str:
-    """Upload the folder as a model of the run and return the model's id; it is marked READY last."""
+    """Upload the folder as a model of the run and return the model's id. It counts once the caller marks it READY."""
     logged = client.create_logged_model(experiment_id, name=name, source_run_id=run_id, tags=tags)
     with tempfile.TemporaryDirectory() as work:
         packed = Path(work) / "model"
         _pack(folder, packed, logged, run_id)
         client.log_model_artifacts(logged.model_id, str(packed))
-    client.finalize_logged_model(logged.model_id, "READY")
     return str(logged.model_id)
 
 

@@ -14,7 +14,7 @@ from autoopt.objectives.measurement import Measurement
 from autoopt.search.layout import Root
 from autoopt.search.mlflow_client import artifact_location, experiment_of, open_client, reaching
 from autoopt.search.mlflow_names import check_name
-from autoopt.search.mlflow_packaging import log_candidate
+from autoopt.search.mlflow_packaging import upload_candidate
 from autoopt.search.mlflow_runs import Kind, find_or_make_parent, search_all
 from autoopt.strategies.errors import UnknownName, UsageError, did_you_mean
 from autoopt.strategies.saving import MANIFEST, verify
@@ -186,14 +186,19 @@ def _register(client: Any, experiment_id: str, parent_id: str, study: str, model
 
 def _logged(client: Any, experiment_id: str, parent_id: str, study: str, model: VerifiedModel) -> tuple[str, str]:
     """Return the ids of the uploaded model and of its run; both are made where they are absent."""
-    wanted = f"tags.`autoopt.manifest_sha256` = '{model.digest}' and attributes.status = 'READY'"
-    for logged in client.search_logged_models([experiment_id], filter_string=wanted):
-        return logged.model_id, logged.source_run_id
+    # A filter for READY finds nothing: the database holds the status as a number.
+    for logged in client.search_logged_models(
+        [experiment_id], filter_string=f"tags.`autoopt.manifest_sha256` = '{model.digest}'"
+    ):
+        if logged.status == "READY":
+            return logged.model_id, logged.source_run_id
+        client.delete_logged_model(logged.model_id)  # Its upload broke off.
     run_id = _verification_run(client, experiment_id, parent_id, study, model)
     tags = {"autoopt.study": study, "autoopt.trial": str(model.trial), "autoopt.manifest_sha256": model.digest}
-    model_id = log_candidate(client, experiment_id, run_id, model.folder, name=f"trial-{model.trial}", tags=tags)
+    model_id = upload_candidate(client, experiment_id, run_id, model.folder, name=f"trial-{model.trial}", tags=tags)
     _log_measurements(client, run_id, model_id, model.measurements)
     client.set_terminated(run_id, "FINISHED")
+    client.finalize_logged_model(model_id, "READY")
     return model_id, run_id
 
 

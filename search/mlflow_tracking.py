@@ -108,15 +108,13 @@ class MlflowTracker:
         last = False
         while not last:
             order = self._next_order()
-            if order is None:
-                self._write_pending()
-                continue
-            self._pending += order.errands
-            last = order.last
-            if order.answer is not None:
+            if order is not None:
+                self._pending += order.errands
+                last = order.last
+            if order is not None and order.answer is not None:
                 order.answer.set_result(self._write_pending())
             elif time.monotonic() >= self._retry_at:
-                self._write_pending()
+                self._write_pending(aside=True)
 
     def _next_order(self) -> _Order | None:
         """The next order, or None where it is time to try again what failed."""
@@ -125,15 +123,17 @@ class MlflowTracker:
         except queue.Empty:
             return None
 
-    def _write_pending(self) -> int:
+    def _write_pending(self, *, aside: bool = False) -> int:
+        """Write what waits, until something fails; ``aside`` gives way to measurements, where nobody waits for it."""
         written = 0
         while self._pending:
-            with quiet.step():
-                pass  # Wait for a measurement to end, and hold none up: a dead server takes seconds to be noticed.
+            if aside:
+                with quiet.step():
+                    pass  # The gate is not held: a dead server takes seconds to be noticed.
             try:
                 written += self._pending[0](self._connected()) is True
             except failures() as error:
-                if not _refused(error):
+                if self._runs is None or not _refused(error):
                     self._give_up_for_now(error)
                     break
                 self._warn(f"{describe_failure(self._uri, self._root, error)}; this is left out, the study goes on")

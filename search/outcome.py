@@ -26,10 +26,17 @@ class Outcome:
     """Trial numbers by alias: ``champion``, ``fastest``, ``smallest``, ``balanced``."""
     failed: tuple[Verified, ...] = ()
     """Of the search's front, but not within the budgets when measured again; the least violating first."""
+    beaten: tuple[Verified, ...] = ()
+    """Of the search's front and within the budgets, but beaten by another model when both were measured again."""
     versions: Mapping[int, int] = field(default_factory=dict)
     """Version in the registry by trial number."""
     stopped_because: str = ""
     """Why the search ended before the asked number of trials; empty where it did not."""
+
+    @property
+    def tried(self) -> set[int]:
+        """Trial numbers of all models that were verified, the baseline's only where it is on the front."""
+        return {model.record.number for model in (*self.models, *self.failed, *self.beaten)}
 
     @property
     def champion(self) -> Verified | None:
@@ -42,6 +49,7 @@ class Outcome:
             "baseline": _verified_json(self.baseline),
             "models": [_verified_json(model) for model in self.models],
             "failed": [_verified_json(model) for model in self.failed],
+            "beaten": [_verified_json(model) for model in self.beaten],
             "named": dict(self.named),
             "versions": {str(number): version for number, version in self.versions.items()},
             "stopped_because": self.stopped_because,
@@ -54,6 +62,7 @@ class Outcome:
             baseline=_verified(fields["baseline"]),
             models=tuple(map(_verified, fields["models"])),
             failed=tuple(map(_verified, fields["failed"])),
+            beaten=tuple(map(_verified, fields["beaten"])),
             named=dict(fields["named"]),
             versions={int(number): version for number, version in fields["versions"].items()},
             stopped_because=fields["stopped_because"],

@@ -6,7 +6,9 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -104,29 +106,30 @@ def _searcher(driver: Driver) -> Any:
     from ray.tune.search import Searcher
 
     class DriverSearcher(Searcher):  # type: ignore[misc]
-        """Asks the driver. It has no state that Tune could save: the study has it all."""
+        """Asks the driver. Tune saves nothing of it: the study has it all, and a pickle would hold its address."""
 
-        def __init__(self) -> None:
+        def __init__(self, asked: Driver) -> None:
             super().__init__(metric=None, mode=None)
+            self._driver = asked
             self._numbers: dict[str, int] = {}
 
         def suggest(self, trial_id: str) -> Any:
-            assignment = driver.next()
+            assignment = self._driver.next()
             if assignment is None:
                 return Searcher.FINISHED
             self._numbers[trial_id] = assignment.number
             return {"assignment": assignment.to_json()}
 
         def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: ARG002
-            driver.book(self._numbers.pop(trial_id))
+            self._driver.book(self._numbers.pop(trial_id))
 
         def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-            """Nothing: a pickle of this would hold the study's database address."""
+            pass
 
-        def restore_from_dir(self, checkpoint_dir: str) -> None:  # noqa: ARG002
-            raise EnvironmentProblem("a search is resumed by running it again, not from Ray Tune's files")
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
 
-    return DriverSearcher()
+    return DriverSearcher(driver)
 
 
 def _callback(watcher: Watcher) -> Any:
@@ -135,15 +138,21 @@ def _callback(watcher: Watcher) -> Any:
     class Watching(Callback):  # type: ignore[misc]
         """Passes on what Tune sees. An exception here would fail a trial, so the search goes on without the drawing."""
 
+        def __init__(self, told: Watcher) -> None:
+            self._watcher = told
+
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:  # noqa: ARG002
             with contextlib.suppress(Exception):
-                watcher.stage(result["number"], result["stage"])
+                self._watcher.stage(result["number"], result["stage"])
 
         def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:  # noqa: ARG002
             with contextlib.suppress(Exception):
-                watcher.tick()
+                self._watcher.tick()
 
-    return Watching()
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
+
+    return Watching(watcher)
 
 
 @contextlib.contextmanager
@@ -158,7 +167,8 @@ def _cluster(resources: ResourcesSection) -> Iterator[None]:
     try:
         for attempt in (1, 2):
             try:
-                ray.init(address=address, **settings)
+                with _signals_kept():
+                    ray.init(address=address, **settings)
                 break
             except (ConnectionError, TimeoutError, RuntimeError) as error:
                 ray.shutdown()
@@ -168,3 +178,23 @@ def _cluster(resources: ResourcesSection) -> Iterator[None]:
     finally:
         ray.shutdown()
         sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray puts a handler of its own in the place of ours for SIGTERM, one that ends the process without a word."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def starts() -> str:
+    """Start a cluster and end it again, and say what it was; raises ``EnvironmentProblem`` where there is none."""
+    os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
+    with _cluster(ResourcesSection(workers=1)):
+        import ray
+
+        return f"{ray.__version__} starts, with {ray.cluster_resources().get('CPU', 0):g} processors"

@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     InstanceOf,
     PlainSerializer,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
 )
@@ -23,7 +24,7 @@ from pydantic import (
 from autoopt.objectives import units
 from autoopt.objectives.budget import Limit, metric_name
 from autoopt.objectives.tasks import find_task
-from autoopt.strategies.errors import ExperimentError, UsageError
+from autoopt.strategies.errors import ExperimentError, UsageError, did_you_mean
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 _VARIABLE = re.compile(r"\$\{ENV:([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -104,6 +105,19 @@ class TaskSection(Section):
     def _known(cls, name: str) -> str:
         explained(find_task)(name)
         return name
+
+    @field_validator("metric")
+    @classmethod
+    def _of_the_task(cls, metric: str, info: ValidationInfo) -> str:
+        name = info.data.get("name")
+        if name is None:
+            return metric  # The task itself is unknown, which is said already.
+        allowed = find_task(name).metrics
+        if metric not in allowed:
+            raise ValueError(
+                f"'{metric}' is no metric of {name}{did_you_mean(metric, allowed)}; choose {' or '.join(allowed)}"
+            )
+        return metric
 
 
 class TargetSection(Section):

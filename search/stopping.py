@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM was received. Whatever cleans up after Ctrl-C cleans up after this too."""
-
-
-def exit_code(stop: KeyboardInterrupt) -> int:
-    """As shells count: 128 and the number of the signal."""
-    return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
-
-
 @contextmanager
-def orderly() -> Iterator[None]:
-    """Raise ``Terminated`` in the main thread on SIGTERM."""
+def orderly() -> Iterator[Callable[[], int]]:
+    """Raise ``KeyboardInterrupt`` in the main thread on SIGTERM too.
+
+    Yields what says, after a ``KeyboardInterrupt``, the exit code that shells expect: 130 or 143. It cannot be told
+    from the exception, of which Ray makes another one on the way.
+    """
+    received = signal.SIGINT
+
+    def terminate(number: int, frame: Any) -> None:  # noqa: ARG001
+        nonlocal received
+        received = signal.SIGTERM
+        raise KeyboardInterrupt
+
+    def exit_code() -> int:
+        return 128 + received
+
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield exit_code
         return
-    before = signal.signal(signal.SIGTERM, _terminate)
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
-        yield
+        yield exit_code
     finally:
         signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
-
-
-def _terminate(number: int, frame: Any) -> None:  # noqa: ARG001
-    raise Terminated

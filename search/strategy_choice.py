@@ -199,4 +199,6 @@ def _nearest(default: Any, knob: Knob) -> KnobValue:
 
 
 def _shown(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) or value is None else repr(value)
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else repr(value)

@@ -20,7 +20,6 @@ from autoopt.search.ray_search import Watcher
 from autoopt.search.record import State, TrialRecord
 from autoopt.search.space import Space
 from autoopt.search.start_design import baseline, start_design
-from autoopt.search.study_lock import exclusive
 from autoopt.search.verification import Verified, verify
 from autoopt.strategies.errors import ExperimentError, TrialError
 
@@ -173,9 +172,7 @@ class Search:
         others = [record for record in complete if record.number != reference.number]
         candidates = front or sorted(others, key=lambda record: record.total_violation)[:1]
         known = read_front(self.folder.front)
-        if known and {model.record.number for model in (*known.models, *known.failed)} == {
-            record.number for record in candidates
-        }:
+        if known and known.tried == {record.number for record in candidates}:
             return known  # Nothing is new, and the test split is not opened twice.
         self.audience.say(f"verifying {len(candidates)} models of the front in a fresh process")
         verified: list[Verified] = []
@@ -200,19 +197,17 @@ class Search:
     def _outcome(self, verified: Sequence[Verified], candidates: set[int]) -> Outcome:
         reference = verified[0]
         tried = [model for model in verified if model.record.number in candidates]
-        models = pareto([model for model in tried if model.feasible], self.objectives)
-        models = sorted(models, key=lambda model: losses(model, self.objectives))
-        failed = sorted(
-            (model for model in tried if not model.feasible), key=lambda model: model.record.total_violation
+        feasible = [model for model in tried if model.feasible]
+        models = sorted(pareto(feasible, self.objectives), key=lambda model: losses(model, self.objectives))
+        failed = [model for model in tried if not model.feasible]
+        return Outcome(
+            study=self.experiment.study,
+            baseline=reference,
+            models=tuple(models),
+            named={alias: model.record.number for alias, model in aliases(models, self.objectives).items()},
+            failed=tuple(sorted(failed, key=lambda model: model.record.total_violation)),
+            beaten=tuple(model for model in feasible if model not in models),
         )
-        named = {alias: model.record.number for alias, model in aliases(models, self.objectives).items()}
-        return Outcome(self.experiment.study, reference, tuple(models), named, tuple(failed))
-
-
-def search(make: Callable[[], Search], folder: StudyFolder) -> Outcome:
-    """Complete a search while holding its study, so that no other process runs it."""
-    with exclusive(folder.lock):
-        return make().complete()
 
 
 def _nothing_worked(driver: Driver) -> str:

@@ -63,7 +63,9 @@ def front(rows: Sequence[Row], baseline: Row, *, width: int, title: str = "") ->
     from rich.console import Group
 
     wide = width >= WIDE
-    shown = table("trial", *(["recipe"] if wide else []), "quality", "latency", "size", title=title)
+    shown = table(
+        "trial", *(["recipe"] if wide else []), "quality, validation and test", "latency", "size", title=title
+    )
     others = [row for row in rows if row.number != baseline.number]
     itself = [name for row in rows if row.number == baseline.number for name in row.names]
     last = Row(baseline.number, baseline.recipe, baseline.measurements, (*baseline.names, *itself))
@@ -85,8 +87,10 @@ def _cells(row: Row, baseline: Row, *, wide: bool) -> Iterable[str]:
     lines = [formats.share(measured.get("quality")), f"test {formats.share(test)}" if test else ""]
     yield _lines(lines)
     speed = formats.speed(measured.get("latency_ratio"))
-    yield _lines([formats.latency(measured.get("latency_p50")), f"{speed} faster" if speed != formats.NOTHING else ""])
     smaller = formats.times_smaller(measured.get("size"), baseline.measurements.get("size"))
+    if row.number == baseline.number:
+        speed = smaller = formats.NOTHING  # Once faster and once smaller than itself: it need not be said.
+    yield _lines([formats.latency(measured.get("latency_p50")), f"{speed} faster" if speed != formats.NOTHING else ""])
     yield _lines([formats.size(measured.get("size")), f"{smaller} smaller" if smaller != formats.NOTHING else ""])
 
 

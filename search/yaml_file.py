@@ -16,7 +16,8 @@ import yaml
 
 from autoopt.strategies.errors import ExperimentError
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 256_000
+"""PyYAML takes up to 8 seconds for a megabyte, and no experiment needs a tenth of this."""
 MAX_DEPTH = 32
 MAX_NODES = 10_000
 """Counted with every alias written out, so that a few lines cannot unfold into millions of nodes."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoopt.strategies import batches, quiet
 from autoopt.strategies.candidate import Candidate, Example, Features
-from autoopt.strategies.encoder import layers
+from autoopt.strategies.encoder import layers, set_layers
 from autoopt.strategies.errors import DataError
 
 if TYPE_CHECKING:
@@ -58,20 +58,23 @@ class LayerCall:
         return replace(self, hidden=self.run(layer))
 
 
-def layer_calls(model: Any, features: Sequence[Features], *, pad_token_id: int, layer: int = 0) -> list[LayerCall]:
-    """How the model calls its layer number ``layer``, batch by batch: one forward pass in eval mode."""
+def first_layer_calls(model: Any, features: Sequence[Features], *, pad_token_id: int) -> list[LayerCall]:
+    """How the model calls its first layer in eval mode, batch by batch."""
+    present = list(layers(model))
     caught: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
     def catch(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         caught.append((args, kwargs))
 
-    hook = layers(model)[layer].register_forward_pre_hook(catch, with_kwargs=True)
     calls = []
+    hook = present[0].register_forward_pre_hook(catch, with_kwargs=True)
+    set_layers(model, present[:1])  # What comes after it need not run.
     try:
         for _, batch, _ in batches.forward(model, features, pad_token_id=pad_token_id):
             (hidden, *args), kwargs = caught.pop()
             mask = batch["attention_mask"].to(hidden.device).bool()
             calls.append(LayerCall(hidden=hidden, mask=mask, args=tuple(args), kwargs=kwargs))
     finally:
+        set_layers(model, present)
         hook.remove()
     return calls

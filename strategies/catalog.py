@@ -36,7 +36,7 @@ def find(name: str) -> type[Strategy]:
     known = catalog()
     if name not in known:
         raise UnknownStrategy(
-            f"'{name}' is no strategy{did_you_mean(name, known)} 'autoopt strategies' lists all {len(known)}."
+            f"'{name}' is no strategy{did_you_mean(name, known) or '.'} 'autoopt strategies' lists all {len(known)}."
         )
     return known[name]
 

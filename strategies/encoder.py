@@ -72,11 +72,12 @@ def set_layers(model: Any, kept: list[nn.Module]) -> None:
 
     where = layout(model)
     parent, _, attribute = where.layers.rpartition(".")
-    setattr(model.base_model.get_submodule(parent), attribute, nn.ModuleList(kept))
+    setattr(model.base_model.get_submodule(parent), attribute, nn.ModuleList(kept).train(model.training))
     setattr(model.config, where.layer_count, len(kept))
 
 
 def replace_module(root: nn.Module, path: str, module: nn.Module) -> None:
-    """Put ``module`` at the dotted ``path`` below ``root``."""
+    """Put ``module`` at the dotted ``path`` below ``root``, in train or eval mode as what stood there."""
+    module.train(root.get_submodule(path).training)
     parent, _, attribute = path.rpartition(".")
     setattr(root.get_submodule(parent), attribute, module)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from autoopt.strategies.encoder import layers
-
 if TYPE_CHECKING:
     from torch import nn
 
 
 def head_parameters(model: Any) -> list[nn.Parameter]:
-    """The parameters outside the embeddings and the transformer layers."""
-    below = [*model.base_model.embeddings.parameters(), *layers(model).parameters()]
-    known = {id(parameter) for parameter in below}
-    return [parameter for parameter in model.parameters() if id(parameter) not in known]
+    """The parameters of the pooler, where the base model has one, and of all that is outside the base model."""
+    pooler = getattr(model.base_model, "pooler", None)
+    above = {id(parameter) for parameter in (pooler.parameters() if pooler is not None else ())}
+    below = {id(parameter) for parameter in model.base_model.parameters()} - above
+    return [parameter for parameter in model.parameters() if id(parameter) not in below]
 
 
 def train_only(model: Any, parameters: list[nn.Parameter]) -> None:

@@ -25,7 +25,9 @@ def imports(tree: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            yield from ([f"autoopt.{alias.name}" for alias in node.names] if node.module == "autoopt" else [node.module])
+            yield from (
+                [f"autoopt.{alias.name}" for alias in node.names] if node.module == "autoopt" else [node.module]
+            )
 
 
 def wrong_directions(folder: str, source: str) -> list[str]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from autoopt.objectives import statistics
 from autoopt.objectives.measurement import Direction, Measurement
-from autoopt.objectives.model_folder import ModelFolder, find_model
+from autoopt.objectives.model_folder import find_model
+from autoopt.objectives.pretrained import open_classifier
 from autoopt.objectives.task import Task
 from autoopt.strategies.batches import forward
 from autoopt.strategies.candidate import Candidate, Example, Features
-from autoopt.strategies.errors import Diverged, ModelError, UsageError, did_you_mean
+from autoopt.strategies.errors import Diverged, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +32,8 @@ NO_LABEL = -1
 @dataclass(frozen=True)
 class TextClassification(Task):
     """Classes by name, the length in tokens at which a text is cut, and the score that counts as quality."""
+
+    metrics = tuple(METRICS)
 
     labels: tuple[str, ...]
     max_length: int = 128
@@ -78,11 +80,9 @@ class TextClassification(Task):
         The head is kept where the model has one for exactly these classes; else it is drawn from ``seed``. ``data``
         gives the candidate its training examples and unlabeled texts. Raises ``ModelError``.
         """
-        folder = find_model(model)
-        with _silent_transformers():
-            tokenizer = _tokenizer(folder)
-            network = self._network(folder, seed)
-        self._check_fit(folder, network, tokenizer)
+        network, tokenizer = open_classifier(
+            find_model(model), labels=self.labels, max_length=self.max_length, seed=seed
+        )
         return Candidate(
             model=network,
             tokenizer=tokenizer,
@@ -136,49 +136,6 @@ class TextClassification(Task):
             raise Diverged("the model's output is not finite; a lower learning rate may help")
         return logits
 
-    def _network(self, folder: ModelFolder, seed: int) -> Any:
-        import torch
-        from transformers import AutoConfig, AutoModelForSequenceClassification
-
-        config = AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
-        names = dict(enumerate(self.labels))
-        keep_head = config.id2label == names
-        config.problem_type = "single_label_classification"
-        config.id2label, config.label2id = names, {name: number for number, name in names.items()}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network, report = AutoModelForSequenceClassification.from_pretrained(
-                folder.path,
-                config=config,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                dtype=torch.float32,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-            )
-            _check_report(folder, network, report)
-            if not keep_head:
-                _draw_head(network)
-        return network.eval()
-
-    def _check_fit(self, folder: ModelFolder, network: Any, tokenizer: PreTrainedTokenizerBase) -> None:
-        positions = folder.config.get("max_position_embeddings")
-        # RoBERTa and its like count positions from behind the padding index.
-        reserved = (network.config.pad_token_id or 0) + 1 if "roberta" in network.config.model_type else 0
-        if positions is not None and self.max_length > positions - reserved:
-            raise ModelError(
-                f"{folder.name} reads at most {positions - reserved} tokens, and data.max_length is {self.max_length}; "
-                "lower it"
-            )
-        if len(tokenizer) > network.config.vocab_size:
-            raise ModelError(
-                f"the tokenizer of {folder.name} has {len(tokenizer):,} tokens and its model "
-                f"{network.config.vocab_size:,}; they do not belong together: download the model again"
-            )
-        if tokenizer.pad_token_id is None:
-            raise ModelError(f"the tokenizer of {folder.name} has no padding token; set pad_token in its configuration")
-
 
 def _measure(name: str, outcomes: NDArray[Any], statistic: Callable[[Any, Any], Any]) -> Measurement:
     import numpy as np
@@ -194,54 +151,3 @@ def _exponential(values: NDArray[Any]) -> NDArray[Any]:
     import numpy as np
 
     return np.exp(values)  # type: ignore[no-any-return]
-
-
-def _tokenizer(folder: ModelFolder) -> PreTrainedTokenizerBase:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        raise ModelError(f"the tokenizer of {folder.name} cannot be read: {error}; download the model again") from None
-
-
-def _check_report(folder: ModelFolder, network: Any, report: Mapping[str, Any]) -> None:
-    """The body must be complete. A head, and the pooler below it, may be new."""
-    body = network.base_model_prefix + "."
-    mismatched = {entry[0] for entry in report["mismatched_keys"]}
-    gaps = sorted(
-        key for key in {*report["missing_keys"], *mismatched} if key.startswith(body) and ".pooler." not in key
-    )
-    surplus = sorted(key for key in report["unexpected_keys"] if key.startswith(body) and ".layer." in key)
-    if gaps or surplus:
-        what = f"lack {', '.join(gaps[:3])}" if gaps else f"have {', '.join(surplus[:3])} too much"
-        raise ModelError(
-            f"the weights of {folder.name} do not fit its config.json: they {what} ({len(gaps or surplus)} in all); "
-            "download the model again"
-        )
-
-
-def _draw_head(network: Any) -> None:
-    """Give every module beside the body fresh weights, by the model's own rule."""
-    for name, module in network.named_children():
-        if name != network.base_model_prefix:
-            for part in module.modules():
-                for parameter in part.parameters(recurse=False):
-                    parameter._is_hf_initialized = False
-                network._init_weights(part)
-
-
-@contextmanager
-def _silent_transformers() -> Iterator[None]:
-    """No progress bar and no report of the weights that are new: they are checked here."""
-    from transformers.utils import logging
-
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

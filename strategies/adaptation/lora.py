@@ -33,14 +33,13 @@ class LoRA(Strategy):
         if effort == 0:
             return candidate.evolve(f"LoRA of rank {self.rank}, 0 steps")
         import torch
-        from peft import LoraConfig, get_peft_model
+        from peft import LoraConfig, LoraModel
 
         model = candidate.copy_model()
         head = head_parameters(model)
         torch.manual_seed(seed)
-        adapted = get_peft_model(
-            model, LoraConfig(r=self.rank, lora_alpha=self.rank, target_modules=_targets(model, self.targets))
-        )
+        settings = LoraConfig(r=self.rank, lora_alpha=self.rank, target_modules=_targets(model, self.targets))
+        adapted = LoraModel(model, {"default": settings}, "default")
         for parameter in head:
             parameter.requires_grad_(True)
         losses = train(

@@ -69,7 +69,7 @@ def _logits(teacher: Any, features: list[Features], pad_token_id: int) -> torch.
     for positions, _, output in batches.forward(teacher, features, pad_token_id=pad_token_id):
         for position, logits in zip(positions, output.logits, strict=True):
             rows[position] = logits
-    return torch.stack(rows).clone()  # Out of inference mode, which autograd does not accept.
+    return torch.stack(rows)
 
 
 def _divergence(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:

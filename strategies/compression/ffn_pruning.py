@@ -44,7 +44,7 @@ class FFNPruning(Strategy):
         calls: list[LayerCall] = []
         if effort > 0:
             features = calibration.sample(candidate, self.calibration_texts, seed)
-            calls = calibration.layer_calls(model, features, pad_token_id=candidate.tokenizer.pad_token_id)
+            calls = calibration.first_layer_calls(model, features, pad_token_id=candidate.tokenizer.pad_token_id)
         for layer in layers(model):
             _narrow(layer, where.ffn_in, where.ffn_out, width, calls)
             calls = [call.through(layer) for call in calls]
@@ -71,25 +71,28 @@ def _narrow(layer: nn.Module, path_in: str, path_out: str, width: int, calls: li
         replace_module(layer, path_out, _linear(repaired, outer.bias))
 
 
-def _second_moments(layer: nn.Module, outer: nn.Module, calls: list[LayerCall]) -> torch.Tensor:
+def _second_moments(layer: nn.Module, outer: nn.Linear, calls: list[LayerCall]) -> torch.Tensor:
     """C = X^T X of what enters the block's output matrix, over all tokens; (width, width), double precision."""
+    import torch
+
     caught: list[torch.Tensor] = []
     hook = outer.register_forward_pre_hook(lambda _, args: caught.append(args[0]))
-    moments: Any = 0
+    moments = torch.zeros(outer.in_features, outer.in_features, dtype=torch.double, device=outer.weight.device)
     try:
         for call in calls:
             call.run(layer)
             tokens = caught.pop()[call.mask]
-            moments = moments + (tokens.T @ tokens).double()
+            moments.add_(tokens.T @ tokens)
     finally:
         hook.remove()
-    return moments  # type: ignore[no-any-return]
+    return moments
 
 
 def _strongest(moments: torch.Tensor, weight: torch.Tensor, width: int) -> torch.Tensor:
     """The ``width`` columns with the largest root mean square activation times weight norm, in order."""
     scores = moments.diagonal().sqrt() * weight.double().norm(dim=0)
-    return scores.topk(width).indices.sort().values
+    columns: torch.Tensor = scores.topk(width).indices.sort().values
+    return columns
 
 
 def _refit(moments: torch.Tensor, weight: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
@@ -99,15 +102,18 @@ def _refit(moments: torch.Tensor, weight: torch.Tensor, columns: torch.Tensor) -
     kept = moments[columns][:, columns]
     kept.diagonal().add_(RIDGE * kept.diagonal().mean())
     target = weight.double() @ moments[:, columns]
-    return torch.cholesky_solve(target.T, torch.linalg.cholesky(kept)).T.to(weight.dtype)
+    refitted: torch.Tensor = torch.cholesky_solve(target.T, torch.linalg.cholesky(kept)).T
+    return refitted.to(weight.dtype)
 
 
 def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
+    import torch
     from torch import nn
 
     outputs, inputs = weight.shape
-    linear = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias is not None, device=str(weight.device))
-    linear.weight.copy_(weight)
+    with torch.device("meta"):  # No time for random numbers that are overwritten.
+        linear = nn.Linear(inputs, outputs, bias=bias is not None)
+    linear.weight = nn.Parameter(weight.contiguous())
     if bias is not None:
-        linear.bias.copy_(bias)
-    return linear  # type: ignore[no-any-return]
+        linear.bias = nn.Parameter(bias)
+    return linear

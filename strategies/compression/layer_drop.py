@@ -68,4 +68,4 @@ def _influences(model: Any, features: list[Features], pad_token_id: int) -> list
         for index, (before, after) in enumerate(pairwise(states)):
             total[index] += (1 - torch.cosine_similarity(before[mask], after[mask], dim=-1)).sum()
         tokens += int(mask.sum())
-    return (total / tokens).tolist()  # type: ignore[no-any-return]
+    return (total / tokens).tolist()

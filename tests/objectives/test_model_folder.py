@@ -1,3 +1,5 @@
+# ruff: noqa: E501 - in a table of cases each case is a line
+
 from __future__ import annotations
 
 import json
@@ -35,15 +37,18 @@ def configured(file: str = "config.json", **changes: Any) -> Damage:
 
 
 def written(name: str, content: bytes) -> Damage:
-    return lambda folder: void((folder / name).write_bytes(content))
+    def damage(folder: Path) -> None:
+        (folder / name).write_bytes(content)
+
+    return damage
 
 
 def removed(*names: str) -> Damage:
-    return lambda folder: [(folder / name).unlink(missing_ok=True) for name in names].clear()
+    def damage(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
 
-
-def void(_: object) -> None:
-    return None
+    return damage
 
 
 def only_pickle(folder: Path) -> None:

@@ -3,9 +3,10 @@ import random
 import statistics
 
 import pytest
-from autoopt.objectives.percentiles import ENOUGH_FOR_P95, ENOUGH_FOR_P99, median_interval, p95, p99
 from hypothesis import given
 from hypothesis import strategies as some
+
+from autoopt.objectives.percentiles import ENOUGH_FOR_P95, ENOUGH_FOR_P99, median_interval, p95, p99
 
 numbers = some.floats(min_value=-1e6, max_value=1e6)
 

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import BertConfig, BertForSequenceClassification
+
 from autoopt.objectives.latency import Calibration, Comparison
 from autoopt.objectives.shapes import ShapeTable, calibrated, measure_shape, signature
 from autoopt.objectives.target import Target
 from autoopt.strategies.encoder import layers, set_layers
-from transformers import BertConfig, BertForSequenceClassification
 
 TARGET = Target(sequence_length=16)
 CALIBRATION = Calibration(p50_ms=2.0, p95_ms=3.0, p99_ms=None, samples=150, cpu_over_wall=1.0, noisy=False)

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import torch
+
 from autoopt.objectives.measurement import Direction
 from autoopt.objectives.size import measure_size, parameters
 

@@ -82,9 +82,21 @@ def test_a_size_is_a_number_or_a_share(amount: int | float, count: int) -> None:
 @pytest.mark.parametrize(
     ("counts", "sizes", "message"),
     [
-        ([10, 10], {"train": 10, "test": 11}, "x has 20 usable examples, and the split asks for 10 train \\+ 11 test = 21"),
-        ([10, 1], {"train": 5, "test": 5}, "1 examples of the class 'class 1', too few for train and test to have one each"),
-        ([10, 10, 10], {"train": 9, "test": 2}, "3 classes, and the test split of 2 .*raise data.split.test to 3 or more"),
+        (
+            [10, 10],
+            {"train": 10, "test": 11},
+            "x has 20 usable examples, and the split asks for 10 train \\+ 11 test = 21",
+        ),
+        (
+            [10, 1],
+            {"train": 5, "test": 5},
+            "1 examples of the class 'class 1', too few for train and test to have one each",
+        ),
+        (
+            [10, 10, 10],
+            {"train": 9, "test": 2},
+            "3 classes, and the test split of 2 .*raise data.split.test to 3 or more",
+        ),
     ],
 )
 def test_a_split_that_cannot_be_is_refused(counts: list[int], sizes: dict[str, int], message: str) -> None:

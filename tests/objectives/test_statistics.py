@@ -11,12 +11,12 @@ from autoopt.objectives.statistics import accuracy, bootstrap_interval, macro_f1
 OUTCOMES = arrays.arrays(np.int64, st.tuples(st.integers(1, 60), st.just(2)), elements=st.integers(0, 6))
 
 
-def once(outcomes: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def once(outcomes: np.ndarray) -> np.ndarray:
     return np.ones((1, len(outcomes)), dtype=np.int64)
 
 
 @given(OUTCOMES)
-def test_accuracy_and_macro_f1_are_those_of_scikit_learn(outcomes: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_accuracy_and_macro_f1_are_those_of_scikit_learn(outcomes: np.ndarray) -> None:
     from sklearn.metrics import accuracy_score, f1_score
 
     truth, predicted = outcomes.T
@@ -26,7 +26,7 @@ def test_accuracy_and_macro_f1_are_those_of_scikit_learn(outcomes: np.ndarray) -
 
 
 @given(OUTCOMES, st.integers(0, 2**32 - 1))
-def test_a_resample_scores_as_its_rows_laid_out(outcomes: np.ndarray, seed: int) -> None:  # type: ignore[type-arg]
+def test_a_resample_scores_as_its_rows_laid_out(outcomes: np.ndarray, seed: int) -> None:
     from sklearn.metrics import f1_score
 
     distinct, counts = np.unique(outcomes, axis=0, return_counts=True)
@@ -37,7 +37,7 @@ def test_a_resample_scores_as_its_rows_laid_out(outcomes: np.ndarray, seed: int)
 
 
 @given(OUTCOMES, st.integers(0, 99))
-def test_the_interval_repeats_with_its_seed_and_lies_within_the_scale(outcomes: np.ndarray, seed: int) -> None:  # type: ignore[type-arg]
+def test_the_interval_repeats_with_its_seed_and_lies_within_the_scale(outcomes: np.ndarray, seed: int) -> None:
     interval = bootstrap_interval(outcomes, statistic=macro_f1, seed=seed, resamples=50)
     assert interval == bootstrap_interval(outcomes, statistic=macro_f1, seed=seed, resamples=50)
     assert 0 <= interval[0] <= interval[1] <= 1

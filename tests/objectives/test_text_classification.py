@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,6 +52,11 @@ class Numbers:
 
     def __call__(self, texts: list[str], **_: Any) -> dict[str, list[list[int]]]:
         return {"input_ids": [[int(text)] for text in texts]}
+
+
+def head(candidate: Candidate) -> torch.Tensor:
+    weight: torch.Tensor = candidate.model.state_dict()["classifier.weight"]
+    return weight
 
 
 def answering(logits: torch.Tensor) -> Candidate:
@@ -130,8 +137,8 @@ def test_encoding_cuts_at_the_length_and_does_not_pad(candidate: Candidate) -> N
 def test_the_head_depends_on_the_seed_alone_and_the_body_is_the_pretrained_one(pretrained: Path) -> None:
     from safetensors.torch import load_file
 
-    torch.manual_seed(5)
     first = TASK.open_model(str(pretrained), seed=1).model.state_dict()
+    torch.manual_seed(5)
     before = torch.random.get_rng_state()
     second = TASK.open_model(str(pretrained), seed=1).model.state_dict()
     assert torch.equal(before, torch.random.get_rng_state())
@@ -156,16 +163,21 @@ def test_a_head_for_the_same_classes_is_kept_and_any_other_is_drawn_anew(pretrai
     trained = TASK.open_model(str(pretrained), seed=1)
     saving.save(trained, tmp_path / "trained")
     again = TASK.open_model(str(tmp_path / "trained"), seed=2)
-    assert torch.equal(again.model.classifier.weight, trained.model.classifier.weight)
+    assert torch.equal(head(again), head(trained))
     for labels in (("business", "sports"), ("sports", "business", "other")):
         other = replace(TASK, labels=labels).open_model(str(tmp_path / "trained"), seed=2)
-        assert other.model.classifier.weight.shape == (len(labels), 32)
-        assert not torch.equal(other.model.classifier.weight[:2], trained.model.classifier.weight[:2])
+        assert head(other).shape == (len(labels), 32)
+        assert not torch.equal(head(other)[:2], head(trained)[:2])
 
 
-def test_opening_a_model_prints_nothing(pretrained: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    TASK.open_model(str(pretrained))
-    assert capfd.readouterr() == ("", "")
+def test_opening_a_model_prints_nothing(pretrained: Path) -> None:
+    program = (
+        "import sys; from autoopt.objectives.tasks.text_classification import TextClassification;"
+        "TextClassification(labels=('a', 'b'), max_length=16).open_model(sys.argv[1])"
+    )
+    command = [sys.executable, "-c", program, str(pretrained)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert (ran.stdout, ran.stderr) == ("", "")
 
 
 def test_a_saved_candidate_comes_back_with_its_task(candidate: Candidate, tmp_path: Path) -> None:
@@ -179,7 +191,7 @@ def test_weights_that_do_not_fit_the_configuration_are_refused(model_folder: Pat
     config = json.loads((model_folder / "config.json").read_text("utf-8"))
     for changes, message in (
         ({"num_hidden_layers": 3}, r"do not fit its config.json: they lack bert.encoder.layer.2"),
-        ({"num_hidden_layers": 1}, r"they have .*layer.1.* too much"),
+        ({"num_hidden_layers": 1}, r"they have encoder.layer.1.* too much"),
         ({"intermediate_size": 48}, r"they lack bert.encoder.layer.0.intermediate"),
     ):
         (model_folder / "config.json").write_text(json.dumps({**config, **changes}), encoding="utf-8")
@@ -210,11 +222,11 @@ def test_a_length_beyond_the_model_is_refused(pretrained: Path) -> None:
 
 
 def test_a_tokenizer_of_another_model_is_refused(model_folder: Path) -> None:
-    from transformers import BertTokenizerFast
+    from transformers import BertTokenizer
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"word{number}" for number in range(90))]
     (model_folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
-    BertTokenizerFast(str(model_folder / "vocab.txt")).save_pretrained(model_folder)
+    BertTokenizer(str(model_folder / "vocab.txt")).save_pretrained(model_folder)
     with pytest.raises(ModelError, match=r"has 95 tokens and its model 17; they do not belong together"):
         TASK.open_model(str(model_folder))
 
@@ -235,7 +247,7 @@ def test_every_kind_of_encoder_opens(kind: str, tmp_path: Path, pretrained: Path
     elif kind == "electra":
         sizes["embedding_size"] = 32
     config = AutoConfig.for_model(kind, pad_token_id=0, max_position_embeddings=40, **sizes)
-    AutoModel.from_config(config).save_pretrained(tmp_path / kind)
+    AutoModel.from_config(config).save_pretrained(tmp_path / kind)  # type: ignore[no-untyped-call]
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(pretrained / name, tmp_path / kind)
     first, second = (TASK.open_model(str(tmp_path / kind), seed=3) for _ in range(2))
@@ -254,7 +266,9 @@ def test_the_folder_is_the_registry_of_tasks() -> None:
     assert tasks() == ("text_classification",)
     assert find_task("text_classification") is TextClassification
     assert open_task(json.loads(json.dumps(TASK.to_json()))) == TASK
-    with pytest.raises(UsageError, match=r"'text_clasification' is no task; did you mean 'text_classification'\?; tasks are"):
+    with pytest.raises(
+        UsageError, match=r"'text_clasification' is no task; did you mean 'text_classification'\?; tasks are"
+    ):
         find_task("text_clasification")
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from autoopt.search.layout import Root
 from autoopt.search.mlflow_client import open_client, tracking_uri
 from autoopt.search.mlflow_packaging import requirements
 from autoopt.search.mlflow_pull import pull
-from autoopt.search.mlflow_registry import VerifiedModel, promote, register_front, registered
+from autoopt.search.mlflow_registry import VerifiedModel, point_alias, promote, register_front, registered
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.errors import CorruptArtefact, EnvironmentProblem, UnknownName, UsageError
 from autoopt.strategies.saving import verify
@@ -96,6 +98,41 @@ def test_a_registration_that_broke_off_after_the_upload_uploads_nothing_again(
     assert logged_models(root) == 1
 
 
+def test_a_registration_that_broke_off_in_the_upload_is_done_again_and_leaves_no_second_run(
+    root: Root, candidates: Candidates
+) -> None:
+    models = [verified(candidates, 3)]
+    register_front(uri=None, root=root, study=STUDY, models=models, aliases={})
+    client = open_client(None, root)
+    experiment_id = client.get_experiment_by_name(STUDY).experiment_id
+    [uploaded] = client.search_logged_models([experiment_id])
+    client.delete_registered_model(STUDY)
+    client.delete_logged_model(uploaded.model_id)
+    broken = client.create_logged_model(
+        experiment_id, name="trial-3", source_run_id=uploaded.source_run_id, tags=uploaded.tags
+    )
+    register_front(uri=None, root=root, study=STUDY, models=models, aliases={})
+    [again] = client.search_logged_models([experiment_id])
+    assert again.model_id != broken.model_id
+    assert again.status == "READY"
+    assert again.source_run_id == uploaded.source_run_id
+
+
+def test_writers_that_set_an_alias_at_once_all_succeed(root: Root, candidates: Candidates) -> None:
+    register_front(uri=None, root=root, study=STUDY, models=[verified(candidates, 3)], aliases={})
+    client = open_client(None, root)
+    together = threading.Barrier(4)
+
+    def set_alias(_: int) -> None:
+        together.wait()
+        point_alias(client, STUDY, "champion", 1)
+
+    with ThreadPoolExecutor(4) as writers:
+        list(writers.map(set_alias, range(4)))
+    [version] = registered(uri=None, root=root, name=STUDY)
+    assert version.aliases == ("champion",)
+
+
 def test_nothing_is_registered_where_one_folder_is_not_what_was_saved(
     root: Root, candidates: Candidates, tmp_path: Path
 ) -> None:
@@ -113,7 +150,7 @@ def test_an_alias_needs_a_verified_model_and_a_safe_name(root: Root, candidates:
     models = [verified(candidates, 3)]
     with pytest.raises(UsageError, match=r"no verified model for \{'champion': 4\}; there are \[3\]"):
         register_front(uri=None, root=root, study=STUDY, models=models, aliases={"champion": 4})
-    with pytest.raises(UsageError, match="is no name of a alias|is no name of an alias"):
+    with pytest.raises(UsageError, match="is no name of an alias: use 1 to 128"):
         register_front(uri=None, root=root, study=STUDY, models=models, aliases={"../champion": 3})
 
 
@@ -142,6 +179,24 @@ def test_a_registered_model_predicts_what_the_candidate_predicts_and_needs_no_pi
     assert {path.name for path in folder.iterdir()} < {path.name for path in kept}
     assert not [path for path in kept if path.suffix in {".pkl", ".pickle", ".bin", ".pt"}]
     assert not [path for path in kept if path.read_bytes()[:2] in {b"\x80\x04", b"\x80\x05", b"PK"}]
+
+
+def test_the_scoring_server_of_mlflow_answers_tables_and_lists(
+    root: Root, candidates: Candidates, process_wide_address: str
+) -> None:
+    import mlflow
+    from mlflow.pyfunc import scoring_server
+    from starlette.testclient import TestClient
+
+    register_front(uri=None, root=root, study=STUDY, models=[verified(candidates, 7)], aliases={"champion": 7})
+    model = mlflow.pyfunc.load_model(f"models:/{STUDY}@champion")
+    expected = model.predict(TEXTS)["label"].tolist()
+    client = TestClient(scoring_server.init(model))
+    table = {"dataframe_split": {"columns": ["text"], "data": [[text] for text in TEXTS]}}
+    for body in (table, {"dataframe_records": [{"text": text} for text in TEXTS]}, {"inputs": TEXTS}):
+        answer = client.post("/invocations", json=body)
+        assert answer.status_code == 200, answer.text
+        assert [row["label"] for row in answer.json()["predictions"]] == expected
 
 
 def test_the_requirements_are_those_of_this_machine_without_the_build_of_torch() -> None:

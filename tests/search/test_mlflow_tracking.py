@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import re
 import socket
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -213,6 +216,48 @@ def test_closing_waits_no_longer_than_it_is_told(root: Root) -> None:
         assert "did not answer within 0.05 s" in told[0]
 
 
+def rename_column(root: Root, old: str, new: str) -> None:
+    """How a database fails at once, whatever is asked of it; the other way round it is well again."""
+    connection = sqlite3.connect(root.mlflow_database)
+    connection.execute(f"ALTER TABLE tags RENAME COLUMN {old} TO {new}")
+    connection.close()
+
+
+def test_what_a_failing_database_missed_is_written_once_when_it_is_well(root: Root) -> None:
+    told: list[str] = []
+    rename_column(root, "value", "lost")
+    tracker = MlflowTracker(None, root, STUDY, warn=told.append, retry_after_s=3600)
+    for number in range(3):
+        tracker.record(trial(number))
+    assert tracker.sync([trial(3)]) == 0
+    assert tracker.sync([]) == 0
+    assert tracker.unwritten == 4
+    assert len(told) == 1
+    assert f"MLflow at sqlite:///{root.mlflow_database} failed: no such column: tags.value" in told[0]
+    rename_column(root, "lost", "value")
+    assert tracker.sync([trial(number) for number in range(5)]) == 5
+    assert tracker.sync([trial(number) for number in range(5)]) == 0
+    tracker.close(60)
+    assert len(told) == 1
+    assert len(runs(root, "trial")) == 5
+
+
+def test_what_failed_is_tried_again_without_being_asked(root: Root) -> None:
+    told: list[str] = []
+    rename_column(root, "value", "lost")
+    tracker = MlflowTracker(None, root, STUDY, warn=told.append, retry_after_s=0.05)
+    tracker.record(trial(0))
+    while not told:
+        time.sleep(0.01)
+    rename_column(root, "lost", "value")
+    while tracker.unwritten:
+        time.sleep(0.01)
+    assert len(runs(root, "trial")) == 1
+    tracker.close(60)
+    assert len(told) == 1
+
+
+@pytest.mark.slow
 def test_what_a_dead_server_missed_is_written_once_when_it_is_back(
     root: Root, mlflow_server: tuple[str, Callable[[], None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +270,7 @@ def test_what_a_dead_server_missed_is_written_once_when_it_is_back(
     assert tracker.sync([trial(3)]) == 0
     assert tracker.sync([]) == 0
     assert len(told) == 1
+    assert re.search(r"MLflow at http://\*\*\*@127\.0\.0\.1:\d+ failed: .*Connection refused", told[0])
     assert "secret" not in told[0]
     assert not root.mlflow_artifacts.exists()
     start()

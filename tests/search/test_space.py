@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoopt.search.recipe import Recipe
-from autoopt.search.space import Senseless, Space, offers
+from autoopt.search.space import Senseless, Space, offered
 from autoopt.search.start_design import baseline, start_design
+from autoopt.search.strategy_choice import choose
 from autoopt.strategies.catalog import catalog, find
 from autoopt.strategies.knobs import Choice, Float, Int, Knob, KnobValue
 from autoopt.strategies.strategy import Family
@@ -21,10 +22,11 @@ FACTS = frozenset({"encoder", "labels", "text", "unlabeled", "cpu"})
 def space(
     facts: frozenset[str] = FACTS,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
-    knobs: Mapping[str, Mapping[str, Knob]] | None = None,
     disabled: frozenset[str] = frozenset(),
 ) -> Space:
-    return offers(catalog(), facts=facts, settings=settings or {}, knobs=knobs or {}, disabled=disabled)
+    """The space over the whole catalog, with what an experiment file may say of a strategy."""
+    chosen = {n: choose(found, (settings or {}).get(n, {})) for n, found in catalog().items() if n not in disabled}
+    return offered(chosen, facts)
 
 
 def drawing(seed: int) -> Callable[[str, Knob], KnobValue]:
@@ -79,11 +81,12 @@ def test_a_strategy_that_is_switched_off_is_not_offered() -> None:
 
 
 def test_a_fixed_knob_is_not_searched_and_a_narrowed_one_is_searched_there() -> None:
-    found = space(settings={"layer_drop": {"keep": 0.33}}, knobs={"ffn_pruning": {"keep": Choice(0.25)}})
-    recipes = [found.propose(lambda name, knob: _everything(name, knob))]
-    cuts = {step.name: step for step in recipes[0].steps}
-    assert (cuts["layer_drop"].keep, cuts["ffn_pruning"].keep) == (0.33, 0.25)  # type: ignore[attr-defined]
-    assert "layer_drop.keep" not in found.parameters(recipes[0])
+    found = space(settings={"layer_drop": {"keep": 0.33}, "ffn_pruning": {"keep": [0.25, 0.125]}})
+    recipe = found.propose(_everything)
+    cuts = {step.name: step for step in recipe.steps}
+    assert (cuts["layer_drop"].keep, cuts["ffn_pruning"].keep) == (0.33, 0.125)  # type: ignore[attr-defined]
+    assert "layer_drop.keep" not in found.parameters(recipe)
+    assert found.parameters(recipe)["ffn_pruning.keep"] == 0.125
 
 
 def _everything(name: str, knob: Knob) -> KnobValue:
@@ -93,7 +96,7 @@ def _everything(name: str, knob: Knob) -> KnobValue:
 
 
 def test_a_recipe_outside_the_space_has_no_parameters() -> None:
-    narrow = space(knobs={"layer_drop": {"keep": Choice(0.5)}})
+    narrow = space(settings={"layer_drop": {"keep": [0.5, 0.67]}})
     recipe = Recipe.of([find("full_finetuning")(), find("layer_drop")(keep=0.33)])
     with pytest.raises(Senseless, match=r"layer_drop\.keep = 0\.33 is not in the space"):
         narrow.parameters(recipe)
@@ -117,10 +120,10 @@ def test_the_start_design_tries_every_strategy_that_is_offered() -> None:
 
 
 def test_the_start_design_stays_in_a_narrowed_space() -> None:
-    narrow = space(knobs={"layer_drop": {"keep": Choice(0.67)}}, disabled=frozenset({"distillation"}))
+    narrow = space(settings={"layer_drop": {"keep": [0.67, 0.83]}}, disabled=frozenset({"distillation"}))
     for recipe in start_design(narrow)[1:]:
         narrow.parameters(recipe)
-        assert all(step.keep == 0.67 for step in recipe.steps if step.name == "layer_drop")  # type: ignore[attr-defined]
+        assert all(step.keep >= 0.67 for step in recipe.steps if step.name == "layer_drop")  # type: ignore[attr-defined]
 
 
 def test_the_baseline_is_full_finetuning_even_where_the_search_may_not_use_it() -> None:

@@ -1,0 +1,147 @@
+"""Opens the folder of a pretrained encoder as a classifier with a head of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from autoopt.objectives.model_folder import ModelFolder
+from autoopt.strategies.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def open_classifier(
+    folder: ModelFolder, *, labels: Sequence[str], max_length: int, seed: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return the model, in fp32 and for inference, with its tokenizer.
+
+    A head for exactly these classes in this order is kept; any other is drawn from ``seed``, which leaves torch's own
+    random state as it was. Raises ``ModelError`` where weights, configuration and tokenizer do not fit together.
+    """
+    with _silent_transformers():
+        config = _config(folder)
+        tokenizer = _tokenizer(folder)
+        network = _network(folder, config, labels, seed)
+    _check_fit(folder, network, tokenizer, max_length)
+    return network, tokenizer
+
+
+def _config(folder: ModelFolder) -> Any:
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, TypeError, KeyError, StrictDataclassError) as error:
+        raise _broken(folder, error) from None
+
+
+def _tokenizer(folder: ModelFolder) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
+        raise ModelError(
+            f"the tokenizer of {folder.name} cannot be read: {_line(error)}; download the model again"
+        ) from None
+
+
+def _network(folder: ModelFolder, config: Any, labels: Sequence[str], seed: int) -> PreTrainedModel:
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForSequenceClassification
+
+    names = dict(enumerate(labels))
+    keep_head = config.id2label == names
+    config.problem_type = "single_label_classification"
+    config.id2label, config.label2id = names, {name: number for number, name in names.items()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            network, report = AutoModelForSequenceClassification.from_pretrained(
+                folder.path,
+                config=config,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+        except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+            raise _broken(folder, error) from None
+        _check_weights(folder, network, report)
+        if not keep_head:
+            _draw_head(network)
+    return network.eval()  # type: ignore[no-any-return]
+
+
+def _check_weights(folder: ModelFolder, network: Any, report: Mapping[str, Any]) -> None:
+    """The body must be complete. A head, and the pooler below it, may be new."""
+    body = network.base_model_prefix + "."
+    mismatched = {entry[0] for entry in report["mismatched_keys"]}
+    missing = {key for key in report["missing_keys"] if ".pooler." not in key}
+    gaps = sorted(key for key in missing | mismatched if key.startswith(body))
+    surplus = sorted(key for key in report["unexpected_keys"] if ".layer." in key)
+    if gaps or surplus:
+        what = f"lack {gaps[0]} of the right shape" if gaps else f"have {surplus[0]} too much"
+        raise ModelError(
+            f"the weights of {folder.name} do not fit its config.json: they {what} ({len(gaps or surplus)} like it); "
+            "download the model again"
+        )
+
+
+def _draw_head(network: Any) -> None:
+    """Give every module beside the body fresh weights, by the model's own rule."""
+    for name, child in network.named_children():
+        if name != network.base_model_prefix:
+            for module in child.modules():
+                for parameter in module.parameters(recurse=False):
+                    parameter._is_hf_initialized = False  # transformers does not touch what it has loaded.
+                network._init_weights(module)
+
+
+def _check_fit(folder: ModelFolder, network: Any, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+    config = network.config
+    positions = getattr(config, "max_position_embeddings", None)
+    # RoBERTa and its like count positions from behind the padding index.
+    offset = (config.pad_token_id or 0) + 1 if config.model_type in {"roberta", "xlm-roberta", "camembert"} else 0
+    if positions is not None and max_length > positions - offset:
+        raise ModelError(
+            f"{folder.name} reads at most {positions - offset} tokens, and data.max_length is {max_length}; lower it"
+        )
+    if len(tokenizer) > config.vocab_size:
+        raise ModelError(
+            f"the tokenizer of {folder.name} has {len(tokenizer):,} tokens and its model {config.vocab_size:,}; they "
+            "do not belong together: download the model again"
+        )
+    if tokenizer.pad_token_id is None:
+        raise ModelError(f"the tokenizer of {folder.name} has no padding token; set pad_token in its configuration")
+
+
+def _broken(folder: ModelFolder, error: Exception) -> ModelError:
+    return ModelError(f"{folder.name} cannot be built from its config.json: {_line(error)}; download the model again")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+@contextmanager
+def _silent_transformers() -> Iterator[None]:
+    """No progress bar and no report of the weights that are new: they are checked here."""
+    from transformers.utils import logging
+
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

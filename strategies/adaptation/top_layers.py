@@ -1,0 +1,95 @@
+"""Train the last layers and the head above frozen ones (Lee et al. 2019, "What would Elsa do?")."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from autoopt.strategies import batches
+from autoopt.strategies.calibration import without_labels
+from autoopt.strategies.candidate import Candidate, Features
+from autoopt.strategies.encoder import layers, set_layers
+from autoopt.strategies.heads import head_parameters, train_only
+from autoopt.strategies.knobs import Choice
+from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.training import Schedule, train
+
+if TYPE_CHECKING:
+    import torch
+
+LARGEST_RECORD_BYTES = 2**30
+"""Beyond this the frozen layers are computed anew at each step rather than kept."""
+
+
+class TopLayers(Strategy):
+    """The frozen layers run once, in eval mode, and each epoch trains only what is above: half the time or less.
+
+    ``count``: how many layers learn. A quarter to a half of them comes near full fine-tuning, and forgets less where
+    examples are few. ``learning_rate`` and ``epochs``: higher than for full fine-tuning.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    trains = True
+
+    count: Annotated[int, Choice(1, 2, 3)] = 2
+    learning_rate: Annotated[float, Choice(1e-4, 2e-4, 5e-4)] = 2e-4
+    epochs: Annotated[int, Choice(3, 5, 8)] = 5
+    batch_size: int = 16
+
+    def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
+        if effort == 0:
+            return candidate.evolve(f"top {self.count} layers, 0 steps")
+        model: Any = candidate.copy_model()
+        features, pad_token_id = candidate.features(), candidate.tokenizer.pad_token_id
+        present = list(layers(model))
+        frozen, trained = present[: -self.count], present[-self.count :]
+        train_only(model, [*(weight for layer in trained for weight in layer.parameters()), *head_parameters(model)])
+        recorded: list[torch.Tensor] = []
+        if frozen and _record_bytes(model, features) <= LARGEST_RECORD_BYTES:
+            recorded = _record(model, without_labels(features), len(frozen), pad_token_id)
+            set_layers(model, [frozen[-1], *trained])
+
+        def loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+            rows = batch.pop("row").tolist()
+            for layer in frozen:
+                layer.eval()
+            if recorded:
+                frozen[-1].forward = lambda *_, **__: _replay(recorded, rows)
+            return model(**batch).loss  # type: ignore[no-any-return]
+
+        losses = train(
+            model,
+            [{**item, "row": row} for row, item in enumerate(features)],
+            Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size),
+            pad_token_id=pad_token_id,
+            effort=effort,
+            seed=seed,
+            loss=loss,
+        )
+        if recorded:
+            del frozen[-1].forward
+            set_layers(model, present)
+        model.requires_grad_(True)
+        return candidate.evolve(f"top {len(trained)} layers, {len(losses)} steps", model=model)
+
+
+def _record_bytes(model: Any, features: list[Features]) -> int:
+    width: int = model.config.hidden_size
+    return sum(len(item["input_ids"]) for item in features) * width * 4
+
+
+def _record(model: Any, features: list[Features], layer: int, pad_token_id: int) -> list[torch.Tensor]:
+    """For each example what enters layer number ``layer``, (length, width)."""
+    recorded: list[Any] = [None] * len(features)
+    for positions, batch, output in batches.forward(model, features, pad_token_id=pad_token_id, hidden_states=True):
+        for place, position in enumerate(positions):
+            length = int(batch["attention_mask"][place].sum())
+            # Autograd refuses a tensor of inference mode; its clone is none.
+            recorded[position] = output.hidden_states[layer][place, :length].clone()
+    return recorded
+
+
+def _replay(recorded: list[torch.Tensor], rows: list[int]) -> torch.Tensor:
+    """(batch, length, width), zero where the mask hides it."""
+    from torch.nn.utils.rnn import pad_sequence
+
+    return pad_sequence([recorded[row] for row in rows], batch_first=True)

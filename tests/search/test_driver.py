@@ -1,0 +1,257 @@
+"""The driver and the study in Optuna together; a worker is a function that writes a record."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from autoopt.objectives.budget import Limit
+from autoopt.objectives.measurement import Direction, Measurement
+from autoopt.search.driver import Driver
+from autoopt.search.execution import Assignment, write_record
+from autoopt.search.layout import StudyFolder
+from autoopt.search.optuna_study import OptunaStudy, database_url, records
+from autoopt.search.record import State, TrialRecord
+from autoopt.search.space import Space, offered
+from autoopt.search.start_design import baseline, start_design
+from autoopt.search.strategy_choice import choose
+from autoopt.strategies.catalog import catalog
+from autoopt.strategies.errors import UnknownName
+
+OBJECTIVES = {"quality": Direction.MAXIMIZE, "latency_p50": Direction.MINIMIZE}
+LIMITS = (Limit.parse("latency_p50 <= 0.5 * baseline"), Limit.parse("quality >= 0.9 * baseline"))
+SPACE: Space = offered(
+    {name: choose(strategy, {}) for name, strategy in catalog().items()},
+    frozenset({"encoder", "labels", "text", "unlabeled", "cpu"}),
+)
+
+
+def measured(quality: float, latency: float) -> dict[str, Measurement]:
+    return {
+        "quality": Measurement.exact("quality", quality, "", Direction.MAXIMIZE),
+        "latency_p50": Measurement.exact("latency_p50", latency, "ms", Direction.MINIMIZE),
+    }
+
+
+@dataclass
+class Bench:
+    """A study in a folder, with what a worker would do."""
+
+    folder: StudyFolder
+    trials: int = 6
+    seen: list[TrialRecord] = field(default_factory=list)
+    ran: list[int] = field(default_factory=list)
+
+    def study(self) -> OptunaStudy:
+        return OptunaStudy.open(
+            database_url(self.folder.path / "optuna.db"),
+            "bench",
+            SPACE,
+            objectives=OBJECTIVES,
+            limits=[limit.text for limit in LIMITS],
+            sampler="tpe",
+            seed=0,
+        )
+
+    def driver(self, deadline: float | None = None) -> Driver:
+        driver = Driver(
+            self.study(),
+            self.folder,
+            baseline=baseline(SPACE),
+            objectives=OBJECTIVES,
+            limits=LIMITS,
+            trials=self.trials,
+            deadline=deadline,
+            observe=self.seen.append,
+        )
+        driver.reconcile()
+        driver.prepare(start_design(SPACE))
+        return driver
+
+    def finish(self, assignment: Assignment, quality: float = 0.9, latency: float = 4.0, reason: str = "") -> None:
+        """Do the work of a trial, as far as anybody else can see."""
+        self.ran.append(assignment.number)
+        state = State.FAILED if reason else State.COMPLETE
+        values = {} if reason else measured(quality, latency)
+        record = TrialRecord(assignment.number, assignment.recipe, state, values, reason=reason)
+        self.folder.trial(assignment.number).mkdir(parents=True, exist_ok=True)
+        self.folder.model(assignment.number).mkdir()
+        write_record(record, self.folder.result(assignment.number))
+
+    def run(self, driver: Driver, work: Callable[[Assignment], None]) -> None:
+        while assignment := driver.next():
+            work(assignment)
+            driver.book(assignment.number)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(StudyFolder(tmp_path))
+
+
+def next_of(driver: Driver) -> Assignment:
+    assignment = driver.next()
+    assert assignment is not None
+    return assignment
+
+
+def test_the_baseline_is_trial_0_and_is_not_screened(bench: Bench) -> None:
+    driver = bench.driver()
+    first, second = next_of(driver), next_of(driver)
+    assert (first.number, first.screened, first.recipe.id) == (0, False, baseline(SPACE).id)
+    assert second.screened
+
+
+def test_as_many_trials_run_as_were_asked_for_and_the_study_knows_them_all(bench: Bench) -> None:
+    driver = bench.driver()
+    bench.run(driver, bench.finish)
+    assert len(bench.ran) == len(set(bench.ran)) == 6
+    stored = records(database_url(bench.folder.path / "optuna.db"), "bench")
+    assert [record.state for record in stored] == [State.COMPLETE] * 6
+    assert stored == driver.records
+
+
+def test_budgets_are_judged_against_the_baseline(bench: Bench) -> None:
+    driver = bench.driver()
+    bench.run(driver, lambda given: bench.finish(given, *((0.9, 10.0) if given.number == 0 else (0.5, 2.5))))
+    first, other = driver.records[0], driver.records[1]
+    assert first.violations["latency_p50 <= 0.5 * baseline"] == pytest.approx(1.0)
+    assert other.violations["latency_p50 <= 0.5 * baseline"] == pytest.approx(-0.5)
+    assert other.violations["quality >= 0.9 * baseline"] == pytest.approx((0.81 - 0.5) / 0.81)
+    assert not first.feasible
+    assert not other.feasible
+
+
+def test_a_result_before_the_baseline_is_booked_after_it(bench: Bench) -> None:
+    driver = bench.driver()
+    first, second = next_of(driver), next_of(driver)
+    bench.finish(second, 0.9, 2.0)
+    driver.book(second.number)
+    assert driver.records[1].state is State.RUNNING
+    bench.finish(first, 0.9, 10.0)
+    driver.book(first.number)
+    assert [record.state for record in driver.records] == [State.COMPLETE, State.COMPLETE]
+    assert driver.records[1].feasible
+
+
+def test_after_a_crash_finished_work_is_adopted_and_unfinished_work_runs_again(bench: Bench) -> None:
+    bench.trials = len(start_design(SPACE)) + 2  # What is proposed again comes after the rest of the start design.
+    crashed = bench.driver()
+    first = next_of(crashed)
+    bench.finish(first)
+    crashed.book(first.number)
+    told_nobody, cut_off = next_of(crashed), next_of(crashed)
+    bench.finish(told_nobody)
+
+    resumed = Driver(
+        bench.study(),
+        bench.folder,
+        baseline=baseline(SPACE),
+        objectives=OBJECTIVES,
+        limits=LIMITS,
+        trials=bench.trials,
+        deadline=None,
+        observe=bench.seen.append,
+    )
+    assert resumed.reconcile() == (1, 1)
+    resumed.prepare(start_design(SPACE))
+    bench.run(resumed, bench.finish)
+
+    complete = [record for record in resumed.records if record.state is State.COMPLETE]
+    assert len(complete) == len({record.recipe.id for record in complete}) == bench.trials
+    assert bench.ran.count(told_nobody.number) == 1
+    assert cut_off.recipe.id in {record.recipe.id for record in complete}
+    assert cut_off.number not in bench.ran
+
+
+def test_a_baseline_that_was_cut_off_is_begun_again(bench: Bench) -> None:
+    next_of(bench.driver())
+    resumed = bench.driver()
+    bench.run(resumed, bench.finish)
+    assert resumed.baseline is not None
+    assert resumed.counted == 6
+
+
+def test_a_finished_search_runs_nothing_more_and_a_longer_one_goes_on(bench: Bench) -> None:
+    bench.run(bench.driver(), bench.finish)
+    assert bench.driver().next() is None
+    bench.trials = 8
+    bench.run(bench.driver(), bench.finish)
+    assert len(bench.ran) == 8
+
+
+def test_a_trial_whose_worker_died_is_a_failure_that_counts(bench: Bench) -> None:
+    driver = bench.driver()
+    first = next_of(driver)
+    bench.finish(first)
+    driver.book(first.number)
+    dead = next_of(driver)
+    driver.book(dead.number)
+    assert driver.records[dead.number].state is State.FAILED
+    assert driver.records[dead.number].reason == "its worker died"
+    assert driver.counted == 2
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_a_measurement_that_is_not_finite_never_reaches_the_front(bench: Bench, odd: float) -> None:
+    driver = bench.driver()
+    bench.run(driver, lambda given: bench.finish(given, odd if given.number == 2 else 0.9))
+    assert driver.records[2].state is State.FAILED
+    assert driver.records[2].reason == "not a finite number: quality"
+
+
+def test_a_search_whose_trials_all_fail_stops_early(bench: Bench) -> None:
+    bench.trials = 50
+    driver = bench.driver()
+    bench.run(driver, lambda given: bench.finish(given, reason="" if given.number == 0 else "Diverged: nan"))
+    assert driver.stopped_because == "10 trials in a row failed, the last with Diverged: nan"
+    assert driver.counted == 11
+
+
+def test_a_search_whose_baseline_fails_stops_at_once(bench: Bench) -> None:
+    driver = bench.driver()
+    bench.run(driver, lambda given: bench.finish(given, reason="OutOfMemory: too large"))
+    assert bench.ran == [0]
+    assert driver.stopped_because == "the baseline failed with OutOfMemory: too large"
+
+
+def test_no_trial_begins_after_the_deadline(bench: Bench) -> None:
+    driver = bench.driver(deadline=0.0)
+    assert driver.next() is None
+    assert driver.stopped_because == "the time is used up"
+
+
+def test_models_that_are_beaten_are_deleted_and_the_rest_is_kept(bench: Bench) -> None:
+    values = {0: (0.9, 10.0), 1: (0.95, 4.0), 2: (0.85, 5.0), 3: (0.85, 2.0), 4: (0.5, 9.0), 5: (0.99, 20.0)}
+    driver = bench.driver()
+    bench.run(driver, lambda given: bench.finish(given, *values[given.number]))
+    kept = {number for number in values if bench.folder.model(number).exists()}
+    assert kept == {0, 1, 3, 5}
+
+
+def test_no_recipe_is_proposed_twice(bench: Bench) -> None:
+    bench.trials = 30
+    driver = bench.driver()
+    bench.run(driver, bench.finish)
+    identities = [record.recipe.id for record in driver.records if record.state is not State.DUPLICATE]
+    assert len(identities) == len(set(identities)) == 30
+
+
+def test_a_result_file_is_whole_or_absent(bench: Bench) -> None:
+    driver = bench.driver()
+    first = next_of(driver)
+    bench.finish(first)
+    stored = json.loads(bench.folder.result(first.number).read_text())
+    assert TrialRecord.from_json(stored).recipe == first.recipe
+    assert not list(bench.folder.trial(first.number).glob("*.tmp"))
+
+
+def test_an_unknown_study_is_named_with_the_nearest_one(bench: Bench) -> None:
+    bench.driver()
+    with pytest.raises(UnknownName, match=r"no study 'bnech'; did you mean 'bench'\?"):
+        records(database_url(bench.folder.path / "optuna.db"), "bnech")

@@ -1,0 +1,227 @@
+"""A whole search on a tiny model: from the experiment file to the verified front, with and without an interruption."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from autoopt.search.driver import Driver
+from autoopt.search.execution import execute
+from autoopt.search.experiment import Experiment, load_experiment
+from autoopt.search.layout import Root, StudyFolder
+from autoopt.search.opening import open_data, space_of
+from autoopt.search.optuna_study import database_url, records
+from autoopt.search.outcome import Outcome, read_front
+from autoopt.search.record import State, TrialRecord
+from autoopt.search.study import Search
+from autoopt.search.study_lock import exclusive, holder
+from autoopt.search.verification import Verified
+from autoopt.strategies.errors import ExperimentError, StudyLocked
+from tests import tiny
+
+EXPERIMENT = """
+study: tiny
+model: {model}
+data: {{source: {data}, max_length: 16, split: {{train: 40, validation: 40, test: 40}}}}
+budget: [latency_p50 <= 0.9 * baseline]
+search: {{trials: {trials}}}
+strategies: {{others: false, full_finetuning: true, layer_drop: true, recovery_finetuning: true, int8_dynamic: true}}
+resources: {{workers: 1}}
+"""
+
+
+@dataclass
+class Listener:
+    """Keeps what it is told."""
+
+    said: list[str] = field(default_factory=list)
+    observed: list[TrialRecord] = field(default_factory=list)
+    verifications: list[Verified] = field(default_factory=list)
+    registered: list[Outcome] = field(default_factory=list)
+
+    def stage(self, number: int, stage: str) -> None: ...
+    def tick(self) -> None: ...
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+    def observe(self, record: TrialRecord) -> None:
+        self.observed.append(record)
+
+    def verified(self, model: Verified) -> None:
+        self.verifications.append(model)
+
+    def record(self, record: TrialRecord) -> None: ...
+    def sync(self, records: Sequence[TrialRecord]) -> int:
+        return len(records)
+
+    def register(self, outcome: Outcome, _: StudyFolder) -> Mapping[int, int]:
+        self.registered.append(outcome)
+        return {model.record.number: place for place, model in enumerate(outcome.models, start=1)}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pretrained model and a data file."""
+    folder = tmp_path_factory.mktemp("inputs")
+    candidate = tiny.candidate()
+    candidate.model.base_model.save_pretrained(folder / "model")
+    candidate.tokenizer.save_pretrained(folder / "model")
+    with (folder / "texts.csv").open("w", newline="") as file:
+        rows = [(example.text, tiny.LABELS[example.label]) for example in tiny.examples(400, seed=9)]
+        csv.writer(file).writerows([("text", "label"), *rows])
+    return folder
+
+
+def experiment(inputs: Path, trials: int = 5, *overrides: str) -> Experiment:
+    path = inputs / "experiment.yaml"
+    text = EXPERIMENT.format(model=inputs / "model", data=inputs / "texts.csv", trials=trials)
+    path.write_text(text, encoding="utf-8")
+    return load_experiment(path, overrides)
+
+
+def search(given: Experiment, root: Root, listener: Listener) -> Search:
+    space = space_of(given, open_data(given))
+    return Search(given, root, space, run_here, listener.register, listener, listener)
+
+
+def run_here(driver: Driver, folder: StudyFolder) -> None:
+    while assignment := driver.next():
+        execute(assignment, folder, lambda _: None)
+        driver.book(assignment.number)
+
+
+@pytest.fixture(scope="module")
+def finished(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Root, Listener, Outcome]:
+    root, listener = Root(tmp_path_factory.mktemp("root")), Listener()
+    return root, listener, search(experiment(inputs), root, listener).complete()
+
+
+def test_a_search_ends_with_a_verified_front(finished: tuple[Root, Listener, Outcome]) -> None:
+    root, listener, outcome = finished
+    stored = records(database_url(root.optuna_database), "tiny")
+    assert [record.number for record in stored] == list(range(5))
+    assert outcome.baseline.record.number == 0
+    assert outcome.models
+    assert all(model.feasible and model.test["test_quality"].samples == 40 for model in outcome.models)
+    assert all(model.record.measurements["latency_ratio"].samples >= 150 for model in outcome.models)
+    assert outcome.named["champion"] in {model.record.number for model in outcome.models}
+    assert {model.record.number for model in listener.verifications} == outcome.tried | {0}
+
+
+def test_a_search_leaves_its_files(finished: tuple[Root, Listener, Outcome]) -> None:
+    root, _, outcome = finished
+    folder = root.study("tiny")
+    assert read_front(folder.front) == outcome
+    assert load_experiment(folder.experiment).study == "tiny"
+    assert len(list(csv.DictReader(folder.trials_table.read_text().splitlines()))) == 5
+    models = {path.name for path in folder.models.iterdir()}
+    assert models == {f"trial-{model.record.number:04d}" for model in outcome.models}
+
+
+def test_a_model_whose_interval_does_not_clear_the_budget_is_not_called_feasible(
+    finished: tuple[Root, Listener, Outcome],
+) -> None:
+    outcome = finished[2]
+    for model in outcome.models:
+        assert model.measurements["latency_ratio"].high <= 0.9
+        assert model.record.violations["latency_p50 <= 0.9 * baseline"] <= 0
+
+
+def test_running_a_finished_search_again_trains_and_opens_nothing(
+    finished: tuple[Root, Listener, Outcome], inputs: Path
+) -> None:
+    root, _, outcome = finished
+    again = Listener()
+    assert search(experiment(inputs), root, again).complete() == outcome
+    assert again.verifications == []
+
+
+def test_a_changed_experiment_is_refused_with_the_difference(
+    finished: tuple[Root, Listener, Outcome], inputs: Path
+) -> None:
+    changed = experiment(inputs, 5, "data.split.train=30")
+    with pytest.raises(ExperimentError, match=r"data\.split\.train: 30 -> 40.*--set study=NAME"):
+        search(changed, finished[0], Listener()).complete()
+
+
+def test_a_study_without_a_feasible_model_keeps_the_least_violating_one(inputs: Path, tmp_path: Path) -> None:
+    given = experiment(inputs, 3, "budget=[quality >= 100%, latency_p50 <= 0.0001 * baseline]")
+    root, listener = Root(tmp_path), Listener()
+    outcome = search(given, root, listener).complete()
+    assert outcome.models == ()
+    assert outcome.named == {}
+    if outcome.failed:  # All others may have been rejected by their shape.
+        assert len(list(root.study("tiny").models.iterdir())) == 1
+
+
+def test_a_study_is_held_by_one_process_and_its_holder_is_named(tmp_path: Path) -> None:
+    lock = tmp_path / "study" / "lock"
+    with exclusive(lock):
+        code = f"from autoopt.search.study_lock import exclusive\nfrom pathlib import Path\nexclusive(Path({str(lock)!r})).__enter__()"
+        second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert f"process {os.getpid()} on " in second.stderr
+        assert "StudyLocked" in second.stderr
+        assert str(os.getpid()) in str(holder(lock))
+    assert holder(lock) is None
+
+
+def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom autoopt.search.study_lock import exclusive\n"
+        f"with exclusive(Path({str(lock)!r})):\n    print('held', flush=True)\n    time.sleep(600)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(StudyLocked, match=f"process {process.pid} on "), exclusive(lock):
+        pass
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    with exclusive(lock):
+        pass
+
+
+CRASHING = """
+import sys
+from pathlib import Path
+from autoopt.search.experiment import load_experiment
+from autoopt.search.layout import Root
+from tests.search.test_study import Listener, experiment, search
+search(experiment(Path(sys.argv[1]), 6), Root(Path(sys.argv[2])), Listener()).complete()
+"""
+
+
+def test_after_kill_9_nothing_that_had_finished_runs_again(inputs: Path, tmp_path: Path) -> None:
+    root = Root(tmp_path / "root")
+    folder = root.study("tiny")
+    command = [sys.executable, "-c", CRASHING, str(inputs), str(root.path)]
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[2])
+    while len(list(folder.path.glob("trials/*/result.json"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = {path: path.stat().st_mtime_ns for path in folder.path.glob("trials/*/result.json")}
+    unread = {path: json.loads(path.read_text())["recipe_id"] for path in before}
+
+    search(experiment(inputs, 6), root, Listener()).complete()
+
+    stored = records(database_url(root.optuna_database), "tiny")
+    ended = [record for record in stored if record.state in (State.COMPLETE, State.REJECTED, State.FAILED)]
+    assert len(ended) == 6
+    assert all(record.state is not State.RUNNING for record in stored)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len({record.recipe.id for record in ended}) == 6
+    assert set(unread.values()) <= {record.recipe.id for record in ended}

@@ -1,0 +1,161 @@
+"""One trial in this process, on a tiny model: the stages, the store, the screening."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autoopt.objectives.data import TextData
+from autoopt.objectives.latency import Calibration
+from autoopt.objectives.shapes import ShapeTable
+from autoopt.objectives.target import Target
+from autoopt.search import trial, workspace
+from autoopt.search.execution import Assignment, execute, read_record
+from autoopt.search.experiment import Experiment
+from autoopt.search.layout import StudyFolder
+from autoopt.search.recipe import Recipe
+from autoopt.search.record import State
+from autoopt.search.stage_store import StageStore
+from autoopt.search.trial import build, run_trial
+from autoopt.search.workspace import Workspace
+from autoopt.strategies.catalog import find
+from tests import tiny
+
+BASELINE = Recipe.of([find("full_finetuning")()])
+LEAF = Recipe.of([find("full_finetuning")(), find("layer_drop")(), find("distillation")(), find("int8_dynamic")()])
+
+
+def opened(tmp_path: Path, *limits: str) -> Workspace:
+    """A workspace on the tiny model whose latency is already known, so that no test waits for a measurement."""
+    experiment = Experiment.model_validate(
+        {"study": "tiny", "model": "unused", "data": {"source": "unused", "max_length": 16}, "budget": list(limits)}
+    )
+    base = tiny.candidate()
+    data = TextData(
+        base.train, tiny.examples(20, seed=3), tiny.examples(20, seed=4), base.unlabeled, tiny.LABELS, "f", ()
+    )
+    scratch = tmp_path / "tiny" / "scratch"
+    scratch.mkdir(parents=True)
+    return Workspace(
+        experiment=experiment,
+        task=base.task,  # type: ignore[arg-type]
+        data=data,
+        base=base,
+        store=StageStore(tmp_path / "stages"),
+        shapes=ShapeTable(tmp_path / "shapes", Target(sequence_length=16)),
+        scratch=scratch,
+    )
+
+
+def stages_of(record: trial.TrialRecord) -> list[tuple[str, bool]]:
+    return [(stage.name, stage.reused) for stage in record.stages]
+
+
+def test_a_trial_trains_scores_and_saves(tmp_path: Path) -> None:
+    seen: list[str] = []
+    record = run_trial(3, LEAF, opened(tmp_path), folder=tmp_path / "model", report=seen.append)
+    assert record.state is State.COMPLETE
+    assert seen == ["screening", "full_finetuning", "layer_drop", "distillation", "int8_dynamic", "scoring"]
+    assert {"quality", "accuracy", "macro_f1", "latency_p50", "latency_ratio", "size"} <= set(record.measurements)
+    assert record.measurements["quality"].samples == 20
+    assert (tmp_path / "model" / "manifest.json").is_file()
+
+
+def test_a_trial_over_budget_is_never_trained(tmp_path: Path) -> None:
+    space = opened(tmp_path, "size <= 10KB")
+    record = run_trial(3, LEAF, space, folder=tmp_path / "model", report=lambda _: None)
+    assert record.state is State.REJECTED
+    assert "size <= 10KB" in record.reason
+    assert stages_of(record) == [("screening", False)]
+    assert not list((tmp_path / "stages").rglob("*.safetensors"))
+    assert not (tmp_path / "model").exists()
+
+
+def test_the_baseline_is_trained_whatever_it_costs(tmp_path: Path) -> None:
+    space = opened(tmp_path, "size <= 10KB")
+    record = run_trial(0, BASELINE, space, folder=tmp_path / "model", report=lambda _: None, screened=False)
+    assert record.state is State.COMPLETE
+
+
+def test_a_trunk_that_was_trained_is_not_trained_again(tmp_path: Path) -> None:
+    space = opened(tmp_path)
+    run_trial(0, BASELINE, space, folder=tmp_path / "0", report=lambda _: None)
+    record = run_trial(1, LEAF, space, folder=tmp_path / "1", report=lambda _: None)
+    assert ("full_finetuning", True) in stages_of(record)
+    assert ("distillation", False) in stages_of(record)
+
+
+def test_a_recipe_from_the_store_is_the_same_model_bit_for_bit(tmp_path: Path) -> None:
+    space = opened(tmp_path)
+    computed, _ = build(LEAF, space)
+    found, stages = build(LEAF, space)
+    assert [stage.reused for stage in stages] == [True, True, True, False]
+    assert tiny.digest(found.model) == tiny.digest(computed.model)
+    assert found.edits == computed.edits
+
+
+def test_a_later_leaf_gets_the_trunk_as_its_teacher_also_from_the_store(tmp_path: Path) -> None:
+    space = opened(tmp_path)
+    trunk, _ = build(BASELINE, space)
+    fresh, _ = build(LEAF, opened(tmp_path / "other"))
+    from_store, _ = build(LEAF, space)
+    assert from_store.teacher is not None
+    assert tiny.digest(from_store.teacher) == tiny.digest(trunk.model)
+    assert tiny.digest(from_store.model) == tiny.digest(fresh.model)
+
+
+def test_augmented_data_are_there_when_the_trunk_comes_from_the_store(tmp_path: Path) -> None:
+    space = opened(tmp_path)
+    recipe = Recipe.of([find("random_edits")(), *BASELINE.steps])
+    computed, _ = build(recipe, space)
+    found, stages = build(recipe, space)
+    assert stages[-1].reused
+    assert found.train == computed.train != space.base.train
+
+
+def test_the_base_candidate_is_never_changed(tmp_path: Path) -> None:
+    space = opened(tmp_path)
+    before = tiny.digest(space.base.model)
+    run_trial(3, LEAF, space, folder=tmp_path / "model", report=lambda _: None)
+    assert tiny.digest(space.base.model) == before
+
+
+def test_effort_0_leaves_the_store_alone(tmp_path: Path) -> None:
+    build(LEAF, opened(tmp_path), effort=0.0)
+    assert not (tmp_path / "stages").exists()
+
+
+def test_a_failed_trial_is_recorded_with_its_type_and_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = opened(tmp_path)
+    monkeypatch.setattr("autoopt.search.execution._workspace", lambda _: space)
+    broken = Recipe.of([find("full_finetuning")(learning_rate=1e30)])
+    folder = StudyFolder(tmp_path / "study")
+    record = execute(Assignment(5, broken), folder, lambda _: None)
+    assert record.state is State.FAILED
+    assert record.reason.startswith("Diverged: the loss is nan")
+    assert "Traceback" in (folder.trial(5) / "error.txt").read_text()
+    assert read_record(folder.result(5)) == record
+
+
+def test_a_trial_that_has_a_result_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = opened(tmp_path)
+    monkeypatch.setattr("autoopt.search.execution._workspace", lambda _: space)
+    folder = StudyFolder(tmp_path / "study")
+    first = execute(Assignment(5, BASELINE), folder, lambda _: None)
+    monkeypatch.setattr("autoopt.search.execution._workspace", lambda _: pytest.fail("opened again"))
+    assert execute(Assignment(5, BASELINE), folder, lambda _: None) == first
+
+
+def test_all_trials_of_a_study_share_one_calibration_even_if_it_is_noisy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noisy = Calibration(p50_ms=5.0, p95_ms=6.0, p99_ms=None, samples=150, cpu_over_wall=0.4, noisy=True)
+    monkeypatch.setattr(workspace, "calibrated", lambda *_: noisy)
+    assert opened(tmp_path).calibration == noisy
+    monkeypatch.setattr(workspace, "calibrated", lambda *_: replace(noisy, p50_ms=50.0))
+    again = replace(opened(tmp_path / "elsewhere"), scratch=tmp_path / "tiny" / "scratch")
+    assert again.calibration == noisy

@@ -1,0 +1,198 @@
+"""What every strategy of the catalog promises. A new file in the tree is tested here without another edit."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from autoopt.objectives.tasks import open_task
+from autoopt.strategies import saving
+from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.catalog import catalog
+from autoopt.strategies.strategy import Family, Strategy
+from tests import tiny
+
+SMALL_EFFORT = 0.3
+STUDY_NEEDS = {"encoder", "decoder", "labels", "unlabeled", "text", "cpu", "gpu"}
+RECIPE_NEEDS = {"teacher", "cut"}
+
+every_strategy = pytest.mark.parametrize("strategy", catalog().values(), ids=catalog().keys())
+every_cut = pytest.mark.parametrize(
+    "strategy", [pytest.param(cls, id=name) for name, cls in catalog().items() if cls.cuts]
+)
+every_training = pytest.mark.parametrize(
+    "strategy", [pytest.param(cls, id=name) for name, cls in catalog().items() if cls.trains]
+)
+
+
+@pytest.fixture(scope="module")
+def given() -> Candidate:
+    """A candidate that has whatever a strategy may need."""
+    return replace(tiny.candidate(), teacher=tiny.model(seed=7))
+
+
+def parameters(candidate: Candidate) -> int:
+    return sum(parameter.numel() for parameter in candidate.model.parameters())
+
+
+@every_strategy
+def test_its_file_sums_it_up_in_a_line_that_names_the_paper(strategy: type[Strategy]) -> None:
+    assert re.fullmatch(r"[A-Z0-9].{20,110}\(.*(19|20)\d\d.*\)\.", strategy.summary())
+
+
+@every_strategy
+def test_its_docstring_tells_how_to_choose_each_knob(strategy: type[Strategy]) -> None:
+    assert [knob for knob in strategy.knobs() if f"``{knob}``" not in (strategy.__doc__ or "")] == []
+
+
+@every_strategy
+def test_it_is_named_by_its_file_and_its_folder(strategy: type[Strategy]) -> None:
+    path = Path(inspect.getfile(strategy))
+    assert (strategy.name, strategy.family) == (path.stem, path.parent.name)
+    assert isinstance(strategy.family, Family)
+
+
+@every_strategy
+def test_it_refuses_a_field_that_it_does_not_know(strategy: type[Strategy]) -> None:
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        strategy.model_validate({"nonsense": 1})
+
+
+@every_strategy
+def test_it_cannot_be_changed_once_made(strategy: type[Strategy]) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(strategy(), next(iter(strategy.model_fields), "anything"), 1)
+
+
+@every_strategy
+def test_the_default_of_each_knob_lies_where_the_knob_searches(strategy: type[Strategy]) -> None:
+    made = strategy()
+    assert {
+        name: getattr(made, name) for name, knob in strategy.knobs().items() if getattr(made, name) not in knob
+    } == {}
+
+
+@every_strategy
+def test_every_annotated_knob_is_a_knob(strategy: type[Strategy]) -> None:
+    """A knob type that is imported for type checkers alone is dropped by pydantic without a word."""
+    body = ast.parse(inspect.getsource(strategy)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    annotated = [
+        field.target.id
+        for field in body.body
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and re.search(r"\b(Choice|Int|Float)\(", ast.unparse(field.annotation))
+    ]
+    assert list(strategy.knobs()) == annotated
+
+
+@every_strategy
+def test_what_it_names_exists(strategy: type[Strategy]) -> None:
+    assert strategy.needs <= STUDY_NEEDS | RECIPE_NEEDS
+    assert strategy.after <= {name for name, other in catalog().items() if other.family == strategy.family}
+    assert strategy.excludes <= set(catalog())
+    assert all(strategy.name in catalog()[other].excludes for other in strategy.excludes)
+
+
+@every_strategy
+def test_without_effort_it_gives_the_shapes_and_gives_them_again(strategy: type[Strategy], given: Candidate) -> None:
+    first = strategy().apply(given, effort=0, seed=0)
+    again = strategy().apply(given, effort=0, seed=0)
+    assert tiny.logits(first).shape == tiny.logits(given).shape
+    assert tiny.digest(first.model) == tiny.digest(again.model)
+    assert first.edits == again.edits
+    assert len(first.history) == len(given.history) + 1
+
+
+@every_strategy
+def test_its_shapes_do_not_depend_on_the_effort(strategy: type[Strategy], given: Candidate) -> None:
+    shapes = [
+        {name: tensor.shape for name, tensor in result.model.state_dict().items()}
+        for result in (strategy().apply(given, effort=effort, seed=0) for effort in (0, SMALL_EFFORT))
+    ]
+    assert shapes[0] == shapes[1]
+
+
+@every_strategy
+def test_the_same_seed_gives_the_same_candidate(strategy: type[Strategy], given: Candidate) -> None:
+    first = strategy().apply(given, effort=SMALL_EFFORT, seed=5)
+    torch.rand(3)  # What else has drawn random numbers must not matter.
+    again = strategy().apply(given, effort=SMALL_EFFORT, seed=5)
+    assert tiny.digest(first.model) == tiny.digest(again.model)
+    assert (first.train, first.edits, first.history) == (again.train, again.edits, again.history)
+
+
+@every_strategy
+@pytest.mark.parametrize("effort", [0, SMALL_EFFORT])
+def test_the_candidate_that_it_is_given_stays_as_it_was(strategy: type[Strategy], effort: float) -> None:
+    given = replace(tiny.candidate(), teacher=tiny.model(seed=7))
+    before = (tiny.digest(given.model), tiny.digest(given.teacher), given.train, given.unlabeled, given.edits)
+    logits = tiny.logits(given)
+    strategy().apply(given, effort=effort, seed=0)
+    assert (tiny.digest(given.model), tiny.digest(given.teacher), given.train, given.unlabeled, given.edits) == before
+    assert torch.equal(tiny.logits(given), logits)
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in given.model.parameters())
+
+
+@every_strategy
+@pytest.mark.parametrize("effort", [0, SMALL_EFFORT])
+def test_its_result_is_ready_to_serve_and_to_train(strategy: type[Strategy], given: Candidate, effort: float) -> None:
+    result = strategy().apply(given, effort=effort, seed=0)
+    assert not any(module.training for module in result.model.modules())
+    assert all(parameter.requires_grad for parameter in result.model.parameters())
+    assert [name for name, parameter in result.model.named_parameters() if parameter.grad is not None] == []
+
+
+@every_strategy
+def test_its_result_survives_saving_bit_for_bit(strategy: type[Strategy], given: Candidate, tmp_path: Path) -> None:
+    result = strategy().apply(given, effort=SMALL_EFFORT, seed=0)
+    expected = tiny.logits(result)
+    saving.save(result, tmp_path / "saved")
+    loaded = saving.load(tmp_path / "saved", open_task=open_task)
+    assert torch.equal(tiny.logits(loaded), expected)
+    assert tiny.digest(loaded.model) == tiny.digest(result.model)
+    assert (loaded.edits, loaded.history, loaded.task) == (result.edits, result.history, result.task)
+
+
+@every_strategy
+def test_what_it_saves_holds_no_pickle(strategy: type[Strategy], given: Candidate, tmp_path: Path) -> None:
+    saving.save(strategy().apply(given, effort=SMALL_EFFORT, seed=0), tmp_path / "saved")
+    files = list((tmp_path / "saved").iterdir())
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt"}
+    assert [path.name for path in files if re.match(rb"PK\x03\x04|\x80[\x02-\x05]", path.read_bytes())] == []
+
+
+@every_strategy
+def test_transformers_opens_its_result_or_refuses_it(
+    strategy: type[Strategy], given: Candidate, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    result = strategy().apply(given, effort=SMALL_EFFORT, seed=0)
+    saving.save(result, tmp_path / "saved")
+    if result.edits:
+        with pytest.raises(OSError, match=r"no file named model\.safetensors"):
+            AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved")
+    else:
+        plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved")
+        assert torch.equal(tiny.logits(result, plain), tiny.logits(result))
+
+
+@every_cut
+@pytest.mark.parametrize("effort", [0, SMALL_EFFORT])
+def test_a_cut_leaves_fewer_parameters(strategy: type[Strategy], given: Candidate, effort: float) -> None:
+    assert parameters(strategy().apply(given, effort=effort, seed=0)) < parameters(given)
+
+
+@every_training
+def test_training_changes_weights_with_effort_and_none_without(strategy: type[Strategy], given: Candidate) -> None:
+    assert tiny.digest(strategy().apply(given, effort=0, seed=0).model) == tiny.digest(given.model)
+    assert tiny.digest(strategy().apply(given, effort=SMALL_EFFORT, seed=0).model) != tiny.digest(given.model)
