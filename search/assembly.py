@@ -51,7 +51,7 @@ def assemble(experiment: Experiment, root: Root, space: Space, audience: Audienc
         ray_search.run(driver, folder, resources=experiment.resources, watcher=audience)
 
     def register(outcome: Outcome, folder: StudyFolder) -> Mapping[int, int]:
-        audience.say(f"registering {len(outcome.models)} models in MLflow")
+        audience.say("registering the front in MLflow")
         return registered_versions(outcome, folder, experiment, root, audience)
 
     ending = Ending.FAILED

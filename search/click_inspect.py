@@ -201,7 +201,9 @@ def _answered(found: Survey, limits: list[Limit], *, as_json: bool) -> bool:
         click.echo(f"No stored trial is within this budget; {which} misses {misses}", err=True)
     untrained = sum(record.state is State.REJECTED for record in found.records)
     if untrained:
-        click.echo(f"{untrained} recipes were over the study's own budget and never trained; they are not among these.")
+        click.echo(
+            f"Not among these, since never trained: {untrained} over the study's own budget by their shape alone."
+        )
     return bool(answers)
 
 

@@ -120,7 +120,7 @@ class PlainView:
             self.say(f"trial {record.number} begins: {record.recipe}")
             return
         parts = [formats.summary(record.measurements), tables.verdict(record)]
-        self.say(f"trial {record.number} {record.state.value}: {'; '.join(part for part in parts if part)}")
+        self.say(f"trial {record.number} ended: {'; '.join(part for part in parts if part)}")
         left = self._score.time_left()
         self.say(self._score.counts() + (f", {left}" if left else ""))
 

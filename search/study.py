@@ -174,7 +174,7 @@ class Search:
         known = read_front(self.folder.front)
         if known and known.tried == {record.number for record in candidates}:
             return known  # Nothing is new, and the test split is not opened twice.
-        self.audience.say(f"verifying {len(candidates)} models of the front in a fresh process")
+        self.audience.say(f"verifying the front in a fresh process, models to measure: {len(candidates)}")
         verified: list[Verified] = []
         for model in verify(self.folder, reference, [r for r in candidates if r.number != reference.number]):
             judged = self._judge(model, verified[0] if verified else model)

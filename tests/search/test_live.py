@@ -132,7 +132,7 @@ def test_without_a_terminal_each_event_is_a_line() -> None:
     assert lines[:3] == [
         "resuming",
         f"trial 3 begins: {SMALL}",
-        "trial 3 complete: 96.5 % [94.5, 97.5], 7.5 ms [7.3, 7.7], 4.0x [3.9, 4.1], 30.0 MB; within the budgets",
+        "trial 3 ended: 96.5 % [94.5, 97.5], 7.5 ms [7.3, 7.7], 4.0x [3.9, 4.1], 30.0 MB; within the budgets",
     ]
     assert lines[3].startswith("1 of 10 trials: 1 complete (1 feasible), 0 rejected, 0 failed, 0:00 left by forecast")
     assert lines[4].startswith("verified trial 3: test quality 95.5 % [94.0, 97.0], 7.5 ms")
