@@ -82,5 +82,5 @@ def _stronger(offer: StrategyChoice) -> Strategy:
     if not isinstance(knob, Choice):
         return offer.nearest()
     usual = getattr(offer.nearest(), KEEP)
-    deeper = [option for option in knob.options if option < usual]  # type: ignore[operator]
+    deeper = [option for option in knob.options if option < usual]
     return offer.nearest({KEEP: max(deeper)} if deeper else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,7 +38,7 @@ class Workspace:
     store: StageStore
     shapes: ShapeTable
     scratch: Path
-    """A folder of this process for what is saved only to be measured."""
+    """A folder for what is saved only to be measured."""
 
     @classmethod
     def open(cls, folder: StudyFolder) -> Workspace:
@@ -119,12 +119,11 @@ class Workspace:
 
     def size_of(self, candidate: Candidate, recipe: Recipe) -> dict[str, Measurement]:
         """Size of the candidate as it would be saved."""
-        folder = self.scratch / f"sized-{recipe.id}"
-        self.save(candidate, recipe, folder)
-        try:
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.scratch) as own:  # Another worker may size the same recipe now.
+            folder = Path(own) / "candidate"
+            self.save(candidate, recipe, folder)
             return self.sizes(candidate, folder)
-        finally:
-            shutil.rmtree(folder)
 
     def sizes(self, candidate: Candidate, folder: Path) -> dict[str, Measurement]:
         """Bytes of the saved candidate and the number of its parameters."""

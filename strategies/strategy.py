@@ -36,8 +36,8 @@ class Strategy(BaseModel, ABC):
 
     needs: ClassVar[frozenset[str]] = frozenset()
     """Where it is offered. Of the study: ``encoder``, ``decoder``, ``labels``, ``unlabeled``, ``text``, ``cpu``,
-    ``gpu``. Of the recipe: ``teacher`` (a strategy of the adaptation family comes before it), ``cut`` (a strategy that cuts
-    the architecture comes before it)."""
+    ``gpu``. Of the recipe: ``teacher`` (a strategy of the adaptation family comes before it), ``cut`` (a strategy that
+    cuts the architecture comes before it)."""
     after: ClassVar[frozenset[str]] = frozenset()
     """Strategies of the same family that come first where both are in a recipe."""
     excludes: ClassVar[frozenset[str]] = frozenset()

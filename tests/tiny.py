@@ -52,7 +52,7 @@ def model(kind: str = "bert", *, layers: int = 4, seed: int = 0) -> Any:
         label2id={name: number for number, name in labels.items()},
     )
     torch.manual_seed(seed)
-    made = AutoModelForSequenceClassification.from_config(config)
+    made = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
     made.config.architectures = [type(made).__name__]  # As it is in any model that was loaded.
     return made.eval()
 

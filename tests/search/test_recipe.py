@@ -60,7 +60,7 @@ def test_a_strategy_comes_after_those_that_it_names() -> None:
 
 
 def test_another_value_is_another_recipe() -> None:
-    one, other = (Recipe.of([find("layer_drop")(keep=keep)]) for keep in (0.5, 0.33))
+    one, other = (Recipe.of([find("layer_drop").model_validate({"keep": keep})]) for keep in (0.5, 0.33))
     assert one.id != other.id
 
 

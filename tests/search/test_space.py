@@ -97,7 +97,7 @@ def _everything(name: str, knob: Knob) -> KnobValue:
 
 def test_a_recipe_outside_the_space_has_no_parameters() -> None:
     narrow = space(settings={"layer_drop": {"keep": [0.5, 0.67]}})
-    recipe = Recipe.of([find("full_finetuning")(), find("layer_drop")(keep=0.33)])
+    recipe = Recipe.of([find("full_finetuning")(), find("layer_drop").model_validate({"keep": 0.33})])
     with pytest.raises(Senseless, match=r"layer_drop\.keep = 0\.33 is not in the space"):
         narrow.parameters(recipe)
 

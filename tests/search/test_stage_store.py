@@ -127,7 +127,7 @@ def test_the_address_depends_on_everything_that_the_result_depends_on() -> None:
 
 
 def replace_keep(keep: float) -> Strategy:
-    return find("layer_drop")(keep=keep)
+    return find("layer_drop").model_validate({"keep": keep})
 
 
 def test_another_model_or_other_data_begin_at_another_address() -> None:

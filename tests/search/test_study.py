@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pretrained model and a data file."""
     folder = tmp_path_factory.mktemp("inputs")
     candidate = tiny.candidate()
-    candidate.model.base_model.save_pretrained(folder / "model")
+    trunk: Any = candidate.model.base_model
+    trunk.save_pretrained(folder / "model")
     candidate.tokenizer.save_pretrained(folder / "model")
     with (folder / "texts.csv").open("w", newline="") as file:
         rows = [(example.text, tiny.LABELS[example.label]) for example in tiny.examples(400, seed=9)]
@@ -167,7 +169,10 @@ def test_a_study_without_a_feasible_model_keeps_the_least_violating_one(inputs: 
 def test_a_study_is_held_by_one_process_and_its_holder_is_named(tmp_path: Path) -> None:
     lock = tmp_path / "study" / "lock"
     with exclusive(lock):
-        code = f"from autoopt.search.study_lock import exclusive\nfrom pathlib import Path\nexclusive(Path({str(lock)!r})).__enter__()"
+        code = (
+            "from pathlib import Path\nfrom autoopt.search.study_lock import exclusive\n"
+            f"exclusive(Path({str(lock)!r})).__enter__()"
+        )
         second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert f"process {os.getpid()} on " in second.stderr
         assert "StudyLocked" in second.stderr

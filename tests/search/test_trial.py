@@ -11,12 +11,12 @@ from autoopt.objectives.data import TextData
 from autoopt.objectives.latency import Calibration
 from autoopt.objectives.shapes import ShapeTable
 from autoopt.objectives.target import Target
-from autoopt.search import trial, workspace
+from autoopt.search import workspace
 from autoopt.search.execution import Assignment, execute, read_record
 from autoopt.search.experiment import Experiment
 from autoopt.search.layout import StudyFolder
 from autoopt.search.recipe import Recipe
-from autoopt.search.record import State
+from autoopt.search.record import State, TrialRecord
 from autoopt.search.stage_store import StageStore
 from autoopt.search.trial import build, run_trial
 from autoopt.search.workspace import Workspace
@@ -49,7 +49,7 @@ def opened(tmp_path: Path, *limits: str) -> Workspace:
     )
 
 
-def stages_of(record: trial.TrialRecord) -> list[tuple[str, bool]]:
+def stages_of(record: TrialRecord) -> list[tuple[str, bool]]:
     return [(stage.name, stage.reused) for stage in record.stages]
 
 
@@ -132,7 +132,7 @@ def test_a_failed_trial_is_recorded_with_its_type_and_its_traceback(
 ) -> None:
     space = opened(tmp_path)
     monkeypatch.setattr("autoopt.search.execution._workspace", lambda _: space)
-    broken = Recipe.of([find("full_finetuning")(learning_rate=1e30)])
+    broken = Recipe.of([find("full_finetuning").model_validate({"learning_rate": 1e30})])
     folder = StudyFolder(tmp_path / "study")
     record = execute(Assignment(5, broken), folder, lambda _: None)
     assert record.state is State.FAILED
