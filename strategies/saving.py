@@ -142,9 +142,11 @@ def _read_model(folder: Path, edits: list[Mapping[str, Any]]) -> Any:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     architecture = (config.get("architectures") or ["none"])[0]
     model_class = getattr(transformers, architecture, None)
-    if "auto_map" in config or not (
-        isinstance(model_class, type) and issubclass(model_class, transformers.PreTrainedModel)
-    ):
+    if "auto_map" in config:
+        raise ModelError(
+            f"{folder / 'config.json'} has the key 'auto_map', which runs code from the folder; it is refused"
+        )
+    if not (isinstance(model_class, type) and issubclass(model_class, transformers.PreTrainedModel)):
         raise ModelError(
             f"{folder / 'config.json'} names the architecture '{architecture}', which is not in transformers"
         )

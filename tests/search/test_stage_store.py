@@ -28,7 +28,7 @@ def changed(given: Candidate) -> Candidate:
 
 
 def first_weight(given: Candidate) -> float:
-    return float(next(given.model.parameters()).flatten()[0])
+    return next(given.model.parameters()).detach().flatten()[0].item()
 
 
 def test_what_was_computed_once_is_found_and_is_the_same(tmp_path: Path) -> None:
