@@ -63,7 +63,7 @@ def test_every_architecture_comes_back_bit_for_bit(
 
 def test_a_tied_weight_is_stored_once_and_tied_again(tmp_path: Path) -> None:
     given = tiny.candidate(layers=1)
-    model: Any = BertForMaskedLM(given.model.config).eval()
+    model: Any = BertForMaskedLM(given.model.config).eval()  # type: ignore[no-untyped-call,arg-type]
     saving.save(replace(given, model=model), tmp_path / "saved")
     loaded: Any = load(tmp_path / "saved").model
     assert loaded.cls.predictions.decoder.weight is loaded.bert.embeddings.word_embeddings.weight
@@ -186,7 +186,7 @@ class Interrupted(BertTokenizer):
 
 
 def test_an_interrupted_save_leaves_nothing(tmp_path: Path) -> None:
-    given = replace(tiny.candidate(layers=1), tokenizer=Interrupted({word: 0 for word in tiny.VOCABULARY[:5]}))
+    given = replace(tiny.candidate(layers=1), tokenizer=Interrupted(dict.fromkeys(tiny.VOCABULARY[:5], 0)))
     with pytest.raises(KeyboardInterrupt, match="while saving"):
         saving.save(given, tmp_path / "saved")
     assert list(tmp_path.iterdir()) == []

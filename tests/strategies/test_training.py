@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -48,7 +49,7 @@ def test_half_the_effort_ends_its_own_decay(given: Candidate) -> None:
         return task_loss(model, batch)
 
     run(given, effort=0.5, loss=watch)
-    lengths = [float((after - before).norm()) for before, after in zip(moves, moves[1:], strict=False)]
+    lengths = [float((after - before).norm()) for before, after in itertools.pairwise(moves)]
     assert lengths[-1] < max(lengths) / 2
 
 
