@@ -50,8 +50,9 @@ class TopLayers(Strategy):
 
         def loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
             rows = batch.pop("row").tolist()
-            for layer in frozen:
-                layer.eval()
+            # No dropout below what is trained: computed or recorded, it sees the same.
+            for module in (model.base_model.embeddings, *frozen):
+                module.eval()
             if recorded:
                 frozen[-1].forward = lambda *_, **__: _replay(recorded, rows)
             return model(**batch).loss  # type: ignore[no-any-return]

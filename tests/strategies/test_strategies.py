@@ -1,0 +1,344 @@
+"""What is special to each strategy: the one or two things that it is there for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given as for_any
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from autoopt.strategies import batches, saving
+from autoopt.strategies.acceleration.int8_dynamic import Int8Dynamic
+from autoopt.strategies.adaptation import top_layers
+from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
+from autoopt.strategies.adaptation.linear_probe import LinearProbe
+from autoopt.strategies.adaptation.lora import LoRA
+from autoopt.strategies.adaptation.top_layers import TopLayers
+from autoopt.strategies.augmentation.random_edits import RandomEdits
+from autoopt.strategies.candidate import Candidate, Example
+from autoopt.strategies.compression.distillation import Distillation
+from autoopt.strategies.compression.ffn_pruning import FFNPruning
+from autoopt.strategies.compression.layer_drop import LayerDrop
+from autoopt.strategies.compression.recovery_finetuning import RecoveryFinetuning
+from autoopt.strategies.encoder import layers
+from autoopt.strategies.errors import DataError, ModelError, UsageError
+from autoopt.strategies.int8_linear import Int8Linear
+from autoopt.strategies.training import Schedule, train
+from autoopt.strategies.unsupervised.masked_language_modeling import MaskedLanguageModeling, mask
+from autoopt.strategies.word_head import WordHead
+from tests import tiny
+
+TRAINED = FullFinetuning(learning_rate=2e-3, epochs=15)
+"""Enough for the tiny model to answer nearly everything rightly."""
+
+
+@pytest.fixture(scope="module")
+def given() -> Candidate:
+    return tiny.candidate()
+
+
+@pytest.fixture(scope="module")
+def trained(given: Candidate) -> Candidate:
+    return TRAINED.apply(given, effort=1, seed=0)
+
+
+def changed(before: Candidate, after: Candidate) -> set[str]:
+    """The names of the tensors that are not what they were."""
+    old = before.model.state_dict()
+    return {name for name, tensor in after.model.state_dict().items() if not torch.equal(tensor, old[name])}
+
+
+def divergence(teacher: Any, student: Candidate) -> float:
+    """KL(teacher || student) on examples that neither was trained on."""
+    target = F.log_softmax(tiny.logits(student, teacher), dim=-1)
+    return float(F.kl_div(F.log_softmax(tiny.logits(student), dim=-1), target, log_target=True, reduction="batchmean"))
+
+
+# unsupervised
+
+
+def masked_loss(candidate: Candidate) -> float:
+    """Cross entropy on hidden words of other texts, with a head that is trained in the same way on any trunk."""
+    model: Any = candidate.copy_model()
+    tokenizer: Any = candidate.tokenizer
+    torch.manual_seed(0)
+    words = WordHead(model.base_model)
+
+    def loss(words: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        selected, masked = mask(batch["input_ids"], tokenizer, torch.Generator().manual_seed(len(batch["input_ids"])))
+        return F.cross_entropy(words({**batch, "input_ids": masked}, selected), batch["input_ids"][selected])
+
+    def features(count: int, seed: int) -> list[dict[str, Any]]:
+        encoded = candidate.task.encode(tiny.examples(count, seed=seed), tokenizer)
+        return [{name: value for name, value in item.items() if name != "labels"} for item in encoded]
+
+    schedule = Schedule(learning_rate=5e-3, epochs=10)
+    train(
+        words,
+        features(48, seed=2),
+        schedule,
+        pad_token_id=0,
+        effort=1,
+        seed=0,
+        loss=loss,
+        parameters=words.head_parameters(),
+    )
+    with torch.inference_mode():
+        return float(loss(words, batches.collate(features(200, seed=9), pad_token_id=0)))
+
+
+def test_masked_language_modeling_lowers_the_masked_loss(given: Candidate) -> None:
+    texts = tuple(example.text for example in tiny.examples(96, seed=2))
+    strategy = MaskedLanguageModeling(learning_rate=2e-3, epochs=15)
+    after = strategy.apply(replace(given, unlabeled=texts), effort=1, seed=0)
+    assert masked_loss(after) < masked_loss(given) - 0.02
+
+
+def test_masked_language_modeling_leaves_the_task_head_as_it_is(given: Candidate) -> None:
+    names = changed(given, MaskedLanguageModeling().apply(given, effort=1, seed=0))
+    assert any(name.startswith("bert.encoder.layer.0.") for name in names)
+    assert not any(name.startswith(("classifier.", "bert.pooler.")) for name in names)
+
+
+@for_any(ids=st.lists(st.integers(5, 28), min_size=1, max_size=20), seed=st.integers(0, 1000))
+def test_masking_hides_a_word_at_least_and_never_a_special_token(ids: list[int], seed: int) -> None:
+    tokenizer: Any = tiny.candidate(layers=1).tokenizer
+    row = torch.tensor([[tokenizer.cls_token_id, *ids, tokenizer.sep_token_id, tokenizer.pad_token_id]])
+    selected, hidden = mask(row, tokenizer, torch.Generator().manual_seed(seed))
+    assert selected.any()
+    assert not selected[torch.isin(row, torch.tensor(tokenizer.all_special_ids))].any()
+    assert torch.equal(hidden[~selected], row[~selected])
+
+
+def test_masked_language_modeling_needs_a_mask_token(given: Candidate) -> None:
+    class Maskless:
+        mask_token_id = None
+
+    tokenizer: Any = Maskless()
+    with pytest.raises(ModelError, match="needs a tokenizer with a mask token"):
+        MaskedLanguageModeling().apply(replace(given, tokenizer=tokenizer), effort=1, seed=0)
+
+
+# augmentation
+
+words = st.lists(st.sampled_from(tiny.TOPIC_WORDS[0] + tiny.COMMON_WORDS), min_size=1, max_size=12).map(" ".join)
+
+
+@for_any(
+    examples=st.lists(st.builds(Example, words, st.integers(0, 1), st.none() | words), max_size=8).map(tuple),
+    share=st.sampled_from([0.05, 0.1, 0.2]),
+    copies=st.sampled_from([1, 2, 4]),
+    seed=st.integers(0, 1000),
+)
+def test_random_edits_keep_labels_and_words_and_never_give_an_empty_text(
+    given: Candidate, examples: tuple[Example, ...], share: float, copies: int, seed: int
+) -> None:
+    result = RandomEdits(share=share, copies=copies).apply(replace(given, train=examples), effort=1, seed=seed)
+    assert result.train[: len(examples)] == examples
+    assert len(result.train) == len(examples) * (1 + copies)
+    for original, copy in zip(examples * copies, result.train[len(examples) :], strict=True):
+        assert copy.label == original.label
+        assert copy.text.strip()
+        assert set(copy.text.split()) <= set(original.text.split())
+        assert (copy.text_pair is None) == (original.text_pair is None)
+
+
+def test_random_edits_change_most_texts(given: Candidate) -> None:
+    result = RandomEdits().apply(given, effort=1, seed=0)
+    copies = result.train[len(given.train) :]
+    assert sum(copy.text != example.text for copy, example in zip(copies, given.train, strict=True)) > len(copies) / 2
+
+
+# adaptation
+
+
+def test_full_finetuning_learns_with_every_layer(given: Candidate, trained: Candidate) -> None:
+    assert tiny.accuracy(trained) > 0.9
+    assert {f"bert.encoder.layer.{index}.output.dense.weight" for index in range(4)} <= changed(given, trained)
+
+
+def test_a_linear_probe_learns_and_leaves_the_trunk_untouched() -> None:
+    given = tiny.candidate(seed=5)
+    probed = LinearProbe(epochs=50, learning_rate=3e-3).apply(given, effort=1, seed=0)
+    names = changed(given, probed)
+    assert {name.rpartition(".")[0] for name in names} == {"classifier", "bert.pooler.dense"}
+    assert tiny.accuracy(probed) > 0.7 > tiny.accuracy(given)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_top_layers_leave_the_lower_layers_untouched(given: Candidate, count: int) -> None:
+    names = changed(given, TopLayers(count=count).apply(given, effort=1, seed=0))
+    upper = [f"bert.encoder.layer.{index}." for index in range(4 - count, 4)]
+    assert all(any(name.startswith(start) for name in names) for start in upper)
+    assert [name for name in names if not name.startswith((*upper, "bert.pooler.", "classifier."))] == []
+
+
+def test_top_layers_give_the_same_whether_the_frozen_layers_were_recorded_or_not(
+    given: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = TopLayers().apply(given, effort=1, seed=0)
+    monkeypatch.setattr(top_layers, "LARGEST_RECORD_BYTES", 0)
+    computed = TopLayers().apply(given, effort=1, seed=0)
+    torch.testing.assert_close(tiny.logits(computed), tiny.logits(recorded), rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("targets", ["attention", "all"])
+def test_lora_is_merged_into_the_weights(given: Candidate, targets: str) -> None:
+    adapted = LoRA(rank=8, targets=targets).apply(given, effort=1, seed=0)
+    assert [path for path, module in adapted.model.named_modules() if type(module).__module__.startswith("peft")] == []
+    before, after = given.model.state_dict(), adapted.model.state_dict()
+    assert list(after) == list(before)
+    inner = {name for name in changed(given, adapted) if ".encoder." in name}
+    assert any(".output.dense." in name for name in inner) == (targets == "all")
+    assert any(".attention.self.query." in name for name in inner)
+    for name in inner:
+        singular = torch.linalg.svdvals((after[name] - before[name]).double())
+        assert singular[8] < 1e-4 * singular[0], f"{name} changed by more than rank 8"
+
+
+# compression
+
+
+def idle(given: Candidate, *indices: int) -> Candidate:
+    """The candidate with these layers made to pass on what they get."""
+    model = given.copy_model()
+    for index in indices:
+        layer: Any = layers(model)[index]
+        for linear in (layer.attention.output.dense, layer.output.dense):
+            torch.nn.init.zeros_(linear.weight)
+            torch.nn.init.zeros_(linear.bias)
+    return replace(given, model=model)
+
+
+@pytest.mark.parametrize(
+    ("idle_layers", "keep", "kept"),
+    [((1, 2), 0.67, [0, 3, 4, 5]), ((1, 4), 0.67, [0, 2, 3, 5]), ((1, 2, 3), 0.5, [0, 4, 5]), ((1, 2), 0.33, [0, 5])],
+)
+def test_layer_drop_keeps_both_ends_and_drops_the_layers_that_do_least(
+    idle_layers: tuple[int, ...], keep: float, kept: list[int]
+) -> None:
+    given = idle(tiny.candidate(layers=6), *idle_layers)
+    result = LayerDrop(keep=keep).apply(given, effort=1, seed=0)
+    assert result.history[-1] == f"kept layers {kept} of 6"
+    for layer, index in zip(layers(result.model), kept, strict=True):
+        original = layers(given.model)[index].state_dict()
+        assert all(torch.equal(tensor, original[name]) for name, tensor in layer.state_dict().items())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_layer_drop_never_keeps_simply_the_first_layers(seed: int) -> None:
+    given = tiny.candidate(layers=6, seed=seed)
+    for effort in (0, 1):
+        history = LayerDrop(keep=0.5).apply(given, effort=effort, seed=0).history[-1]
+        assert history.startswith("kept layers [0, ")
+        assert history.endswith(", 5] of 6")
+
+
+@pytest.mark.parametrize("strategy", [LayerDrop(), FFNPruning()], ids=["layer_drop", "ffn_pruning"])
+def test_a_cut_without_any_text_says_so(given: Candidate, strategy: LayerDrop | FFNPruning) -> None:
+    with pytest.raises(DataError, match="neither training nor unlabeled texts"):
+        strategy.apply(replace(given, train=(), unlabeled=()), effort=1, seed=0)
+
+
+def sliced(full: Candidate, pruned: Candidate) -> Candidate:
+    """The pruned candidate with its least-squares repair undone: the same columns as they were in the full model."""
+    model = pruned.copy_model()
+    for new, old in zip(layers(model), layers(full.model), strict=True):
+        narrow, wide = (layer.get_parameter("intermediate.dense.weight") for layer in (new, old))
+        columns = (narrow[:, None] == wide[None]).all(-1).int().argmax(1)
+        output = new.get_parameter("output.dense.weight")
+        output.data = layer_output(old)[:, columns].clone()
+    return replace(pruned, model=model)
+
+
+def layer_output(layer: torch.nn.Module) -> torch.Tensor:
+    return layer.get_parameter("output.dense.weight").detach()
+
+
+@pytest.mark.parametrize("keep", [0.75, 0.5])
+def test_the_repair_of_ffn_pruning_is_nearer_to_the_full_model_than_slicing(trained: Candidate, keep: float) -> None:
+    pruned = FFNPruning(keep=keep).apply(trained, effort=1, seed=0)
+    full = tiny.logits(trained)
+    repaired_error = (tiny.logits(pruned) - full).norm()
+    sliced_error = (tiny.logits(sliced(trained, pruned)) - full).norm()
+    assert repaired_error < 0.8 * sliced_error
+
+
+@pytest.mark.parametrize(("keep", "width"), [(0.75, 48), (0.5, 32), (0.25, 16), (0.125, 8)])
+def test_ffn_pruning_makes_both_matrices_smaller(given: Candidate, keep: float, width: int) -> None:
+    pruned = FFNPruning(keep=keep).apply(given, effort=1, seed=0)
+    assert pruned.model.config.intermediate_size == width
+    for layer in layers(pruned.model):
+        assert layer.get_parameter("intermediate.dense.weight").shape == (width, 32)
+        assert layer.get_parameter("output.dense.weight").shape == (32, width)
+
+
+def test_recovery_finetuning_makes_good_what_a_cut_has_cost(trained: Candidate) -> None:
+    cut = FFNPruning(keep=0.125).apply(LayerDrop(keep=0.5).apply(trained, effort=1, seed=0), effort=1, seed=0)
+    recovered = RecoveryFinetuning(learning_rate=2e-3, epochs=15).apply(cut, effort=1, seed=0)
+    assert tiny.accuracy(recovered) >= tiny.accuracy(cut)
+    assert divergence(trained.model, recovered) < divergence(trained.model, cut)
+
+
+def test_distillation_moves_the_answers_towards_the_teachers(trained: Candidate) -> None:
+    student = LayerDrop(keep=0.5).apply(replace(trained, teacher=trained.model), effort=1, seed=0)
+    distilled = Distillation(learning_rate=2e-3, epochs=8).apply(student, effort=1, seed=0)
+    assert divergence(trained.model, distilled) < divergence(trained.model, student) / 2
+
+
+def test_distillation_follows_the_teacher_where_the_labels_say_otherwise(given: Candidate, trained: Candidate) -> None:
+    wrong = tuple(replace(example, label=1 - example.label) for example in given.train)
+    student = replace(given, train=wrong, teacher=trained.model)
+    strategy = Distillation(learning_rate=2e-3, epochs=15, weight=0.9, temperature=1.0)
+    assert tiny.accuracy(strategy.apply(student, effort=1, seed=0)) > 0.8
+
+
+def test_distillation_without_a_teacher_says_what_to_do(given: Candidate) -> None:
+    with pytest.raises(UsageError, match="has no teacher; put a strategy of the adaptation family before it"):
+        Distillation().apply(given, effort=0, seed=0)
+
+
+# acceleration
+
+
+@pytest.mark.parametrize("per_token", [False, True])
+def test_int8_dynamic_nearly_keeps_the_answers_and_shrinks_the_files(
+    trained: Candidate, per_token: bool, tmp_path: Path
+) -> None:
+    quantized = Int8Dynamic(per_token=per_token).apply(trained, effort=1, seed=0)
+    full, now = tiny.logits(trained), tiny.logits(quantized)
+    assert not torch.equal(now, full)
+    assert (now - full).norm() < 0.1 * full.norm()
+    saving.save(trained, tmp_path / "full")
+    saving.save(quantized, tmp_path / "quantized")
+    assert saving.size_bytes(tmp_path / "quantized") < saving.size_bytes(tmp_path / "full") / 2
+
+
+@pytest.mark.parametrize("per_token", [False, True])
+@pytest.mark.parametrize("make", [torch.ones, torch.randn], ids=["equal weights", "random weights"])
+def test_8_bit_products_never_overflow(make: Callable[..., torch.Tensor], per_token: bool) -> None:
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(64, 8)
+    linear.weight.data = make(8, 64)
+    inputs = torch.cat([torch.ones(1, 64), torch.rand(3, 64)])
+    with torch.inference_mode():
+        expected, answer = linear(inputs), Int8Linear.of(linear, per_token=per_token)(inputs)
+    assert (answer - expected).norm() < 0.03 * expected.norm()
+
+
+def test_a_scale_for_each_token_keeps_small_tokens_beside_an_outlier() -> None:
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(64, 8, bias=False)
+    inputs = torch.randn(4, 64)
+    inputs[0] *= 1000
+    with torch.inference_mode():
+        expected = linear(inputs)[1:]
+        errors = [(Int8Linear.of(linear, per_token=each)(inputs)[1:] - expected).norm() for each in (True, False)]
+    assert errors[0] < 0.03 * expected.norm()
+    assert errors[1] > 0.5 * expected.norm()
