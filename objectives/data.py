@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 
-from autoopt.objectives.columns import Columns, choose
+from autoopt.objectives.columns import choose
 from autoopt.objectives.data_settings import DataSettings, SplitSettings
-from autoopt.objectives.labelled import Row, class_names, labelled_rows, plain_texts, to_examples
+from autoopt.objectives.labelled import plain_texts
+from autoopt.objectives.rows import Row
 from autoopt.objectives.sources import tables
-from autoopt.objectives.splits import REST, count_of, split
+from autoopt.objectives.splits import REST, count_of, split, split_groups
+from autoopt.objectives.task import Task
 from autoopt.strategies.candidate import Example
-from autoopt.strategies.errors import DataError
+from autoopt.strategies.errors import DataError, did_you_mean
 
 DEFAULT_SHARES: Mapping[str, float] = {"validation": 0.15, "test": 0.15}
 PARTS = ("train", "validation", "test")
@@ -28,26 +31,28 @@ class TextData:
     test: tuple[Example, ...]
     unlabeled: tuple[str, ...]
     labels: tuple[str, ...]
-    """The names of the classes; an example's ``label`` is a place in it."""
+    """The names of the classes; a class in an example's ``label`` is a place in it."""
     fingerprint: str
     """Sixteen hexadecimal digits of the sha256 of all of it."""
     notes: tuple[str, ...]
     """What was chosen and what was left out, for people to read."""
 
 
-def load_text_data(settings: DataSettings) -> TextData:
-    """Read, check and split the data. Raises ``DataError``, which names the place and the remedy.
+def load_text_data(settings: DataSettings, kind: type[Task], *, metric: str | None = None) -> TextData:
+    """Read, check and split the data of a kind of task. Raises ``DataError``, which names the place and the remedy.
 
     Texts that are blank are left out, and so are exact duplicates in a single source and training texts that occur in
     validation or test; ``notes`` counts them.
     """
-    pools, columns, notes = _read(settings)
-    training = pools["train"]
+    pools, notes = _read(settings, kind, metric)
     source = settings.source or settings.train or ""
-    labels = class_names(training, source=source, column=columns.label or "")
+    labels = kind.label_names(pools["train"], source=f"{source} ({notes[0]})")
     notes += _look_alikes(labels)
-    examples = {name: to_examples(rows, labels, source=name, trained_on=f"of {source}") for name, rows in pools.items()}
-    parts = _split(examples, settings.split, labels, source)
+    examples = {
+        name: _examples(rows, kind, labels, part=name, trained_on=f"of {source}") for name, rows in pools.items()
+    }
+    groups = [row.group for row in pools["train"]]
+    parts = _split(examples, groups, settings.split, labels, source)
     kept_out = {text for name in ("validation", "test") for example in parts[name] for text in _texts(example)}
     own = [text for name in ("train", REST) for example in parts[name] for text in _texts(example)]
     if settings.unlabeled:
@@ -66,7 +71,7 @@ def load_text_data(settings: DataSettings) -> TextData:
     )
 
 
-def _read(settings: DataSettings) -> tuple[dict[str, list[Row]], Columns, list[str]]:
+def _read(settings: DataSettings, kind: type[Task], metric: str | None) -> tuple[dict[str, list[Row]], list[str]]:
     """Return the rows that were given as training, validation and test data; a single source is training data."""
     given = {"train": settings.source or settings.train, "validation": settings.validation, "test": settings.test}
     found = {
@@ -75,20 +80,39 @@ def _read(settings: DataSettings) -> tuple[dict[str, list[Row]], Columns, list[s
         if address
         for part, table in tables(address, part=name, whole=bool(settings.source)).items()
     }
-    pools, notes = {}, []
-    columns = None
+    pools: dict[str, list[Row]] = {}
+    notes: list[str] = []
     for name in (name for name in PARTS if name in found):
-        columns = choose(found[name], text=settings.text, text_pair=settings.text_pair, label=settings.label)
-        pools[name], dropped = labelled_rows(found[name], columns)
-        notes += [*found[name].notes, *dropped]
-    if columns is None:
+        reading = kind.read(found[name], settings, metric=metric, like=pools.get("train", ()))
+        pools[name] = list(reading.rows)
+        notes += [*([reading.columns] if not notes else []), *found[name].notes, *reading.notes]
+    if "train" not in pools:
         raise DataError("there is no training data")
-    pair = f" and '{columns.text_pair}'" if columns.text_pair else ""
-    notes.insert(0, f"texts from the column '{columns.text}'{pair}, labels from '{columns.label}'")
     if settings.source:
         pools["train"], dropped = _without_duplicates(pools["train"])
         notes += dropped
-    return pools, columns, notes + _remove_leaks(pools)
+    return pools, notes + _remove_leaks(pools)
+
+
+def _examples(
+    rows: Sequence[Row], kind: type[Task], labels: Sequence[str], *, part: str, trained_on: str
+) -> list[Example]:
+    """Number the classes; raises ``DataError`` for a class that the training data does not have."""
+    numbers = {name: number for number, name in enumerate(labels)}
+    made, strange = [], []
+    for row in rows:
+        try:
+            made.append(Example(text=row.text, label=kind.number(row.label, numbers), text_pair=row.text_pair))
+        except KeyError as error:
+            strange.append((row, error.args[0]))
+    if strange:
+        row, name = strange[0]
+        raise DataError(
+            f"{row.place}: the class '{name}' ({len(strange)} rows of {part}) does not occur in the "
+            f"training data {trained_on}{did_you_mean(name, labels)}; add training examples of it, or remove "
+            "these rows"
+        )
+    return made
 
 
 def _without_duplicates(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
@@ -119,7 +143,11 @@ def _remove_leaks(pools: dict[str, list[Row]]) -> list[str]:
 
 
 def _split(
-    examples: Mapping[str, list[Example]], settings: SplitSettings, labels: Sequence[str], source: str
+    examples: Mapping[str, list[Example]],
+    groups: Sequence[str],
+    settings: SplitSettings,
+    labels: Sequence[str],
+    source: str,
 ) -> dict[str, tuple[Example, ...]]:
     """Draw from the training pool what was not given, and a sample of what was where a size is set."""
     total = len(examples["train"])
@@ -132,7 +160,13 @@ def _split(
         sizes["train"] = count_of(settings.train, total) if settings.train is not None else total
     else:
         sizes["train"] = max(len(labels), total - sum(sizes.values()))
-    parts = split(examples["train"], sizes, seed=settings.seed, labels=labels, source=source)
+    if any(groups) and len(sizes) > 1:
+        together: dict[str, list[Example]] = defaultdict(list)
+        for place, (example, group) in enumerate(zip(examples["train"], groups, strict=True)):
+            together[group or f"\0{place}"].append(example)
+        parts = split_groups(together, sizes, seed=settings.seed, source=source)
+    else:
+        parts = split(examples["train"], sizes, seed=settings.seed, labels=labels, source=source)
     for name in ("validation", "test"):
         if name in examples:
             parts[name] = _sample(examples[name], getattr(settings, name), settings.seed, labels, f"the {name} data")

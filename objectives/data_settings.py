@@ -66,6 +66,8 @@ class DataSettings(BaseModel):
     """The column of the texts; found by its name where it is not given. So are the next two."""
     text_pair: str | None = None
     label: str | None = None
+    label_separator: Annotated[str, Field(min_length=1)] | None = None
+    """What stands between the classes where a cell names several of them, such as ``|``."""
     split: SplitSettings = SplitSettings()
     max_length: Annotated[int, Field(ge=4, le=8192)] = 128
     """In tokens; longer texts are cut."""

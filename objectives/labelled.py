@@ -1,76 +1,88 @@
-"""From rows to labelled examples: what is missing, blank, or no class is found here, with the place where it stands."""
+"""From a table to labelled rows: what is missing, blank, or no class is found here, with the place where it stands."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from unicodedata import category
 
-from autoopt.objectives.columns import Columns
+from autoopt.objectives.columns import Columns, choose
+from autoopt.objectives.data_settings import DataSettings
+from autoopt.objectives.rows import RawLabel, Reading, Row
 from autoopt.objectives.table import MAX_CHARACTERS, Cell, Table
-from autoopt.strategies.candidate import Example
-from autoopt.strategies.errors import DataError, did_you_mean
+from autoopt.strategies.errors import DataError
 
 MAX_CLASSES = 1000
 BLANK_SHARE = 0.5
 """Where more of the texts than this are blank, the column is not what was meant."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """A text with the name of its class, and where it stands."""
-
-    text: str
-    text_pair: str | None
-    label: str
-    place: str
-
-    @property
-    def key(self) -> tuple[str, str | None]:
-        """What makes two rows the same text."""
-        return self.text, self.text_pair
+NUMBER_METRICS = frozenset({"pearson", "spearman"})
+"""Who asks for one of these has numbers as labels, whole ones too."""
 
 
-def labelled_rows(table: Table, columns: Columns) -> tuple[list[Row], list[str]]:
-    """Return the rows with a text, and notes on what was dropped.
+def read_labelled(
+    table: Table, settings: DataSettings, *, metric: str | None, like: Sequence[Row], pairs: bool = False
+) -> Reading:
+    """Return the rows with a text, or with two where ``pairs`` are asked for, and notes on what was dropped.
 
-    Rows whose text is blank are dropped. Raises ``DataError`` for a missing label, for a cell that is no text, and
-    where most texts are blank.
+    A label is the name of a class; several names where the cells hold lists or ``data.label_separator`` is given; a
+    number where ``metric`` or the labels of ``like`` say so, or where all labels are numbers with fractions among them.
+    Rows whose text is blank are dropped. Raises ``DataError`` for a missing label, for a cell that is no text or no
+    label, and where most texts are blank.
     """
-    texts = _column(table, columns.text)
-    pairs = _column(table, columns.text_pair) if columns.text_pair else [None] * len(texts)
-    labels = _labels(table, columns.label or "")
+    columns = choose(table, text=settings.text, text_pair=settings.text_pair, label=settings.label)
+    if pairs and columns.text_pair is None:
+        raise DataError(
+            f"{table.source} has one column of texts, '{columns.text}', and this task needs two; its columns are "
+            f"{', '.join(table.columns)}; name the other one, for example 'text_pair: COLUMN' under data"
+        )
+    texts = column_of_texts(table, columns.text)
+    others = column_of_texts(table, columns.text_pair) if columns.text_pair else [None] * len(texts)
+    labels = _labels(table, columns.label or "", separator=settings.label_separator, metric=metric, like=like)
     rows, blank = [], []
-    for text, pair, label, place in zip(texts, pairs, labels, table.places, strict=True):
+    for text, pair, label, place in zip(texts, others, labels, table.places, strict=True):
         if not text or (columns.text_pair and not pair):
             blank.append(place)
         else:
             rows.append(Row(text, pair, label, place))
-    return rows, _blank_note(table, columns.text, blank)
+    pair_name = f" and '{columns.text_pair}'" if columns.text_pair else ""
+    return Reading(
+        rows,
+        f"texts from the column '{columns.text}'{pair_name}, labels from '{columns.label}'",
+        tuple(blank_note(table, columns.text, blank)),
+    )
 
 
 def plain_texts(table: Table, columns: Columns) -> tuple[list[str], list[str]]:
     """Return the texts that are not blank, and notes on what was dropped."""
-    texts = _column(table, columns.text) + (_column(table, columns.text_pair) if columns.text_pair else [])
+    texts = column_of_texts(table, columns.text)
+    texts += column_of_texts(table, columns.text_pair) if columns.text_pair else []
     places = [*table.places, *(table.places if columns.text_pair else ())]
     blank = [place for text, place in zip(texts, places, strict=True) if not text]
-    return [text for text in texts if text], _blank_note(table, columns.text, blank)
+    return [text for text in texts if text], blank_note(table, columns.text, blank)
 
 
-def class_names(rows: Iterable[Row], *, source: str, column: str) -> tuple[str, ...]:
-    """Return the classes in order, numbers by their value. Raises ``DataError`` for one class, or for far too many."""
-    counts = Counter(row.label for row in rows)
-    if len(counts) < 2:
+def class_names(rows: Sequence[Row], *, source: str) -> tuple[str, ...]:
+    """Return the classes in order, numbers by their value; none where the labels are numbers.
+
+    Raises ``DataError`` for one class, or for far too many.
+    """
+    if rows and isinstance(rows[0].label, float):
+        _check_numbers(rows, source)
+        return ()
+    counts = Counter(name for row in rows for name in _names(row.label))
+    several = any(isinstance(row.label, tuple) for row in rows)
+    if len(counts) < (1 if several else 2):
         only = next(iter(counts), "none")
         raise DataError(
-            f"{source} has one class only ('{only}' in all {counts.total():,} rows of the column '{column}'); "
+            f"{source} has one class only ('{only}' in all {len(rows):,} rows); "
             "at least two classes are needed: check data.label, or add examples of another class"
         )
-    if len(counts) > MAX_CLASSES or (counts.total() >= 20 and len(counts) > counts.total() / 2):
+    if len(counts) > MAX_CLASSES or (len(rows) >= 20 and len(counts) > counts.total() / 2):
         raise DataError(
-            f"{source} has {len(counts):,} different labels in {counts.total():,} rows of the column '{column}', which "
+            f"{source} has {len(counts):,} different labels in {len(rows):,} rows, which "
             f"does not look like classes (at most {MAX_CLASSES:,}, several rows each); choose another with data.label"
         )
     if all(_is_whole(name) for name in counts):
@@ -78,21 +90,22 @@ def class_names(rows: Iterable[Row], *, source: str, column: str) -> tuple[str, 
     return tuple(sorted(counts))
 
 
-def to_examples(rows: Sequence[Row], labels: Sequence[str], *, source: str, trained_on: str) -> list[Example]:
-    """Number the classes; raises ``DataError`` for a class that the training data does not have."""
-    numbers: Mapping[str, int] = {name: number for number, name in enumerate(labels)}
-    strange = [row for row in rows if row.label not in numbers]
-    if strange:
-        first = strange[0]
+def _names(label: RawLabel) -> tuple[str, ...]:
+    if isinstance(label, tuple):
+        return tuple(name for name in label if isinstance(name, str))
+    return (label,) if isinstance(label, str) else ()
+
+
+def _check_numbers(rows: Sequence[Row], source: str) -> None:
+    if len({row.label for row in rows}) < 2:
         raise DataError(
-            f"{first.place}: the class '{first.label}' ({len(strange)} rows of {source}) does not occur in the "
-            f"training data {trained_on}{did_you_mean(first.label, labels)}; add training examples of it, or remove "
-            "these rows"
+            f"{source} has the same number, {rows[0].label}, in all {len(rows):,} rows; nothing can be learned "
+            "from it: choose another column with data.label"
         )
-    return [Example(text=row.text, label=numbers[row.label], text_pair=row.text_pair) for row in rows]
 
 
-def _column(table: Table, name: str) -> list[str]:
+def column_of_texts(table: Table, name: str) -> list[str]:
+    """The texts of one column, without blanks around them, empty where there is none; raises ``DataError``."""
     position = table.columns.index(name)
     return [_text(row[position], place, name) for row, place in zip(table.rows, table.places, strict=True)]
 
@@ -109,11 +122,11 @@ def _text(cell: Cell, place: str, column: str) -> str:
         raise DataError(
             f"{place}: the text has {len(cell):,} characters, at most {MAX_CHARACTERS:,} are read; shorten it"
         )
-    return _encodable(cell, place, column).strip()
+    return encodable(cell, place, column).strip()
 
 
-def _encodable(text: str, place: str, column: str) -> str:
-    """JSON can write half of a character, which no tokenizer takes."""
+def encodable(text: str, place: str, column: str) -> str:
+    """Return the text, or raise ``DataError``: JSON can write half of a character, which no tokenizer takes."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -124,20 +137,77 @@ def _encodable(text: str, place: str, column: str) -> str:
     return text
 
 
-def _labels(table: Table, column: str) -> list[str]:
+def _labels(
+    table: Table, column: str, *, separator: str | None, metric: str | None, like: Sequence[Row]
+) -> list[RawLabel]:
     position = table.columns.index(column)
-    names = [_label(row[position], place, column) for row, place in zip(table.rows, table.places, strict=True)]
-    missing = [place for name, place in zip(names, table.places, strict=True) if name is None]
+    cells = [row[position] for row in table.rows]
+    if separator or any(isinstance(cell, list) for cell in cells):
+        return [_several(cell, place, column, separator) for cell, place in zip(cells, table.places, strict=True)]
+    read: Callable[[Cell, str, str], RawLabel] = _number if _are_numbers(cells, metric=metric, like=like) else _label
+    found: list[RawLabel] = [read(cell, place, column) for cell, place in zip(cells, table.places, strict=True)]
+    missing = [place for name, place in zip(found, table.places, strict=True) if name is None]
     if missing:
         raise DataError(
-            f"{missing[0]}: the column '{column}' has no label in {len(missing):,} of {len(names):,} rows, the first "
+            f"{missing[0]}: the column '{column}' has no label in {len(missing):,} of {len(found):,} rows, the first "
             "of them here; fill them in, remove these rows, or give them as data.unlabeled"
         )
-    return [name for name in names if name is not None]
+    return found
+
+
+def _are_numbers(cells: Sequence[Cell], *, metric: str | None, like: Sequence[Row]) -> bool:
+    if metric is not None:
+        return metric in NUMBER_METRICS
+    if like:
+        return isinstance(like[0].label, float)
+    values = [_parsed(cell) for cell in cells if not is_missing(cell)]
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return bool(known) and len(known) == len(values) and not all(value.is_integer() for value in known)
+
+
+def _parsed(cell: Cell) -> float | None:
+    if isinstance(cell, bool) or not isinstance(cell, str | int | float):
+        return None
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _number(cell: Cell, place: str, column: str) -> float | None:
+    if is_missing(cell):
+        return None
+    value = _parsed(cell)
+    if value is None or not math.isfinite(value):
+        raise DataError(
+            f"{place}: the column '{column}' holds {cell!r:.60}, no finite number; choose the column of the numbers "
+            "with data.label, or correct it"
+        )
+    return value
+
+
+def _several(cell: Cell, place: str, column: str, separator: str | None) -> tuple[str, ...]:
+    if cell is None:
+        return ()
+    parts = cell.split(separator) if separator and isinstance(cell, str) else cell
+    if not isinstance(parts, list):
+        raise DataError(
+            f"{place}: the column '{column}' holds {cell!r:.60} where other rows hold lists of classes; write a list "
+            "in each row, or separated names with data.label_separator"
+        )
+    names = [_label(part, place, column) for part in parts]
+    return tuple(dict.fromkeys(name for name in names if name is not None))
+
+
+def is_missing(cell: Cell) -> bool:
+    """True for what stands for no value: nothing, blanks, ``nan``."""
+    if isinstance(cell, float):
+        return math.isnan(cell)
+    return cell is None or (isinstance(cell, str) and cell.strip().lower() in {"", "nan"})
 
 
 def _label(cell: Cell, place: str, column: str) -> str | None:
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+    if is_missing(cell):
         return None
     if isinstance(cell, float) and not cell.is_integer():
         raise DataError(
@@ -147,13 +217,13 @@ def _label(cell: Cell, place: str, column: str) -> str | None:
     if not isinstance(cell, str | int | float):
         raise DataError(f"{place}: the column '{column}' holds {cell!r:.60}, no class; choose another with data.label")
     if isinstance(cell, str):
-        name = _encodable(cell, place, column).strip()
+        name = encodable(cell, place, column).strip()
         if any(category(character) == "Cc" for character in name):
             raise DataError(
                 f"{place}: the label {name!r:.60} in the column '{column}' holds a control character, as no class "
                 "does; choose the column of the classes with data.label, or remove it"
             )
-        return None if not name or name.lower() == "nan" else name
+        return name
     return str(cell).lower() if isinstance(cell, bool) else str(int(cell))
 
 
@@ -161,7 +231,8 @@ def _is_whole(name: str) -> bool:
     return name.removeprefix("-").isdecimal() and name.isascii()
 
 
-def _blank_note(table: Table, column: str, blank: Sequence[str]) -> list[str]:
+def blank_note(table: Table, column: str, blank: Sequence[str]) -> list[str]:
+    """Say how many rows with a blank text were left out; raises ``DataError`` where they are most of all."""
     if not blank:
         return []
     if len(blank) > BLANK_SHARE * len(table.rows):

@@ -1,9 +1,10 @@
-"""Opens the folder of a pretrained encoder as a classifier with a head of its own."""
+"""Opens the folder of a pretrained encoder with a head for the task on top."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from autoopt.objectives.model_folder import ModelFolder
@@ -13,20 +14,45 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def open_classifier(
-    folder: ModelFolder, *, labels: Sequence[str], max_length: int, seed: int
+class Head(StrEnum):
+    """What stands on top of the model: the end of the class's name in transformers."""
+
+    TEXT = "SequenceClassification"
+    WORDS = "TokenClassification"
+    SPAN = "QuestionAnswering"
+    NEXT_WORD = "CausalLM"
+
+
+def open_pretrained(
+    folder: ModelFolder, *, head: Head, labels: Sequence[str], problem: str | None, max_length: int, seed: int
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return the model, in fp32 and for inference, with its tokenizer.
 
-    A head for exactly these classes in this order is kept; any other is drawn from ``seed``, which leaves torch's own
-    random state as it was. Raises ``ModelError`` where weights, configuration and tokenizer do not fit together.
+    A head of this kind for exactly these classes in this order is kept; any other is drawn from ``seed``, which leaves
+    torch's own random state as it was. ``problem`` is for ``config.problem_type``. Raises ``ModelError`` where weights,
+    configuration and tokenizer do not fit together.
     """
     with _silent_transformers():
         config = _config(folder)
         tokenizer = _tokenizer(folder)
-        network = _network(folder, config, labels, seed)
+        keep_head = _prepare(config, head, labels, problem)
+        network = _network(folder, config, head, keep_head=keep_head, seed=seed)
     _check_fit(folder, network, tokenizer, max_length)
     return network, tokenizer
+
+
+def _prepare(config: Any, head: Head, labels: Sequence[str], problem: str | None) -> bool:
+    """Write into the configuration what the head is for; return whether the head that the model brings is that one."""
+    brought = (config.architectures or [""])[0]
+    if head is Head.NEXT_WORD:
+        return True  # Its head is the word embeddings, or as good as these.
+    names = dict(enumerate(labels)) or {number: f"LABEL_{number}" for number in range(2 if head is Head.SPAN else 1)}
+    # A model that was saved without its class's name counts as a classifier of texts.
+    same = config.id2label == names and (brought.endswith(head.value) or (not brought and head is Head.TEXT))
+    if problem is not None:
+        config.problem_type = problem
+    config.id2label, config.label2id = names, {name: number for number, name in names.items()}
+    return same
 
 
 def _config(folder: ModelFolder) -> Any:
@@ -50,19 +76,16 @@ def _tokenizer(folder: ModelFolder) -> PreTrainedTokenizerBase:
         ) from None
 
 
-def _network(folder: ModelFolder, config: Any, labels: Sequence[str], seed: int) -> PreTrainedModel:
+def _network(folder: ModelFolder, config: Any, head: Head, *, keep_head: bool, seed: int) -> PreTrainedModel:
     import torch
+    import transformers
     from safetensors import SafetensorError
-    from transformers import AutoModelForSequenceClassification
 
-    names = dict(enumerate(labels))
-    keep_head = config.id2label == names
-    config.problem_type = "single_label_classification"
-    config.id2label, config.label2id = names, {name: number for number, name in names.items()}
+    network_class = getattr(transformers, f"AutoModelFor{head}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            network, report = AutoModelForSequenceClassification.from_pretrained(
+            network, report = network_class.from_pretrained(
                 folder.path,
                 config=config,
                 local_files_only=True,

@@ -160,8 +160,7 @@ def _json_record(line: str, place: str) -> dict[str, Cell]:
         raise DataError(f"{place}: this JSON cannot be read: {error}; each line must be one flat JSON object") from None
     if not isinstance(record, dict):
         raise DataError(f'{place}: a JSON {type(record).__name__} where an object is needed, such as {{"text": …}}')
-    # Values that are no plain cells are kept as JSON: they matter only if their column is chosen.
-    return {name: json.dumps(value) if isinstance(value, dict | list) else value for name, value in record.items()}
+    return record
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -187,13 +186,12 @@ def _read_parquet(path: Path) -> Table:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise DataError(f"{path}: the column '{twice[0]}' occurs more than once; rename one of them")
-        flat = [name for name in names if not pyarrow.types.is_nested(file.schema_arrow.field(name).type)]
-        columns = {name: file.read(columns=[name]).column(0).to_pylist() for name in flat}
+        columns = {name: file.read(columns=[name]).column(0).to_pylist() for name in names}
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
         first = str(error).splitlines()[0]
         raise DataError(f"{path} cannot be read as parquet: {first}; write it again, or give csv or jsonl") from None
     rows = [list(row) for row in zip(*columns.values(), strict=True)]
-    return Table(str(path), tuple(flat), rows, [f"{path}: row {number}" for number in range(1, len(rows) + 1)])
+    return Table(str(path), names, rows, [f"{path}: row {number}" for number in range(1, len(rows) + 1)])
 
 
 def _read_plain_lines(path: Path) -> Table:

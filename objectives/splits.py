@@ -24,12 +24,13 @@ def split(
 ) -> dict[str, tuple[Example, ...]]:
     """Draw disjoint splits of exactly these sizes; what is left over is under ``REST``.
 
-    Each class is in each split, to within 2 of its proportion unless that is less than 1. Which example goes where
-    depends on its text and the seed alone. Raises ``DataError`` where there are too few examples in all or of a class.
+    Each class is in each split, to within 2 of its proportion unless that is less than 1; examples that have no single
+    class are drawn at random. Which example goes where depends on what it says and the seed alone. Raises ``DataError``
+    where there are too few examples in all or of a class.
     """
     by_label: dict[int, list[Example]] = defaultdict(list)
     for example in sorted(examples, key=lambda example: _rank(example, seed)):
-        by_label[example.label].append(example)
+        by_label[_stratum(example)].append(example)
     _check(by_label, sizes, labels, source, len(examples))
     left = {label: len(members) for label, members in sorted(by_label.items())}
     result: dict[str, tuple[Example, ...]] = {}
@@ -41,6 +42,41 @@ def split(
         left = {label: left[label] - taken[label] for label in left}
     result[REST] = _take(by_label, left, seed)
     return result
+
+
+def split_groups(
+    groups: Mapping[str, Sequence[Example]], sizes: Mapping[str, int], *, seed: int, source: str
+) -> dict[str, tuple[Example, ...]]:
+    """Draw disjoint splits of about these sizes from whole groups, so that none is in two of them.
+
+    A split takes groups in an order drawn from ``seed`` until it has its size, the last one only if that brings it
+    nearer; each has one group at least. What is left over is under ``REST``. Raises ``DataError`` where there are fewer
+    groups than splits, or too few examples.
+    """
+    total = sum(map(len, groups.values()))
+    _check_total(sizes, source, total)
+    if len(groups) < len(sizes):
+        raise DataError(
+            f"{source} has {len(groups)} groups of examples that belong together, too few for {' and '.join(sizes)} to "
+            "have one each; give the splits as files of their own"
+        )
+    left = sorted(groups, key=lambda name: hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=16).digest())
+    result: dict[str, tuple[Example, ...]] = {}
+    names = sorted(sizes, key=lambda name: sizes[name])
+    for position, name in enumerate(names):
+        later = len(names) - position - 1
+        taken = [left.pop(0)]
+        count = len(groups[taken[0]])
+        while len(left) > later and abs(count + len(groups[left[0]]) - sizes[name]) < abs(count - sizes[name]):
+            count += len(groups[left[0]])
+            taken.append(left.pop(0))
+        result[name] = tuple(example for group in taken for example in groups[group])
+    result[REST] = tuple(example for group in left for example in groups[group])
+    return result
+
+
+def _stratum(example: Example) -> int:
+    return example.label if isinstance(example.label, int) else 0
 
 
 def apportion(counts: Mapping[int, int], size: int, *, spare: int) -> dict[int, int]:
@@ -70,19 +106,23 @@ def _rank(example: Example, seed: int) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
-def _check(
-    by_label: Mapping[int, list[Example]], sizes: Mapping[str, int], labels: Sequence[str], source: str, total: int
-) -> None:
+def _check_total(sizes: Mapping[str, int], source: str, total: int) -> None:
     wanted = " + ".join(f"{size:,} {name}" for name, size in sizes.items())
     if sum(sizes.values()) > total:
         raise DataError(
             f"{source} has {total:,} usable examples, and the split asks for {wanted} = {sum(sizes.values()):,}; "
             "lower the numbers under data.split"
         )
+
+
+def _check(
+    by_label: Mapping[int, list[Example]], sizes: Mapping[str, int], labels: Sequence[str], source: str, total: int
+) -> None:
+    _check_total(sizes, source, total)
     for label, members in sorted(by_label.items()):
         if len(members) < len(sizes):
             raise DataError(
-                f"{source} has {len(members)} examples of the class '{labels[label]}', too few for "
+                f"{source} has {len(members)} examples{_of_class(labels, label)}, too few for "
                 f"{' and '.join(sizes)} to have one each; add examples of it, or leave the class out"
             )
     for name, size in sizes.items():
@@ -91,3 +131,7 @@ def _check(
                 f"{source} has {len(by_label)} classes, and the {name} split of {size} cannot hold one example of "
                 f"each; raise data.split.{name} to {len(by_label)} or more"
             )
+
+
+def _of_class(labels: Sequence[str], label: int) -> str:
+    return f" of the class '{labels[label]}'" if label < len(labels) else ""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-Cell: TypeAlias = str | int | float | bool | None
+Cell: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
 
 MAX_CHARACTERS = 1_000_000
 """The longest line, field or text that is read. A longer one is a quote that nobody closed, or no text."""

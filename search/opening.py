@@ -14,13 +14,13 @@ from autoopt.search.space import Space, offered
 
 def open_data(experiment: Experiment) -> TextData:
     """Read, check and split the data; raises ``DataError``."""
-    return load_text_data(experiment.data)
+    return load_text_data(experiment.data, find_task(experiment.task.name), metric=experiment.task.metric)
 
 
 def task_of(experiment: Experiment, data: TextData) -> Task:
-    """The task with the classes that the data has."""
-    fields = {"labels": data.labels, "max_length": experiment.data.max_length, "metric": experiment.task.metric}
-    return find_task(experiment.task.name).from_json({"name": experiment.task.name, **fields})
+    """The task with the classes that the data has; raises ``UsageError`` where its metric does not fit them."""
+    kind = find_task(experiment.task.name)
+    return kind.of_data(data, max_length=experiment.data.max_length, metric=experiment.task.metric)
 
 
 def target_of(experiment: Experiment) -> Target:
@@ -39,7 +39,7 @@ def facts(experiment: Experiment, data: TextData) -> frozenset[str]:
     """What the study has, in the words in which strategies say what they need."""
     device = "gpu" if experiment.target.device == "cuda" else "cpu"
     unlabeled = {"unlabeled"} if data.unlabeled else set()
-    return frozenset({"encoder", "labels", "text", device} | unlabeled)
+    return find_task(experiment.task.name).facts | {"encoder", device} | unlabeled
 
 
 def space_of(experiment: Experiment, data: TextData) -> Space:

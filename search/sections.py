@@ -98,7 +98,8 @@ class TaskSection(Section):
     """The task, and the score that counts as quality."""
 
     name: str = "text_classification"
-    metric: str = "accuracy"
+    metric: str | None = None
+    """The task's first that fits the data where it is not given."""
 
     @field_validator("name")
     @classmethod
@@ -108,9 +109,9 @@ class TaskSection(Section):
 
     @field_validator("metric")
     @classmethod
-    def _of_the_task(cls, metric: str, info: ValidationInfo) -> str:
+    def _of_the_task(cls, metric: str | None, info: ValidationInfo) -> str | None:
         name = info.data.get("name")
-        if name is None:
+        if name is None or metric is None:
             return metric  # The task itself is unknown, which is said already.
         allowed = find_task(name).metrics
         if metric not in allowed:

@@ -25,7 +25,8 @@ def start_design(space: Space) -> list[Recipe]:
     """The baseline first, then recipes of strong defaults, no two the same.
 
     The first ones after the baseline need no trunk that it is just training, so that workers do not wait for each
-    other. All trunks are tried with the same leaf: cut, recovered and accelerated, since alone they are no faster.
+    other. The fast end of the front comes early, since time may run out. All trunks are tried with the same leaf: cut,
+    recovered and accelerated, since alone they are no faster.
     """
     found: dict[str, Recipe] = {}
     for steps in _designs(space):
@@ -51,10 +52,10 @@ def _designs(space: Space) -> Iterator[list[Strategy]]:
     for other in others[:1]:
         yield [other, *middle, *distilled, *fast]
     yield [*full, *middle, *distilled, *fast]
+    yield [*full, *map(_stronger, cuts), *distilled, *fast]
     yield [*full, *fast]
     for offer in cuts:
         yield [*full, offer.nearest(), *distilled, *fast]
-    yield [*full, *map(_stronger, cuts), *distilled, *fast]
     for other in others[1:]:
         yield [other, *middle, *distilled, *fast]
     for family in (Family.AUGMENTATION, Family.UNSUPERVISED):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autoopt.strategies import quiet
-from autoopt.strategies.candidate import Features
+from autoopt.strategies.candidate import ANSWERS, Features
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +16,7 @@ IGNORED_LABEL = -100
 
 
 def collate(features: Sequence[Features], *, pad_token_id: int) -> dict[str, torch.Tensor]:
-    """Pad to the longest of these examples; tensors of shape (batch, length), whole-number labels of shape (batch,)."""
+    """Pad to the longest of these examples; tensors of shape (batch, length), single numbers of shape (batch,)."""
     import torch
 
     batch = {}
@@ -35,7 +35,7 @@ def forward(
 ) -> Iterator[tuple[list[int], dict[str, torch.Tensor], Any]]:
     """Run the model over the examples without gradients, sorted by length; yield (positions, batch, output).
 
-    ``positions`` are the places of the batch's examples in ``features``. Labels are not given to the model.
+    ``positions`` are the places of the batch's examples in ``features``. What is right is not given to the model.
     """
     import torch
 
@@ -44,7 +44,7 @@ def forward(
     for start in range(0, len(order), batch_size):
         positions = order[start : start + batch_size]
         batch = collate([features[index] for index in positions], pad_token_id=pad_token_id)
-        inputs = {name: tensor.to(model.device) for name, tensor in batch.items() if name != "labels"}
+        inputs = {name: tensor.to(model.device) for name, tensor in batch.items() if name not in ANSWERS}
         with torch.inference_mode(), quiet.step():
             output = model(**inputs, output_hidden_states=hidden_states)
         yield positions, batch, output

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from autoopt.strategies import batches, quiet
-from autoopt.strategies.candidate import Candidate, Example, Features
+from autoopt.strategies.candidate import ANSWERS, Candidate, Example, Features
 from autoopt.strategies.encoder import layers, set_layers
 from autoopt.strategies.errors import DataError
 
@@ -22,7 +22,7 @@ def sample(candidate: Candidate, count: int, seed: int) -> list[Features]:
     The training examples are used, since they have the form of the task; the unlabeled texts where there are none.
     Raises ``DataError`` where there is neither.
     """
-    examples = candidate.train or tuple(Example(text, label=0) for text in candidate.unlabeled)
+    examples = candidate.train or tuple(map(Example, candidate.unlabeled))
     if not examples:
         raise DataError("calibration needs texts, and the candidate has neither training nor unlabeled texts")
     chosen = random.Random(seed).sample(examples, min(count, len(examples)))
@@ -31,7 +31,7 @@ def sample(candidate: Candidate, count: int, seed: int) -> list[Features]:
 
 def without_labels(features: Sequence[Features]) -> list[Features]:
     """The same examples as inputs alone."""
-    return [{name: value for name, value in item.items() if name != "labels"} for item in features]
+    return [{name: value for name, value in item.items() if name not in ANSWERS} for item in features]
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,30 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Features: TypeAlias = dict[str, Any]
-"""One tokenized example: ``input_ids`` (a list of ints), whatever else the tokenizer gives, and ``labels``."""
+"""One tokenized example: ``input_ids`` (a list of ints), whatever else the tokenizer gives, and ``ANSWERS``."""
+ANSWERS = frozenset({"labels", "start_positions", "end_positions"})
+"""The features that say what is right: the model computes its loss from them, and does without them."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of an example's ``text_pair``: an answer to the question in its ``text``."""
+
+    text: str
+    start: int
+    """The place of its first character."""
+
+
+Label: TypeAlias = int | float | tuple[int, ...] | tuple[Span, ...] | None
+"""What is right. A class or several, a number, a class for each word, the answers to a question; None where unknown."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One labelled example as a person would read it."""
+    """One example as a person would read it. Where each word has a label, the words are ``text.split(" ")``."""
 
     text: str
-    label: int
+    label: Label = None
     text_pair: str | None = None
 
 
@@ -30,7 +45,10 @@ class TaskView(Protocol):
     def name(self) -> str: ...
 
     def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Features]:
-        """Tokenize, truncated to the task's length and not padded; ``labels`` where the examples have them."""
+        """Tokenize, cut to the task's length and not padded; ``ANSWERS`` where the examples have labels.
+
+        An example may give several features, one for each window of a long text.
+        """
         ...
 
     def to_json(self) -> dict[str, Any]:

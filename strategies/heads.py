@@ -21,3 +21,8 @@ def train_only(model: Any, parameters: list[nn.Parameter]) -> None:
     model.requires_grad_(False)
     for parameter in parameters:
         parameter.requires_grad_(True)
+
+
+def reads_first_token(model: Any) -> bool:
+    """True where the head answers for a whole text and reads nothing but the state of its first token."""
+    return type(model).__name__.endswith("ForSequenceClassification")

@@ -30,6 +30,13 @@ def examples(count: int = 24, seed: int = 0) -> tuple[Example, ...]:
     return tuple(made)
 
 
+def class_of(example: Example) -> int:
+    """The class of one of these examples."""
+    if not isinstance(example.label, int):
+        raise TypeError(f"{example} has no single class")
+    return example.label
+
+
 def model(kind: str = "bert", *, layers: int = 4, seed: int = 0) -> Any:
     """A random classifier of one of the architectures of ``encoder.LAYOUTS``; hidden 32, feed-forward 64."""
     import torch

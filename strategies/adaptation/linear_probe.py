@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from autoopt.strategies import batches
 from autoopt.strategies.calibration import without_labels
 from autoopt.strategies.candidate import Candidate, Features
-from autoopt.strategies.heads import head_parameters, train_only
+from autoopt.strategies.heads import head_parameters, reads_first_token, train_only
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import Schedule, train
@@ -38,9 +38,10 @@ class LinearProbe(Strategy):
         model: Any = candidate.copy_model()
         trunk = model.base_model
         features, pad_token_id = candidate.features(), candidate.tokenizer.pad_token_id
-        recorded = _record(trunk, without_labels(features), pad_token_id)
+        recorded = _record(trunk, without_labels(features), pad_token_id, whole=not reads_first_token(model))
         train_only(model, head_parameters(model))
-        trunk.forward = lambda *_, row, **__: _replay(trunk, recorded[row])  # The head's own code then runs unchanged.
+        # The head's own code then runs unchanged.
+        trunk.forward = lambda *_, row, **__: _replay(trunk, [recorded[number] for number in row.tolist()])
         losses = train(
             model,
             [{**item, "row": row} for row, item in enumerate(features)],
@@ -54,22 +55,23 @@ class LinearProbe(Strategy):
         return candidate.evolve(f"linear probe, {len(losses)} steps", model=model)
 
 
-def _record(trunk: Any, features: list[Features], pad_token_id: int) -> torch.Tensor:
-    """The last state of each example's first token, (examples, width): all that a head for whole texts reads."""
-    import torch
-
+def _record(trunk: Any, features: list[Features], pad_token_id: int, *, whole: bool) -> list[torch.Tensor]:
+    """The last states of each example, (length, width) for the ``whole`` of it and (1, width) for its first token."""
     recorded: list[Any] = [None] * len(features)
-    for positions, _, output in batches.forward(trunk, features, pad_token_id=pad_token_id):
-        for position, state in zip(positions, output.last_hidden_state[:, 0], strict=True):
-            recorded[position] = state
-    return torch.stack(recorded)
+    for positions, batch, output in batches.forward(trunk, features, pad_token_id=pad_token_id):
+        lengths = batch["attention_mask"].sum(dim=1).tolist() if whole else [1] * len(positions)
+        for position, states, length in zip(positions, output.last_hidden_state, lengths, strict=True):
+            # Autograd refuses a tensor of inference mode; its clone is none.
+            recorded[position] = states[:length].clone()
+    return recorded
 
 
-def _replay(trunk: Any, states: torch.Tensor) -> Any:
-    """What the trunk would return, as far as the head reads it, for examples with these states, (batch, width)."""
+def _replay(trunk: Any, states: list[torch.Tensor]) -> Any:
+    """What the trunk would return, as far as the head reads it, for examples with these states."""
+    from torch.nn.utils.rnn import pad_sequence
     from transformers.modeling_outputs import BaseModelOutput, BaseModelOutputWithPooling
 
-    sequence = states[:, None]
+    sequence = pad_sequence(states, batch_first=True)
     if getattr(trunk, "pooler", None) is None:
         return BaseModelOutput(last_hidden_state=sequence)
     return BaseModelOutputWithPooling(last_hidden_state=sequence, pooler_output=trunk.pooler(sequence))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from autoopt.strategies import batches
-from autoopt.strategies.candidate import Candidate, Features
+from autoopt.strategies import soft_answers
+from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.errors import UsageError
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Distillation(Strategy):
-    """The loss is ``weight`` of the divergence from the teacher's softened answers, the rest is cross entropy.
+    """The loss is ``weight`` of the divergence from the teacher's softened answers, the rest is that of the labels.
 
     The teacher's logits are computed once. ``temperature``: higher shows the student more of what the teacher holds
     for possible; 2 is a safe start. ``weight``: lower where the labels are clean and many. ``epochs``: distillation
@@ -42,11 +42,13 @@ class Distillation(Strategy):
         model = candidate.copy_model()
         features = candidate.features()
         pad_token_id = candidate.tokenizer.pad_token_id
-        answers = _logits(candidate.teacher, features, pad_token_id).to(model.device)
+        answers = soft_answers.record(candidate.teacher, features, pad_token_id=pad_token_id)
 
         def loss(student: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-            output = student(**{name: tensor for name, tensor in batch.items() if name != "row"})
-            divergence = _divergence(output.logits, answers[batch["row"]], self.temperature)
+            teacher = [answers[row] for row in batch.pop("row").tolist()]
+            output = student(**batch)
+            problem = student.config.problem_type
+            divergence = soft_answers.divergence(output, teacher, batch, problem=problem, temperature=self.temperature)
             return self.weight * divergence + (1 - self.weight) * output.loss  # type: ignore[no-any-return]
 
         losses = train(
@@ -59,26 +61,3 @@ class Distillation(Strategy):
             loss=loss,
         )
         return candidate.evolve(f"distillation, {len(losses)} steps", model=model)
-
-
-def _logits(teacher: Any, features: list[Features], pad_token_id: int) -> torch.Tensor:
-    """(examples, classes), in the order of ``features``."""
-    import torch
-
-    rows: list[Any] = [None] * len(features)
-    for positions, _, output in batches.forward(teacher, features, pad_token_id=pad_token_id):
-        for position, logits in zip(positions, output.logits, strict=True):
-            rows[position] = logits
-    return torch.stack(rows)
-
-
-def _divergence(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-    """KL(teacher || student) at ``temperature``, times its square, which keeps the gradient's scale."""
-    from torch.nn import functional as F
-
-    return temperature**2 * F.kl_div(
-        F.log_softmax(student / temperature, dim=-1),
-        F.log_softmax(teacher / temperature, dim=-1),
-        log_target=True,
-        reduction="batchmean",
-    )

@@ -96,6 +96,6 @@ def _maskable(candidate: Candidate, count: int, seed: int) -> list[Features]:
     if candidate.tokenizer.mask_token_id is None:
         raise ModelError("masked language modeling needs a tokenizer with a mask token, and this one has none")
     chosen = random.Random(seed).sample(candidate.unlabeled, min(count, len(candidate.unlabeled)))
-    encoded = candidate.task.encode([Example(text, label=0) for text in chosen], candidate.tokenizer)
+    encoded = candidate.task.encode(list(map(Example, chosen)), candidate.tokenizer)
     special = set(candidate.tokenizer.all_special_ids)
     return [item for item in without_labels(encoded) if set(item["input_ids"]) - special]

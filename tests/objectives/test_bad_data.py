@@ -12,6 +12,7 @@ import pytest
 
 from autoopt.objectives.data import load_text_data
 from autoopt.objectives.data_settings import DataSettings
+from autoopt.objectives.tasks.text_classification import TextClassification
 from autoopt.strategies.errors import DataError
 
 GOOD = "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(40))
@@ -39,7 +40,7 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "a column twice": ("a.csv", "text,label,text\na,b,c\n", r"a.csv:1: the header has the column 'text' more than once"),
     "no column of texts": ("a.csv", f"words,label\n{GOOD}", r"no column that is known to hold texts; its columns are 'words', 'label'; name one"),
     "no column of labels": ("a.csv", f"text,mood\n{GOOD}", r"no column that is known to hold labels; its columns are 'text', 'mood'; name one"),
-    "one class only": ("a.csv", "text,label\n" + "".join(f"t {i},a\n" for i in range(9)), r"one class only \('a' in all 9 rows of the column 'label'\)"),
+    "one class only": ("a.csv", "text,label\n" + "".join(f"t {i},a\n" for i in range(9)), r"a.csv \(.*labels from 'label'\) has one class only \('a' in all 9 rows\)"),
     "no label in some rows": ("a.csv", f"text,label\n{GOOD}one,\ntwo,NaN\n", r"a.csv:42: the column 'label' has no label in 2 of 42 rows.*fill them in"),
     "labels that are numbers": (
         "a.jsonl",
@@ -49,7 +50,7 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "labels that are texts": (
         "a.csv",
         "text,label\n" + "".join(f"t {i},c {i}\n" for i in range(40)),
-        r"40 different labels in 40 rows of the column 'label', which does not look like classes",
+        r"labels from 'label'\) has 40 different labels in 40 rows, which does not look like classes",
     ),
     "a class with one example": ("a.csv", f"text,label\n{GOOD}one,c\n", r"1 examples of the class 'c', too few for .*add examples of it, or leave"),
     "mostly blank texts": ("a.csv", "text,label\n" + " ,a\n" * 50 + GOOD, r"a.csv:2: the column 'text' is blank in 50 of 90 rows"),
@@ -73,7 +74,7 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, name: str, conten
     path = tmp_path / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(DataError, match=message) as caught:
-        load_text_data(DataSettings(source=str(path)))
+        load_text_data(DataSettings(source=str(path)), TextClassification)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -113,7 +114,7 @@ def test_settings_that_do_not_fit_the_data_are_refused(tmp_path: Path, settings:
         for key, value in {"source": "good.csv", **settings}.items()
     }
     with pytest.raises(DataError, match=message):
-        load_text_data(DataSettings.model_validate(paths))
+        load_text_data(DataSettings.model_validate(paths), TextClassification)
 
 
 def _no_classes(folder: Path) -> None:
@@ -147,7 +148,7 @@ def _a_huge_text(folder: Path) -> None:
         (_no_classes, r"has no class folders; it holds train.csv"),
         (_empty_class, r"sports holds no .txt files; each class folder needs one for each text"),
         (_a_way_out, r"sports/1.txt is a link that leads out of .*; put the file itself there"),
-        (_one_class, r"has one class only \('sports' in all 1 rows of the column 'label'\)"),
+        (_one_class, r"has one class only \('sports' in all 1 rows\)"),
         (_a_huge_text, r"1.txt is longer than 1,000,000 bytes; one file is one text here"),
     ],
 )
@@ -156,7 +157,7 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path, make: Callable[
     folder.mkdir()
     make(folder)
     with pytest.raises(DataError, match=message):
-        load_text_data(DataSettings(source=str(folder)))
+        load_text_data(DataSettings(source=str(folder)), TextClassification)
 
 
 def test_a_huge_field_is_refused_in_bounded_memory(tmp_path: Path) -> None:
@@ -168,6 +169,6 @@ def test_a_huge_field_is_refused_in_bounded_memory(tmp_path: Path) -> None:
         file.truncate(200_000_000)  # A hole of zeros: large to read, small on the disk.
     tracemalloc.start()
     with pytest.raises(DataError, match=r"a.csv:2: the line is longer than 1,000,000 bytes"):
-        load_text_data(DataSettings(source=str(path)))
+        load_text_data(DataSettings(source=str(path)), TextClassification)
     assert tracemalloc.get_traced_memory()[1] < 50_000_000
     tracemalloc.stop()

@@ -13,6 +13,7 @@ import pytest
 from autoopt.objectives.data import TextData, load_text_data
 from autoopt.objectives.data_settings import DataSettings
 from autoopt.objectives.sources import from_hub
+from autoopt.objectives.tasks.text_classification import TextClassification
 from autoopt.strategies.candidate import Example
 from autoopt.strategies.errors import DataError, EnvironmentProblem
 
@@ -27,7 +28,7 @@ def rows(count: int, *, start: int = 0, classes: tuple[str, ...] = ("a", "b", "c
 
 
 def load(**settings: Any) -> TextData:
-    return load_text_data(DataSettings.model_validate(settings))
+    return load_text_data(DataSettings.model_validate(settings), TextClassification)
 
 
 def texts(examples: tuple[Example, ...]) -> set[str]:

@@ -57,19 +57,19 @@ def test_tsv_takes_quotes_as_they_are_and_undoes_those_of_a_spreadsheet(tmp_path
 def test_json_lines_fill_in_what_a_line_does_not_have(tmp_path: Path) -> None:
     table = read(write(tmp_path / "a.jsonl", '{"text": "hi", "label": 1}\n\n{"label": null, "meta": {"a": [1]}}\n'))
     assert table.columns == ("text", "label", "meta")
-    assert table.rows == [["hi", 1, None], [None, None, '{"a": [1]}']]
+    assert table.rows == [["hi", 1, None], [None, None, {"a": [1]}]]
     assert table.places[1].endswith("a.jsonl:3")
 
 
-def test_parquet_is_read_and_its_nested_columns_are_left_aside(tmp_path: Path) -> None:
+def test_parquet_is_read_with_its_nested_columns(tmp_path: Path) -> None:
     import pyarrow
     import pyarrow.parquet
 
     columns = {"text": ["hi", None], "label": [0, 1], "tokens": [["h"], ["i"]]}
     pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
     table = read(tmp_path / "a.parquet")
-    assert table.columns == ("text", "label")
-    assert table.rows == [["hi", 0], [None, 1]]
+    assert table.columns == ("text", "label", "tokens")
+    assert table.rows == [["hi", 0, ["h"]], [None, 1, ["i"]]]
     assert table.places[1].endswith("a.parquet: row 2")
 
 

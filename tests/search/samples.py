@@ -93,7 +93,7 @@ def write_experiment(folder: Path, **changes: Any) -> Path:
     with (folder / "texts.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["text", "label"])
-        writer.writerows([example.text, tiny.LABELS[example.label]] for example in tiny.examples(160, seed=4))
+        writer.writerows([example.text, tiny.LABELS[tiny.class_of(example)]] for example in tiny.examples(160, seed=4))
     _write_model(folder / "model")
     content: Mapping[str, Any] = {
         "study": "news",

@@ -17,7 +17,7 @@ from autoopt.search.click_main import autoopt
 from autoopt.search.dashboards import LOOPBACK, Server, check_free, serve
 from autoopt.search.experiment import load_experiment
 from autoopt.search.layout import Root
-from autoopt.search.opening import directions, space_of
+from autoopt.search.opening import directions, open_data, space_of
 from autoopt.search.optuna_study import OptunaStudy, database_url
 from autoopt.strategies.errors import EnvironmentProblem
 from tests.search.samples import write_experiment
@@ -36,7 +36,6 @@ def free_port() -> int:
 @pytest.fixture
 def begun(root: Root, tmp_path: Path) -> Root:
     """A root in which the study ``news`` was begun and has no trial yet."""
-    from autoopt.objectives.data import load_text_data
 
     experiment = load_experiment(write_experiment(tmp_path / "given"))
     folder = root.study("news")
@@ -45,7 +44,7 @@ def begun(root: Root, tmp_path: Path) -> Root:
     OptunaStudy.open(
         database_url(root.optuna_database),
         "news",
-        space_of(experiment, load_text_data(experiment.data)),
+        space_of(experiment, open_data(experiment)),
         objectives=directions(experiment),
         limits=[limit.text for limit in experiment.budget],
         sampler="tpe",

@@ -79,7 +79,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trunk.save_pretrained(folder / "model")
     candidate.tokenizer.save_pretrained(folder / "model")
     with (folder / "texts.csv").open("w", newline="") as file:
-        rows = [(example.text, tiny.LABELS[example.label]) for example in tiny.examples(400, seed=9)]
+        rows = [(example.text, tiny.LABELS[tiny.class_of(example)]) for example in tiny.examples(400, seed=9)]
         csv.writer(file).writerows([("text", "label"), *rows])
     return folder
 

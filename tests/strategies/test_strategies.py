@@ -293,7 +293,7 @@ def test_distillation_moves_the_answers_towards_the_teachers(trained: Candidate)
 
 
 def test_distillation_follows_the_teacher_where_the_labels_say_otherwise(given: Candidate, trained: Candidate) -> None:
-    wrong = tuple(replace(example, label=1 - example.label) for example in given.train)
+    wrong = tuple(replace(example, label=1 - tiny.class_of(example)) for example in given.train)
     student = replace(given, train=wrong, teacher=trained.model)
     strategy = Distillation(learning_rate=2e-3, epochs=15, weight=0.9, temperature=1.0)
     assert tiny.accuracy(strategy.apply(student, effort=1, seed=0)) > 0.8

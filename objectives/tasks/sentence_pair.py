@@ -1,0 +1,26 @@
+"""Sentence pairs: how two texts relate, as a class (entailment, paraphrase) or as a number (relatedness)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from autoopt.objectives.labelled import read_labelled
+from autoopt.objectives.rows import Reading, Row
+from autoopt.objectives.text_labels import TextLabels
+
+if TYPE_CHECKING:
+    from autoopt.objectives.data_settings import DataSettings
+    from autoopt.objectives.table import Table
+
+
+@dataclass(frozen=True)
+class SentencePair(TextLabels):
+    """A number where the labels are numbers with fractions among them, or where a correlation is the metric."""
+
+    metrics = ("accuracy", "macro_f1", "micro_f1", "mcc", "f1", "pearson", "spearman")
+
+    @classmethod
+    def read(cls, table: Table, settings: DataSettings, *, metric: str | None, like: Sequence[Row] = ()) -> Reading:
+        return read_labelled(table, settings, metric=metric, like=like, pairs=True)

@@ -1,0 +1,90 @@
+"""What a model answers, before a decision is made of it: recorded once, and how far two models' answers are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from autoopt.strategies import batches
+from autoopt.strategies.batches import IGNORED_LABEL
+from autoopt.strategies.candidate import Features
+
+if TYPE_CHECKING:
+    import torch
+
+OUTPUTS = ("logits", "start_logits", "end_logits")
+"""Where Hugging Face models put their logits; a model has the first, or the other two."""
+HIDDEN = -1e4
+"""The logit of a place that is only padding."""
+
+SoftAnswer: TypeAlias = "dict[str, torch.Tensor]"
+"""By output, for one example: (classes,), (length, classes) or (length,)."""
+
+
+def record(model: Any, features: Sequence[Features], *, pad_token_id: int) -> list[SoftAnswer]:
+    """The model's answers to the examples, in their order, without what is padding."""
+    recorded: list[Any] = [None] * len(features)
+    for positions, batch, output in batches.forward(model, features, pad_token_id=pad_token_id):
+        lengths = batch["attention_mask"].sum(dim=1).tolist()
+        answers = {name: output[name] for name in OUTPUTS if output.get(name) is not None}
+        for place, position in enumerate(positions):
+            recorded[position] = {
+                # Autograd refuses a tensor of inference mode; its clone is none.
+                name: (logits[place] if _is_of_text(name, logits) else logits[place, : lengths[place]]).clone()
+                for name, logits in answers.items()
+            }
+    return recorded
+
+
+def divergence(
+    output: Any, teacher: Sequence[SoftAnswer], batch: Mapping[str, torch.Tensor], *, problem: str, temperature: float
+) -> torch.Tensor:
+    """How far a batch's answers are from the teacher's, differentiable; 0 where they are the same.
+
+    Classes: KL(teacher || student) at ``temperature``, times its square, which keeps the gradient's scale (Hinton et
+    al. 2015), averaged over what has a label. Several labels for a text: the same for each label. A number: the
+    squared error. ``problem`` is what ``config.problem_type`` says.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    losses = []
+    for name in teacher[0]:
+        student = output[name]
+        target = torch.nn.utils.rnn.pad_sequence([answer[name] for answer in teacher], batch_first=True)
+        target = target.to(student.device)
+        if problem == "regression":
+            losses.append(F.mse_loss(student, target))
+        elif problem == "multi_label_classification":
+            losses.append(temperature**2 * _binary(student / temperature, target / temperature))
+        else:
+            losses.append(temperature**2 * _categorical(name, student / temperature, target / temperature, batch))
+    return torch.stack(losses).mean()
+
+
+def _is_of_text(name: str, logits: torch.Tensor) -> bool:
+    """True where there is one answer for the whole text and not one for each of its places."""
+    return name == "logits" and logits.dim() == 2
+
+
+def _binary(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    from torch.nn import functional as F
+
+    chances = teacher.sigmoid()
+    entropy = F.binary_cross_entropy_with_logits(teacher, chances)
+    return F.binary_cross_entropy_with_logits(student, chances) - entropy
+
+
+def _categorical(
+    name: str, student: torch.Tensor, teacher: torch.Tensor, batch: Mapping[str, torch.Tensor]
+) -> torch.Tensor:
+    from torch.nn import functional as F
+
+    if not _is_of_text(name, student):
+        present = batch["attention_mask"].bool()
+        if name == "logits":  # A class for each place.
+            known = batch["labels"] != IGNORED_LABEL if "labels" in batch else present
+            student, teacher = student[known], teacher[known]
+        else:  # A place in the text.
+            student, teacher = student.masked_fill(~present, HIDDEN), teacher.masked_fill(~present, HIDDEN)
+    return F.kl_div(F.log_softmax(student, -1), F.log_softmax(teacher, -1), log_target=True, reduction="batchmean")
