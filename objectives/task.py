@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from autoopt.objectives import statistics
@@ -37,6 +38,8 @@ class Task(ABC):
     """What stands on top of the model."""
     facts: ClassVar[frozenset[str]] = frozenset({"labels", "text"})
     """What its examples are, in the words in which strategies say what they need. ``text``: words may be edited."""
+    sample: ClassVar[Mapping[str, str]] = MappingProxyType({"text": "Chelsea won the cup"})
+    """An input as a model for this task is given it: ``text``, and ``text_pair`` where it reads two."""
 
     labels: tuple[str, ...] = ()
     """The names of the classes; a class in an example's label is a place in it."""

@@ -14,6 +14,7 @@ from autoopt.search.click_inspect import front, show, status
 from autoopt.search.click_models import predict, pull
 from autoopt.search.click_plan import plan
 from autoopt.search.click_search import search
+from autoopt.search.click_tasks import tasks
 from autoopt.search.plain import printable
 from autoopt.search.stopping import orderly
 from autoopt.strategies.errors import AutooptError
@@ -66,7 +67,7 @@ def autoopt() -> None:
     """
 
 
-for command in (search, plan, status, show, front, pull, predict, strategies, dashboard, doctor):
+for command in (search, plan, status, show, front, pull, predict, strategies, tasks, dashboard, doctor):
     autoopt.add_command(command)
 
 

@@ -7,7 +7,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from autoopt.objectives.tasks import find_task
 from autoopt.search import mlflow_serving
+from autoopt.strategies.saving import describe
 
 _REQUIRED = ("autoopt", "torch", "transformers", "safetensors", "mlflow")
 
@@ -48,7 +50,7 @@ def _pack(folder: Path, packed: Path, logged: Any, run_id: str) -> None:
         python_model=mlflow_serving.__file__,
         artifacts={mlflow_serving.ARTIFACT: str(folder)},
         signature=_signature(),
-        input_example=pd.DataFrame({"text": ["Chelsea won the cup"]}),
+        input_example=pd.DataFrame([dict(find_task(describe(folder)["task"]["name"]).sample)]),
         # MLflow would load the model to find out, which takes long and misses torch.
         pip_requirements=requirements(),
         mlflow_model=Model(

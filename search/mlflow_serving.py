@@ -37,7 +37,7 @@ def predict(candidate: Candidate, model_input: Any, *, probabilities: bool = Fal
     answers = task.predict(candidate, texts_of(model_input))
     columns = {name: [answer[name] for answer in answers] for name in ("label", "score")}
     if probabilities:
-        columns[PROBABILITIES] = [answer["scores"] for answer in answers]
+        columns[PROBABILITIES] = [answer.get("scores", {}) for answer in answers]
     return pd.DataFrame(columns)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from autoopt.objectives.labelled import read_labelled
@@ -20,6 +21,7 @@ class SentencePair(TextLabels):
     """A number where the labels are numbers with fractions among them, or where a correlation is the metric."""
 
     metrics = ("accuracy", "macro_f1", "micro_f1", "mcc", "f1", "pearson", "spearman")
+    sample = MappingProxyType({"text": "A man plays a guitar.", "text_pair": "Somebody makes music."})
 
     @classmethod
     def read(cls, table: Table, settings: DataSettings, *, metric: str | None, like: Sequence[Row] = ()) -> Reading:

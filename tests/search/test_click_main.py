@@ -15,7 +15,7 @@ from autoopt.search.click_main import Commands, autoopt
 from autoopt.search.click_options import command_line, note_on_failure
 from autoopt.strategies import errors
 
-NAMES = ("search", "plan", "status", "show", "front", "pull", "predict", "strategies", "dashboard", "doctor")
+NAMES = ("search", "plan", "status", "show", "front", "pull", "predict", "strategies", "tasks", "dashboard", "doctor")
 HEAVY = ("torch", "transformers", "ray", "mlflow", "optuna", "sklearn", "pandas", "numpy")
 
 
