@@ -19,11 +19,17 @@ METRICS = MappingProxyType(
         "quality": units.SHARE,
         "latency_p50": units.LATENCY,
         "latency_p95": units.LATENCY,
+        "latency_p99": units.LATENCY,
+        "latency_single": units.LATENCY,
+        "throughput": units.RATE,
         "size": units.SIZE,
+        "memory": units.SIZE,
+        "parameters": units.COUNT,
+        "energy": units.ENERGY,
     }
 )
 """What can be limited, and the kind of quantity that it is."""
-HIGHER_IS_BETTER = frozenset({"quality"})
+HIGHER_IS_BETTER = frozenset({"quality", "throughput"})
 CAP = 1000.0
 """Violations are kept within this: a sampler adds them up, and one that is infinite would hide all others."""
 
@@ -42,7 +48,7 @@ class Relation(StrEnum):
 
 @dataclass(frozen=True)
 class Limit:
-    """One limit. ``value`` is in ms, bytes or a fraction, or a factor of the baseline's own measurement."""
+    """One limit. ``value`` is in the metric's base unit, or a factor of the baseline's own measurement."""
 
     metric: str
     relation: Relation

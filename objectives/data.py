@@ -5,21 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
-from autoopt.objectives.columns import choose
 from autoopt.objectives.data_settings import DataSettings, SplitSettings
-from autoopt.objectives.labelled import plain_texts
+from autoopt.objectives.garbage import uncollected
+from autoopt.objectives.overlaps import conflicts, remove_leaks, shared_contexts, without_duplicates
 from autoopt.objectives.rows import Row
 from autoopt.objectives.sources import tables
-from autoopt.objectives.splits import REST, count_of, split, split_groups
+from autoopt.objectives.splits import REST, count_of, split, split_groups, stretches
 from autoopt.objectives.task import Task
-from autoopt.strategies.candidate import Example
+from autoopt.objectives.unlabeled import drawn, read_unlabeled
+from autoopt.strategies.candidate import Example, Span
 from autoopt.strategies.errors import DataError, did_you_mean
 
 DEFAULT_SHARES: Mapping[str, float] = {"validation": 0.15, "test": 0.15}
 PARTS = ("train", "validation", "test")
+_Draw: TypeAlias = Callable[..., dict[str, tuple[Example, ...]]]
+"""What draws splits from examples; called as ``draw(examples, sizes, source=...)``."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +41,19 @@ class TextData:
     """Sixteen hexadecimal digits of the sha256 of all of it."""
     notes: tuple[str, ...]
     """What was chosen and what was left out, for people to read."""
+    warnings: tuple[str, ...] = ()
+    """What is doubtful about it: texts in two splits, or with two labels."""
 
 
+@uncollected()
 def load_text_data(settings: DataSettings, kind: type[Task], *, metric: str | None = None) -> TextData:
     """Read, check and split the data of a kind of task. Raises ``DataError``, which names the place and the remedy.
 
     Texts that are blank are left out, and so are exact duplicates in a single source and training texts that occur in
-    validation or test; ``notes`` counts them.
+    validation or test; ``notes`` and ``warnings`` count them. Of running text nothing is left out, and its splits are
+    stretches of it: it is not looked at whether one says what another says.
     """
-    pools, notes = _read(settings, kind, metric)
+    pools, notes, warnings = _read(settings, kind, metric)
     source = settings.source or settings.train or ""
     labels = kind.label_names(pools["train"], source=f"{source} ({notes[0]})")
     notes += _look_alikes(labels)
@@ -52,13 +61,15 @@ def load_text_data(settings: DataSettings, kind: type[Task], *, metric: str | No
         name: _examples(rows, kind, labels, part=name, trained_on=f"of {source}") for name, rows in pools.items()
     }
     groups = [row.group for row in pools["train"]]
-    parts = _split(examples, groups, settings.split, labels, source)
+    in_order = kind.in_order(pools["train"])
+    parts = _split(examples, groups, settings.split, labels, source, in_order=in_order)
     kept_out = {text for name in ("validation", "test") for example in parts[name] for text in _texts(example)}
     own = [text for name in ("train", REST) for example in parts[name] for text in _texts(example)]
     if settings.unlabeled:
-        own, more_notes = _unlabeled(settings)
+        own, more_notes = read_unlabeled(settings.unlabeled, settings)
         notes += more_notes
-    unlabeled = tuple(dict.fromkeys(text for text in own if text not in kept_out))
+    left = (text for text in own if text not in kept_out)
+    unlabeled = drawn(left, settings.split.unlabeled, seed=settings.split.seed)
     notes.append(", ".join(f"{len(parts[name]):,} {name}" for name in PARTS) + f", {len(unlabeled):,} unlabeled texts")
     return TextData(
         train=parts["train"],
@@ -68,11 +79,17 @@ def load_text_data(settings: DataSettings, kind: type[Task], *, metric: str | No
         labels=labels,
         fingerprint=_fingerprint(labels, parts, unlabeled),
         notes=tuple(notes),
+        warnings=tuple(warnings),
     )
 
 
-def _read(settings: DataSettings, kind: type[Task], metric: str | None) -> tuple[dict[str, list[Row]], list[str]]:
-    """Return the rows that were given as training, validation and test data; a single source is training data."""
+def _read(
+    settings: DataSettings, kind: type[Task], metric: str | None
+) -> tuple[dict[str, list[Row]], list[str], list[str]]:
+    """Return the rows that were given as training, validation and test data, notes and warnings.
+
+    A single source is training data.
+    """
     given = {"train": settings.source or settings.train, "validation": settings.validation, "test": settings.test}
     found = {
         part: table
@@ -88,10 +105,14 @@ def _read(settings: DataSettings, kind: type[Task], metric: str | None) -> tuple
         notes += [*([reading.columns] if not notes else []), *found[name].notes, *reading.notes]
     if "train" not in pools:
         raise DataError("there is no training data")
+    if kind.in_order(pools["train"]):
+        return pools, notes, []
+    warnings = conflicts(pools)
     if settings.source:
-        pools["train"], dropped = _without_duplicates(pools["train"])
+        pools["train"], dropped = without_duplicates(pools["train"])
         notes += dropped
-    return pools, notes + _remove_leaks(pools)
+    warnings += remove_leaks(pools)
+    return pools, notes, warnings + shared_contexts(pools)
 
 
 def _examples(
@@ -115,41 +136,17 @@ def _examples(
     return made
 
 
-def _without_duplicates(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
-    first: dict[tuple[str, str | None], Row] = {}
-    contradicting = 0
-    for row in rows:
-        contradicting += first.setdefault(row.key, row).label != row.label
-    removed = len(rows) - len(first)
-    but = f", {contradicting:,} of them with another label than the first" if contradicting else ""
-    return list(first.values()), [
-        f"left out {removed:,} of {len(rows):,} texts as exact duplicates{but}"
-    ] if removed else []
-
-
-def _remove_leaks(pools: dict[str, list[Row]]) -> list[str]:
-    """Take out of each pool, in place, the texts that a later one has."""
-    notes = []
-    held_out: set[tuple[str, str | None]] = set()
-    for name in ("test", "validation", "train"):
-        rows = pools.get(name, [])
-        kept = [row for row in rows if row.key not in held_out]
-        if len(kept) < len(rows):
-            others = " or ".join(other for other in ("validation", "test") if other in pools and other != name)
-            notes.append(f"left out {len(rows) - len(kept):,} of {len(rows):,} {name} texts that {others} has too")
-            pools[name] = kept
-        held_out |= {row.key for row in rows}
-    return notes
-
-
 def _split(
     examples: Mapping[str, list[Example]],
     groups: Sequence[str],
     settings: SplitSettings,
     labels: Sequence[str],
     source: str,
+    *,
+    in_order: bool,
 ) -> dict[str, tuple[Example, ...]]:
     """Draw from the training pool what was not given, and a sample of what was where a size is set."""
+    draw: _Draw = stretches if in_order else partial(split, seed=settings.seed, labels=labels)
     total = len(examples["train"])
     sizes = {
         name: count_of(getattr(settings, name) or DEFAULT_SHARES[name], total)
@@ -166,31 +163,20 @@ def _split(
             together[group or f"\0{place}"].append(example)
         parts = split_groups(together, sizes, seed=settings.seed, source=source)
     else:
-        parts = split(examples["train"], sizes, seed=settings.seed, labels=labels, source=source)
+        parts = draw(examples["train"], sizes, source=source)
     for name in ("validation", "test"):
         if name in examples:
-            parts[name] = _sample(examples[name], getattr(settings, name), settings.seed, labels, f"the {name} data")
+            parts[name] = _sample(examples[name], name, getattr(settings, name), draw)
     return parts
 
 
-def _sample(
-    examples: list[Example], amount: int | float | None, seed: int, labels: Sequence[str], source: str
-) -> tuple[Example, ...]:
+def _sample(examples: list[Example], name: str, amount: int | float | None, draw: _Draw) -> tuple[Example, ...]:
     if not examples:
-        raise DataError(f"{source} has no usable rows")
+        raise DataError(f"the {name} data has no usable rows; give another file, or remove 'data.{name}'")
     if amount is None:
         return tuple(examples)
     size = count_of(amount, len(examples))
-    return split(examples, {"sample": size}, seed=seed, labels=labels, source=source)["sample"]
-
-
-def _unlabeled(settings: DataSettings) -> tuple[list[str], list[str]]:
-    table = tables(settings.unlabeled or "", part="train", whole=False)["train"]
-    # The columns that are named are those of the labelled data; unlabeled texts often come without some of them.
-    text, pair = (name if name in table.columns else None for name in (settings.text, settings.text_pair))
-    columns = choose(table, text=text, text_pair=pair, label=None, labelled=False)
-    texts, notes = plain_texts(table, columns)
-    return texts, [*table.notes, *notes]
+    return draw(examples, {name: size}, source=f"the {name} data")[name]
 
 
 def _texts(example: Example) -> list[str]:
@@ -207,5 +193,10 @@ def _look_alikes(labels: Sequence[str]) -> list[str]:
 
 
 def _fingerprint(labels: Sequence[str], parts: Mapping[str, Sequence[Example]], unlabeled: Sequence[str]) -> str:
-    content = [labels, *([astuple(example) for example in parts[name]] for name in PARTS), unlabeled]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+    examples = ([(item.text, item.label, item.text_pair) for item in parts[name]] for name in PARTS)
+    content = json.dumps([labels, *examples, unlabeled], default=_plain)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _plain(span: Span) -> tuple[str, int]:
+    return span.text, span.start

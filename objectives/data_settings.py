@@ -41,13 +41,17 @@ Amount = Annotated[
 
 
 class SplitSettings(BaseModel):
-    """Sizes of the splits, each a number of examples or a share. What is not said of training is all the rest."""
+    """Sizes of the splits, each a number of examples or a share. What is not said of training is all the rest.
+
+    Of data that is given as files of its own, and of unlabeled texts, this is how many are drawn; all if not said.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     train: Amount | None = None
     validation: Amount | None = None
     test: Amount | None = None
+    unlabeled: Amount | None = None
     seed: Annotated[int, Field(ge=0)] = 0
 
 

@@ -60,7 +60,9 @@ def plain_texts(table: Table, columns: Columns) -> tuple[list[str], list[str]]:
     texts = column_of_texts(table, columns.text)
     texts += column_of_texts(table, columns.text_pair) if columns.text_pair else []
     places = [*table.places, *(table.places if columns.text_pair else ())]
-    blank = [place for text, place in zip(texts, places, strict=True) if not text]
+    # An empty line of a text file is no text that is missing.
+    lines = [str(row[0]).endswith("\n") for row in table.rows] if len(table.columns) == 1 else [False] * len(places)
+    blank = [place for text, place, line in zip(texts, places, lines, strict=True) if not text and not line]
     return [text for text in texts if text], blank_note(table, columns.text, blank)
 
 
@@ -106,6 +108,11 @@ def _check_numbers(rows: Sequence[Row], source: str) -> None:
 
 def column_of_texts(table: Table, name: str) -> list[str]:
     """The texts of one column, without blanks around them, empty where there is none; raises ``DataError``."""
+    return [text.strip() for text in raw_texts(table, name)]
+
+
+def raw_texts(table: Table, name: str) -> list[str]:
+    """The texts of one column as they stand, empty where there is none; raises ``DataError``."""
     position = table.columns.index(name)
     return [_text(row[position], place, name) for row, place in zip(table.rows, table.places, strict=True)]
 
@@ -122,7 +129,7 @@ def _text(cell: Cell, place: str, column: str) -> str:
         raise DataError(
             f"{place}: the text has {len(cell):,} characters, at most {MAX_CHARACTERS:,} are read; shorten it"
         )
-    return encodable(cell, place, column).strip()
+    return encodable(cell, place, column)
 
 
 def encodable(text: str, place: str, column: str) -> str:

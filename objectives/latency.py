@@ -3,32 +3,34 @@
 A shared machine changes its speed from minute to minute, a ratio of two calls in turn does not. So a candidate's
 latency is the median of paired ratios times what the reference took once, in quiet. All is timed under
 ``quiet.measuring``: one measurement at a time on this machine, with training paused.
+
+Where texts of several lengths are served, a pair is a round: each length once by each model, in turn, and its ratio is
+that of the two sums. So every length counts by the time that it takes, as it does for whoever waits or pays; the median
+over the rounds keeps a stall out. Percentiles are then over the calls of all lengths: the reference's, times that
+ratio, which describes a candidate whose gain depends on the length by its mean gain.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
+from autoopt.objectives.interleaving import SCREENING, Duel, Pairs, Work, calls_of, in_turn, total_s, warmed_up
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.objectives.percentiles import median_interval, p95, p99
 from autoopt.objectives.target import Target
-from autoopt.objectives.timing import Call, Clock, Sample, conditions, take
+from autoopt.objectives.timing import Clock, Sample, conditions, take
 from autoopt.strategies import quiet
 
-WARM_UP_CALLS = 5
-SHORTEST_SAMPLE_S = 0.002
-"""A shorter call is repeated within a sample until it takes this long."""
-LEAD_BELOW_S = 0.02
-"""A shorter call is made once untimed before each sample: the other model has just emptied the caches."""
-HALF_WIDTH = 0.05
-"""A comparison goes on until its interval is this narrow to each side, relative to the ratio."""
+LATENCIES = ("latency_p50", "latency_p95", "latency_p99")
+"""In milliseconds, for one call."""
 UNDISTURBED = 0.9
 """A single thread that gets less than this share of a processor is not alone on it."""
 ATTEMPTS = 3
+PAUSE_S = 1.0
+"""Between two attempts, for what disturbs to pass."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,17 @@ class Calibration:
     samples: int
     cpu_over_wall: float
     noisy: bool
+    mean_ms: float | None = None
+    """Over the lengths, where there are several: the median over the rounds."""
+    others: float | None = None
+    """How many processors, or what share of the GPU, other processes used meanwhile; None where it is not known."""
+    clock_mhz: float | None = None
+    """The GPU's at the end."""
+
+    @property
+    def call_ms(self) -> float:
+        """What a call takes in the long run."""
+        return self.p50_ms if self.mean_ms is None else self.mean_ms
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -70,6 +83,8 @@ class Comparison:
     """Median over the reference's samples; near 1 where a single thread had a processor for itself."""
     noisy: bool
     """True where the machine was disturbed at each attempt."""
+    others: float | None = None
+    """How many processors, or what share of the GPU, other processes used meanwhile; None where it is not known."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -92,72 +107,75 @@ class Comparison:
             reference_p95_ms=calibration.p95_ms,
             cpu_over_wall=calibration.cpu_over_wall,
             noisy=calibration.noisy,
+            others=calibration.others,
         )
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """How many pairs a comparison takes. Even numbers: each model goes first equally often."""
-
-    minimum: int
-    maximum: int
-
-
-SCREENING = Pairs(16, 52)
-THOROUGH = Pairs(150, 300)
-"""Enough for a 95th percentile."""
-
-
 def calibrate(
-    reference: Call, target: Target, *, samples: int = 150, cpu_bound: bool = True, clock: Clock | None = None
+    reference: Work, target: Target, *, samples: int = 150, cpu_bound: bool = True, clock: Clock | None = None
 ) -> Calibration:
-    """Time the reference alone. ``cpu_bound=False`` where it waits for something other than the processor."""
+    """Time the reference alone, at least ``samples`` calls.
+
+    ``cpu_bound=False`` where it waits for something other than the processor.
+    """
     clock = clock or Clock.of(target)
 
-    def attempt() -> Calibration:
-        for _ in range(WARM_UP_CALLS):
-            reference()
-        taken = [take(reference, clock) for _ in range(samples)]
+    def attempt(others: Others) -> Calibration:
+        warmed_up(reference, clock)
+        calls = calls_of(reference)
+        rounds = [[take(call, clock) for call in calls] for _ in range(-(-samples // len(calls)))]
+        taken = [sample for found in rounds for sample in found]
         walls = [1000 * sample.wall_s for sample in taken]
-        share = _processor_share(taken)
-        noisy = _is_disturbed(share, target, cpu_bound=cpu_bound)
-        return Calibration(median(walls), p95(walls), p99(walls), samples, share, noisy)
+        share, used = _processor_share(taken), others()
+        return Calibration(
+            p50_ms=median(walls),
+            p95_ms=p95(walls),
+            p99_ms=p99(walls),
+            samples=len(walls),
+            cpu_over_wall=share,
+            noisy=_is_disturbed(share, used, target, clock, cpu_bound=cpu_bound),
+            mean_ms=median(1000 * total_s(found) / len(calls) for found in rounds) if len(calls) > 1 else None,
+            others=used,
+            clock_mhz=clock.frequency_mhz(),
+        )
 
-    return _until_undisturbed(attempt, target)
+    return _until_undisturbed(attempt, target, clock)
 
 
 def compare(
-    candidate: Call,
-    reference: Call,
+    candidate: Work,
+    reference: Work,
     target: Target,
     *,
     limit_ratio: float | None = None,
-    thorough: bool = False,
+    pairs: Pairs = SCREENING,
     cpu_bound: bool = True,
     clock: Clock | None = None,
 ) -> Comparison:
-    """Time both in turn until the ratio is known to 5 % and its interval is clear of ``limit_ratio``; at most 52 pairs.
+    """Time both in turn until the ratio is known to 3 % and its interval is clear of ``limit_ratio``.
 
-    ``thorough`` takes at least 150 pairs, enough for a 95th percentile. ``cpu_bound=False`` says that the reference
-    waits for something other than the processor, so that its share of it says nothing of the machine.
+    ``pairs`` bounds how many pairs that takes: ``SCREENING`` at most 52, ``THOROUGH`` enough for a 95th percentile.
+    ``cpu_bound=False`` says that the reference waits for something other than the processor, so that its share of it
+    says nothing of the machine.
     """
     clock = clock or Clock.of(target)
-    pairs = THOROUGH if thorough else SCREENING
 
-    def attempt() -> Comparison:
-        sides = (_prepare(candidate, clock), _prepare(reference, clock))
-        taken: list[tuple[Sample, Sample]] = []
-        while not _is_enough(taken, pairs, limit_ratio):
-            taken.append(_pair(sides, clock, reference_first=len(taken) % 2 == 1))
-        return _comparison(taken, sides, target, cpu_bound=cpu_bound)
+    def attempt(others: Others) -> Comparison:
+        duel = in_turn(candidate, reference, clock, pairs=pairs, limit_ratio=limit_ratio)
+        share, used = _processor_share(duel.reference), others()
+        return _comparison(duel, share, used, noisy=_is_disturbed(share, used, target, clock, cpu_bound=cpu_bound))
 
-    return _until_undisturbed(attempt, target)
+    return _until_undisturbed(attempt, target, clock)
 
 
 def measurements(comparison: Comparison, calibration: Calibration) -> dict[str, Measurement]:
-    """Return ``latency_p50`` in ms, ``latency_p95`` where the calibration has it, and ``latency_ratio``."""
+    """Return ``latency_p50``, ``latency_ratio``, and those of ``latency_p95`` and ``latency_p99`` that were calibrated.
 
-    def scaled(name: str, unit: str, scale: float, noisy: bool) -> Measurement:
+    All are of one call, which answers a whole batch. The samples of a 95th or 99th percentile are those of the
+    calibration, which it rests on.
+    """
+
+    def scaled(name: str, unit: str, scale: float, *, noisy: bool, samples: int) -> Measurement:
         return Measurement(
             name=name,
             value=comparison.ratio * scale,
@@ -165,98 +183,54 @@ def measurements(comparison: Comparison, calibration: Calibration) -> dict[str, 
             direction=Direction.MINIMIZE,
             low=comparison.low * scale,
             high=comparison.high * scale,
-            samples=comparison.samples,
+            samples=samples,
             noisy=noisy,
         )
 
     noisy = comparison.noisy or calibration.noisy
-    found = [scaled("latency_p50", "ms", calibration.p50_ms, noisy)]
-    if calibration.p95_ms is not None:
-        found.append(scaled("latency_p95", "ms", calibration.p95_ms, noisy))
-    found.append(scaled("latency_ratio", "of baseline", 1.0, comparison.noisy))
+    p50_name, *tail_names = LATENCIES
+    found = [scaled(p50_name, "ms", calibration.p50_ms, noisy=noisy, samples=comparison.samples)]
+    for name, tail_ms in zip(tail_names, (calibration.p95_ms, calibration.p99_ms), strict=True):
+        if tail_ms is not None:
+            found.append(scaled(name, "ms", tail_ms, noisy=noisy, samples=calibration.samples))
+    found.append(scaled("latency_ratio", "of baseline", 1.0, noisy=comparison.noisy, samples=comparison.samples))
     return {measured.name: measured for measured in found}
 
 
-@dataclass(frozen=True)
-class _Side:
-    """One of two calls in turn."""
-
-    call: Call
-    repeats: int
-    has_lead: bool
-
-
-_Sides: TypeAlias = tuple[_Side, _Side]
+Others = Callable[[], float | None]
+"""Says at the end of an attempt what other processes did meanwhile."""
 _Outcome = TypeVar("_Outcome", Calibration, Comparison)
 
 
-def _until_undisturbed(attempt: Callable[[], _Outcome], target: Target) -> _Outcome:
+def _until_undisturbed(attempt: Callable[[Others], _Outcome], target: Target, clock: Clock) -> _Outcome:
     """Try up to three times; the least disturbed attempt where none was in quiet."""
-    tried = []
+    tried: list[_Outcome] = []
     for _ in range(ATTEMPTS):
+        if tried:
+            clock.pause(PAUSE_S)
         with quiet.measuring(), conditions(target):
-            outcome = attempt()
+            outcome = attempt(clock.watch())
         if not outcome.noisy:
             return outcome
         tried.append(outcome)
-    return max(tried, key=lambda outcome: outcome.cpu_over_wall)
+    return max(tried, key=lambda outcome: outcome.cpu_over_wall - (outcome.others or 0.0))
 
 
-def _prepare(call: Call, clock: Clock) -> _Side:
-    warm = [take(call, clock).wall_s for _ in range(WARM_UP_CALLS)]
-    typical = median(warm[1:])
-    return _Side(
-        call, repeats=max(1, math.ceil(SHORTEST_SAMPLE_S / max(typical, 1e-7))), has_lead=typical < LEAD_BELOW_S
-    )
-
-
-def _pair(sides: _Sides, clock: Clock, *, reference_first: bool) -> tuple[Sample, Sample]:
-    candidate, reference = sides
-    if reference_first:
-        second = _turn(reference, clock)
-        return _turn(candidate, clock), second
-    return _turn(candidate, clock), _turn(reference, clock)
-
-
-def _turn(side: _Side, clock: Clock) -> Sample:
-    if side.has_lead:
-        side.call()
-    return take(side.call, clock, repeats=side.repeats)
-
-
-def _ratios(taken: Sequence[tuple[Sample, Sample]]) -> list[float]:
-    return [candidate.wall_s / reference.wall_s for candidate, reference in taken]
-
-
-def _is_enough(taken: Sequence[tuple[Sample, Sample]], pairs: Pairs, limit_ratio: float | None) -> bool:
-    if len(taken) < pairs.minimum or len(taken) % 2 == 1:
-        return False
-    if len(taken) >= pairs.maximum:
-        return True
-    ratios = _ratios(taken)
-    low, high = median_interval(ratios)
-    is_clear = limit_ratio is None or not low <= limit_ratio <= high
-    return is_clear and (high - low) / 2 <= HALF_WIDTH * median(ratios)
-
-
-def _comparison(
-    taken: Sequence[tuple[Sample, Sample]], sides: _Sides, target: Target, *, cpu_bound: bool
-) -> Comparison:
-    ratios = _ratios(taken)
-    low, high = median_interval(ratios)
-    candidate_ms, reference_ms = ([1000 * pair[place].wall_s for pair in taken] for place in (0, 1))
-    share = _processor_share([reference for _, reference in taken])
+def _comparison(duel: Duel, share: float, others: float | None, *, noisy: bool) -> Comparison:
+    low, high = median_interval(duel.ratios)
+    candidate_ms, reference_ms = ([1000 * taken.wall_s for taken in side] for side in (duel.candidate, duel.reference))
     return Comparison(
-        ratio=median(ratios),
+        ratio=median(duel.ratios),
         low=low,
         high=high,
-        samples=len(taken),
+        samples=len(reference_ms),
         candidate_p50_ms=median(candidate_ms),
-        candidate_p95_ms=p95(candidate_ms) if sides[0].repeats == 1 else None,
+        candidate_p95_ms=p95(candidate_ms) if duel.candidate_is_whole else None,
         reference_p50_ms=median(reference_ms),
-        reference_p95_ms=p95(reference_ms) if sides[1].repeats == 1 else None,
+        reference_p95_ms=p95(reference_ms) if duel.reference_is_whole else None,
         cpu_over_wall=share,
-        noisy=_is_disturbed(share, target, cpu_bound=cpu_bound),
+        noisy=noisy,
+        others=others,
     )
 
 
@@ -264,6 +238,11 @@ def _processor_share(samples: Sequence[Sample]) -> float:
     return median(sample.cpu_s / sample.wall_s for sample in samples)
 
 
-def _is_disturbed(share: float, target: Target, *, cpu_bound: bool) -> bool:
-    """Only where it can be told: several threads spin while they wait, and a GPU's work is not the processor's."""
+def _is_disturbed(share: float, others: float | None, target: Target, clock: Clock, *, cpu_bound: bool) -> bool:
+    """By neighbours wherever they are seen, and by a share of the processor that is no whole one.
+
+    The share says nothing where several threads spin while they wait, and where a GPU does the work.
+    """
+    if others is not None and others > clock.tolerated:
+        return True
     return cpu_bound and target.threads == 1 and not target.is_cuda and share < UNDISTURBED

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from autoopt.objectives.nvml import Gpu
 from autoopt.objectives.target import Target
 
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -29,6 +30,7 @@ def fingerprint(target: Target) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "instruction_sets": sorted(_INSTRUCTION_SETS & set(cpu.get("flags", cpu.get("Features", "")).split())),
         "device": _device_name(target),
+        **_gpu_limits(target),
         "torch": version("torch"),
         "transformers": version("transformers"),
     }
@@ -47,6 +49,12 @@ def _cpu() -> dict[str, str]:
     first, _, _ = _CPU_INFO.read_text(encoding="utf-8").partition("\n\n")
     entries = (line.partition(":") for line in first.splitlines())
     return {name.strip(): value.strip() for name, _, value in entries}
+
+
+def _gpu_limits(target: Target) -> dict[str, dict[str, int]]:
+    """The highest clocks and the power limit of a GPU, which its owner may have changed; nothing that moves."""
+    gpu = Gpu.of(target)
+    return {} if gpu is None else {"gpu_limits": gpu.limits()}
 
 
 def _device_name(target: Target) -> str:

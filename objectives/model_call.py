@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from autoopt.objectives.interleaving import SCREENING, Pairs
 from autoopt.objectives.latency import Calibration, Comparison, calibrate, compare
 from autoopt.objectives.target import Target
 from autoopt.objectives.timing import Call
@@ -21,12 +22,12 @@ def model_call(model: Any, target: Target, *, seed: int = 0) -> Call:
     The model must be in evaluation mode and on the target's device already: see ``placed``. Raises ``ModelError``
     where the model cannot take so many tokens.
     """
-    inputs = _inputs(model, target, seed)
+    return _call(model, target, target.sequence_length, seed)
 
-    def call() -> object:
-        return model(**inputs)
 
-    return call
+def model_calls(model: Any, target: Target, *, seed: int = 0) -> Sequence[Call]:
+    """Return a forward pass for each length of the target, as ``model_call`` makes them."""
+    return [_call(model, target, length, seed) for length in target.call_lengths]
 
 
 @contextmanager
@@ -45,28 +46,37 @@ def placed(target: Target, *models: Any) -> Iterator[None]:
 def calibrate_model(reference: Any, target: Target, *, samples: int = 150) -> Calibration:
     """``calibrate`` for a torch model."""
     with placed(target, reference):
-        return calibrate(model_call(reference, target), target, samples=samples)
+        return calibrate(model_calls(reference, target), target, samples=samples)
 
 
 def compare_models(
-    candidate: Any, reference: Any, target: Target, *, limit_ratio: float | None = None, thorough: bool = False
+    candidate: Any, reference: Any, target: Target, *, limit_ratio: float | None = None, pairs: Pairs = SCREENING
 ) -> Comparison:
     """``compare`` for two torch models."""
     with placed(target, candidate, reference):
-        calls = model_call(candidate, target), model_call(reference, target)
-        return compare(*calls, target, limit_ratio=limit_ratio, thorough=thorough)
+        calls = model_calls(candidate, target), model_calls(reference, target)
+        return compare(*calls, target, limit_ratio=limit_ratio, pairs=pairs)
 
 
-def _inputs(model: Any, target: Target, seed: int) -> dict[str, torch.Tensor]:
+def _call(model: Any, target: Target, length: int, seed: int) -> Call:
+    inputs = _inputs(model, target, length, seed)
+
+    def call() -> object:
+        return model(**inputs)
+
+    return call
+
+
+def _inputs(model: Any, target: Target, length: int, seed: int) -> dict[str, torch.Tensor]:
     import torch
 
     longest = getattr(model.config, "max_position_embeddings", None)
-    if longest is not None and target.sequence_length > longest:
+    if longest is not None and length > longest:
         raise ModelError(
-            f"the target's sequence length is {target.sequence_length}, but this model reads at most {longest} tokens; "
+            f"the target's sequence length is {length}, but this model reads at most {longest} tokens; "
             f"set target.sequence_length to {longest} or less"
         )
-    shape = (target.batch_size, target.sequence_length)
+    shape = (target.batch_size, length)
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.randint(model.config.vocab_size, shape, generator=generator)
     mask = torch.ones(shape, dtype=torch.long)

@@ -6,10 +6,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from autoopt.objectives import packages
+from autoopt.objectives import gguf_file, packages
 from autoopt.objectives.hub import connection_errors, first_line
 from autoopt.strategies.encoder import LAYOUTS
 from autoopt.strategies.errors import EnvironmentProblem, ModelError, did_you_mean
@@ -22,8 +23,23 @@ ATTENTION = frozenset({"eager", "sdpa"})
 MAX_JSON_BYTES = 50_000_000
 MAX_HEADER_BYTES = 100_000_000
 
+DECODERS = frozenset({"llama", "gpt2"})
+"""By ``config.model_type``."""
+
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 _POINTER = b"version https://git-lfs"
+
+
+class Body(StrEnum):
+    """What a task's head stands on, in the words in which strategies say what they need."""
+
+    ENCODER = "encoder"
+    DECODER = "decoder"
+
+    @property
+    def architectures(self) -> frozenset[str]:
+        """Those that are supported, by ``config.model_type``."""
+        return frozenset(LAYOUTS) if self is Body.ENCODER else DECODERS
 
 
 @dataclass(frozen=True)
@@ -31,20 +47,27 @@ class ModelFolder:
     """A model that was looked at and may be opened."""
 
     path: Path
+    """A folder, or a GGUF file."""
     name: str
     """As it was given."""
     config: Mapping[str, Any]
 
 
-def find_model(name: str) -> ModelFolder:
+def find_model(name: str, *, body: Body = Body.ENCODER, task: str = "this task") -> ModelFolder:
     """Return the folder of a model: a folder, ``package://name/path``, or a name on the Hub, which is downloaded.
 
-    Reads JSON and the weights' header only; torch is not imported. Raises ``ModelError``, which lists what was looked
-    for, and ``EnvironmentProblem`` where the Hub cannot be reached.
+    A path may also lead to a GGUF file. ``task`` is who needs that ``body``, for messages. Reads JSON and the weights'
+    header only; torch is not imported. Raises ``ModelError``, which lists what was looked for, and
+    ``EnvironmentProblem`` where the Hub cannot be reached.
     """
     path = _folder(name)
+    if path.suffix == gguf_file.SUFFIX:
+        config: Mapping[str, Any] = {"model_type": gguf_file.architecture(path)}
+        _check_architecture(path, config, name, body, task)
+        return ModelFolder(path, name, config)
     config = _json(path / "config.json")
     _check_config(path / "config.json", config)
+    _check_architecture(path / "config.json", config, name, body, task)
     _check_other_files(path)
     for weights in _weights(path):
         _check_safetensors(weights)
@@ -58,6 +81,8 @@ def _folder(name: str) -> Path:
         path = Path(name).expanduser()
         if not path.exists() and _HUB_NAME.fullmatch(name):
             return _download(name)
+    if path.is_file() and path.suffix == gguf_file.SUFFIX:
+        return path
     if path.is_file():
         raise ModelError(f"{path} is a file; a model is a folder with config.json, {WEIGHTS} and a tokenizer")
     if not path.is_dir():
@@ -79,6 +104,7 @@ def _download(name: str) -> Path:
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     wanted = ["config.json", WEIGHTS, WEIGHTS_INDEX, "model-*.safetensors", "tokenizer*", "special_tokens_map.json"]
+    wanted.append("chat_template.jinja")
     try:
         return Path(snapshot_download(name, allow_patterns=[*wanted, *TOKENIZER_FILES, "merges.txt"]))
     except (RepositoryNotFoundError, HFValidationError) as error:
@@ -117,10 +143,21 @@ def _check_config(path: Path, config: Mapping[str, Any]) -> None:
             raise ModelError(f"{path} has {key}: {value!r}; allowed are {', '.join(sorted(ATTENTION))}: remove it")
     if config.get("quantization_config"):
         raise ModelError(f"{path} is of a quantized model; give the model that it was made from: autoopt quantizes it")
+
+
+def _check_architecture(path: Path, config: Mapping[str, Any], name: str, body: Body, task: str) -> None:
     kind = config.get("model_type")
-    if kind not in LAYOUTS:
-        given = f"the architecture '{kind}', which is not supported" if kind else "no 'model_type'"
-        raise ModelError(f"{path} has {given}; supported are {', '.join(sorted(LAYOUTS))}")
+    if kind in body.architectures:
+        return
+    for other in Body:
+        if kind in other.architectures:
+            needed = "an encoder such as bert" if body is Body.ENCODER else "a decoder such as llama"
+            given = "an encoder" if other is Body.ENCODER else "a decoder"
+            raise ModelError(
+                f"'{name}' is {given} ({kind}); {task} needs {needed}: choose another model, or another task"
+            )
+    given = f"the architecture '{kind}', which is not supported" if kind else "no 'model_type'"
+    raise ModelError(f"{path} has {given}; supported are {', '.join(sorted(body.architectures))}")
 
 
 def _check_other_files(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Opens the folder of a pretrained encoder with a head for the task on top."""
+"""Opens a pretrained model with a head for the task on top."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from autoopt.objectives.model_folder import ModelFolder
+from autoopt.objectives import gguf_file
+from autoopt.objectives.model_folder import Body, ModelFolder
 from autoopt.strategies.errors import ModelError
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ class Head(StrEnum):
     SPAN = "QuestionAnswering"
     NEXT_WORD = "CausalLM"
 
+    @property
+    def body(self) -> Body:
+        """What it stands on."""
+        return Body.DECODER if self is Head.NEXT_WORD else Body.ENCODER
+
 
 def open_pretrained(
     folder: ModelFolder, *, head: Head, labels: Sequence[str], problem: str | None, max_length: int, seed: int
@@ -33,10 +39,15 @@ def open_pretrained(
     configuration and tokenizer do not fit together.
     """
     with _silent_transformers():
-        config = _config(folder)
-        tokenizer = _tokenizer(folder)
-        keep_head = _prepare(config, head, labels, problem)
-        network = _network(folder, config, head, keep_head=keep_head, seed=seed)
+        if folder.path.suffix == gguf_file.SUFFIX:
+            network, tokenizer = gguf_file.open_gguf(folder.path)
+        else:
+            config = _config(folder)
+            tokenizer = _tokenizer(folder)
+            keep_head = _prepare(config, head, labels, problem)
+            network = _network(folder, config, head, keep_head=keep_head, seed=seed)
+    if head is Head.NEXT_WORD:
+        _check_end(folder, tokenizer)
     _check_fit(folder, network, tokenizer, max_length)
     return network, tokenizer
 
@@ -97,19 +108,19 @@ def _network(folder: ModelFolder, config: Any, head: Head, *, keep_head: bool, s
             )
         except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
             raise _broken(folder, error) from None
-        _check_weights(folder, network, report)
+        _check_weights(folder, network, report, head)
         if not keep_head:
             _draw_head(network)
     return network.eval()  # type: ignore[no-any-return]
 
 
-def _check_weights(folder: ModelFolder, network: Any, report: Mapping[str, Any]) -> None:
-    """The body must be complete. A head, and the pooler below it, may be new."""
+def _check_weights(folder: ModelFolder, network: Any, report: Mapping[str, Any], head: Head) -> None:
+    """The body must be complete. A head, and the pooler below it, may be new, unless it is what was pretrained."""
     body = network.base_model_prefix + "."
     mismatched = {entry[0] for entry in report["mismatched_keys"]}
     missing = {key for key in report["missing_keys"] if ".pooler." not in key}
-    gaps = sorted(key for key in missing | mismatched if key.startswith(body))
-    surplus = sorted(key for key in report["unexpected_keys"] if ".layer." in key)
+    gaps = sorted(key for key in missing | mismatched if key.startswith(body) or head is Head.NEXT_WORD)
+    surplus = sorted(key for key in report["unexpected_keys"] if ".layer." in key or ".layers." in key)
     if gaps or surplus:
         what = f"lack {gaps[0]} of the right shape" if gaps else f"have {surplus[0]} too much"
         raise ModelError(
@@ -144,6 +155,21 @@ def _check_fit(folder: ModelFolder, network: Any, tokenizer: PreTrainedTokenizer
         )
     if tokenizer.pad_token_id is None:
         raise ModelError(f"the tokenizer of {folder.name} has no padding token; set pad_token in its configuration")
+
+
+def _check_end(folder: ModelFolder, tokenizer: PreTrainedTokenizerBase) -> None:
+    """A decoder needs a token that ends a text, and pads with it where it has none for that: its loss skips both."""
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"the tokenizer of {folder.name} has no token that ends a text; set eos_token in its configuration"
+        )
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"the tokenizer {type(tokenizer).__name__} of {folder.name} does not say where its tokens stand in the "
+            "text; give the model with a tokenizer.json"
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
 
 
 def _broken(folder: ModelFolder, error: Exception) -> ModelError:

@@ -7,12 +7,12 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from autoopt.objectives.latency import Calibration, Comparison, measurements
+from autoopt.objectives.latency import Calibration, Comparison
 from autoopt.objectives.machine import fingerprint, fingerprint_id
 from autoopt.objectives.measurement import Measurement
 from autoopt.objectives.model_call import calibrate_model, compare_models
@@ -66,6 +66,20 @@ class ShapeTable:
         if not calibration.noisy:
             self._write(self._path(_CALIBRATION, reference), calibration.to_json())
 
+    def once(self, metric: str, shape: str, measure: Callable[[], Measurement]) -> Measurement:
+        """What a shape has of a metric that needs no reference, such as memory: out of the table, or measured now.
+
+        It is kept, unless it is noisy.
+        """
+        with self.claim(shape, reference=metric):
+            fields = _read(self._path(shape, metric))
+            if fields is not None:
+                return Measurement.from_json(fields)
+            found = measure()
+            if not found.noisy:
+                self._write(self._path(shape, metric), found.to_json())
+            return found
+
     @contextmanager
     def claim(self, shape: str, *, reference: str) -> Iterator[None]:
         """Hold while a shape is measured and put: who wants the same one waits and then finds it."""
@@ -85,46 +99,44 @@ class ShapeTable:
         _write_whole(path, fields)
 
 
-def calibrated(reference_model: Any, target: Target, table: ShapeTable) -> Calibration:
-    """The reference's calibration out of the table, or measured now and kept."""
+def calibrated(reference_model: Any, target: Target, table: ShapeTable, *, samples: int = 150) -> Calibration:
+    """The reference's calibration out of the table where it has so many samples, else measured now and kept."""
     reference = signature(reference_model)
     with table.claim(_CALIBRATION, reference=reference):
         found = table.calibration(reference)
-        if found is None:
-            found = calibrate_model(reference_model, target)
+        if found is None or found.samples < samples:
+            found = calibrate_model(reference_model, target, samples=samples)
             table.put_calibration(found, reference=reference)
     return found
 
 
-def measure_shape(
+def compare_shape(
     candidate_model: Any,
     reference_model: Any,
     target: Target,
     table: ShapeTable,
-    limit_ratio: float | None = None,
     *,
-    calibration: Calibration | None = None,
-) -> dict[str, Measurement]:
-    """Return the latency of a candidate's shape, out of the table or measured now and kept.
+    calibration: Calibration,
+    limit_ratio: float | None = None,
+) -> Comparison:
+    """Return how a candidate's shape compares with the reference's, out of the table or measured now and kept.
 
-    A candidate of the reference's own shape has the ratio 1 and is not measured. ``calibration`` is what one study
-    holds on to; without it, the table's counts, measured now where it has none. Raises ``ValueError`` where the table
-    is of another target.
+    A candidate of the reference's own shape has the ratio 1 and is not measured. ``calibration`` is the reference's.
+    Raises ``ValueError`` where the table is of another target.
     """
     if target != table.target:
         raise ValueError(
             f"the measurement is for {target}, the table for {table.target}: open the table for the same one"
         )
-    calibration = calibration or calibrated(reference_model, target, table)
     shape, reference = signature(candidate_model), signature(reference_model)
     if shape == reference:
-        return measurements(Comparison.identity(calibration), calibration)
+        return Comparison.identity(calibration)
     with table.claim(shape, reference=reference):
         found = table.get(shape, reference=reference)
         if found is None:
             found = compare_models(candidate_model, reference_model, target, limit_ratio=limit_ratio)
             table.put(shape, found, reference=reference)
-    return measurements(found, calibration)
+    return found
 
 
 def _whole_numbers(module: Any) -> dict[str, int]:

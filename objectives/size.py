@@ -8,6 +8,8 @@ from typing import Any
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.strategies.saving import size_bytes
 
+PARAMETERS = "parameters"
+
 
 def measure_size(folder: Path) -> Measurement:
     """All files of a saved candidate, tokenizer included."""

@@ -5,39 +5,60 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from autoopt.objectives import packages
 from autoopt.objectives.hub import connection_errors, first_line
 from autoopt.objectives.readers import is_data_file, read
+from autoopt.objectives.split_folder import PARTS, read_splits
 from autoopt.objectives.table import Table
 from autoopt.strategies.errors import DataError, EnvironmentProblem, did_you_mean
 
-_HUB_NAME = re.compile(r"(?P<name>[\w-][\w.-]*(?:/[\w-][\w.-]*)?)(?::(?P<configuration>[\w.-]+))?")
-_HUB_PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+_HUB_NAME = re.compile(
+    r"(?P<name>[\w-][\w.-]*(?:/[\w-][\w.-]*)?)(?::(?P<configuration>[\w.-]+))?(?:@(?P<split>[\w.-]+))?"
 )
 
 
 def tables(address: str, *, part: str, whole: bool) -> dict[str, Table]:
-    """Return what is at ``address`` by part. A file or folder is one table, under ``part``.
+    """Return what is at ``address`` by part. A file, a folder of class folders or one split is a table under ``part``.
 
-    A Hub dataset with its own splits gives each of them where the ``whole`` data is asked for, else the one for
-    ``part``. Raises ``DataError``; ``EnvironmentProblem`` where the Hub cannot be reached.
+    A folder with a file for each split, or a Hub dataset, gives each of its splits where the ``whole`` data is asked
+    for, else the one for ``part``. A Hub dataset is written ``NAME``, ``NAME:CONFIGURATION``, ``NAME@SPLIT`` or
+    ``NAME:CONFIGURATION@SPLIT``. Raises ``DataError``; ``EnvironmentProblem`` where the Hub cannot be reached.
     """
-    if address.startswith(packages.PREFIX):
-        return {part: read(packages.locate(address))}
-    path = Path(address).expanduser()
-    if path.exists():
-        return {part: read(path)}
-    hub = _HUB_NAME.fullmatch(address)
-    if hub is None or is_data_file(address):
-        raise DataError(_no_such_path(path))
-    found = from_hub(_download(hub["name"], hub["configuration"]), source=address)
-    if not whole:
-        return {part: found.get(part) or found["train"]}
-    return found
+    path = packages.locate(address) if address.startswith(packages.PREFIX) else Path(address).expanduser()
+    if present(path):
+        found = (read_splits(path) if path.is_dir() else {}) or {part: read(path)}
+    else:
+        hub = _HUB_NAME.fullmatch(address)
+        if hub is None or is_data_file(address):
+            raise DataError(_no_such_path(path))
+        dataset = _download(hub["name"], hub["configuration"])
+        if hub["split"]:
+            return {part: one_of_hub(dataset, hub["split"], source=address)}
+        found = from_hub(dataset, source=address)
+    return found if whole else {part: found.get(part) or found["train"]}
+
+
+def present(path: Path) -> bool:
+    """True where something is there that can be looked at; no path is too long to be asked about."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def one_of_hub(dataset: Mapping[str, Any], split: str, *, source: str) -> Table:
+    """The table of one split of a ``datasets.DatasetDict``, whatever it is called."""
+    if split not in dataset:
+        raise DataError(
+            f"{source} has no split '{split}'{did_you_mean(split, dataset)}; its splits are "
+            f"{', '.join(dataset) or 'none'}"
+        )
+    table = _hub_table(dataset[split], source)
+    if table is None:
+        raise DataError(f"{source} hides its labels, as test splits of contests do; choose another split")
+    return table
 
 
 def from_hub(dataset: Mapping[str, Any], *, source: str) -> dict[str, Table]:
@@ -46,7 +67,7 @@ def from_hub(dataset: Mapping[str, Any], *, source: str) -> dict[str, Table]:
     A part whose labels are all hidden (-1) is left out.
     """
     found = {}
-    for part, names in _HUB_PARTS.items():
+    for part, names in PARTS.items():
         name = next((name for name in names if name in dataset), None)
         if name is not None:
             table = _hub_table(dataset[name], f"{source}[{name}]")
@@ -133,8 +154,9 @@ def _unreachable(name: str, error: Exception) -> str:
 
 def _no_such_path(path: Path) -> str:
     folder = path.parent
-    if not folder.is_dir():
+    try:
+        names = sorted(item.name for item in folder.iterdir())
+    except OSError:
         return f"there is no folder {folder}; write the path of the data from the experiment file's folder"
-    names = sorted(item.name for item in folder.iterdir())
     listed = ", ".join(names[:10]) or "nothing"
     return f"there is no {path.name} in {folder}{did_you_mean(path.name, names)}; it holds {listed}"

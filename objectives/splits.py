@@ -19,6 +19,12 @@ def count_of(amount: int | float, total: int) -> int:
     return amount if isinstance(amount, int) else max(1, round(amount * total))
 
 
+def rank(example: Example, seed: int) -> bytes:
+    """Where an example comes in the order that a seed draws: by what it says alone."""
+    text = f"{seed}\0{example.text}\0{example.text_pair or ''}\0{example.label}"
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
 def split(
     examples: Sequence[Example], sizes: Mapping[str, int], *, seed: int, labels: Sequence[str], source: str
 ) -> dict[str, tuple[Example, ...]]:
@@ -29,7 +35,7 @@ def split(
     where there are too few examples in all or of a class.
     """
     by_label: dict[int, list[Example]] = defaultdict(list)
-    for example in sorted(examples, key=lambda example: _rank(example, seed)):
+    for example in sorted(examples, key=lambda example: rank(example, seed)):
         by_label[_stratum(example)].append(example)
     _check(by_label, sizes, labels, source, len(examples))
     left = {label: len(members) for label, members in sorted(by_label.items())}
@@ -75,6 +81,24 @@ def split_groups(
     return result
 
 
+def stretches(examples: Sequence[Example], sizes: Mapping[str, int], *, source: str) -> dict[str, tuple[Example, ...]]:
+    """Cut running text into stretches of exactly these sizes: training first, then validation, then test.
+
+    What is left over at the end is under ``REST``. Raises ``DataError`` where there are too few examples in all.
+    """
+    _check_total(sizes, source, len(examples))
+    empty = next((name for name, size in sizes.items() if size < 1), None)
+    if empty is not None:
+        raise DataError(f"{source} has {len(examples):,} lines or texts, which leaves none for {empty}; give more")
+    result: dict[str, tuple[Example, ...]] = {}
+    start = 0
+    for name in sorted(sizes, key=("train", "validation", "test").index):
+        result[name] = tuple(examples[start : start + sizes[name]])
+        start += sizes[name]
+    result[REST] = tuple(examples[start:])
+    return result
+
+
 def _stratum(example: Example) -> int:
     return example.label if isinstance(example.label, int) else 0
 
@@ -98,12 +122,7 @@ def _take(by_label: Mapping[int, list[Example]], taken: Mapping[int, int], seed:
     for label, number in taken.items():
         chosen += by_label[label][:number]
         del by_label[label][:number]
-    return tuple(sorted(chosen, key=lambda example: _rank(example, seed)))
-
-
-def _rank(example: Example, seed: int) -> bytes:
-    text = f"{seed}\0{example.text}\0{example.text_pair or ''}\0{example.label}"
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+    return tuple(sorted(chosen, key=lambda example: rank(example, seed)))
 
 
 def _check_total(sizes: Mapping[str, int], source: str, total: int) -> None:

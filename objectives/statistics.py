@@ -6,7 +6,7 @@ replacement is then drawing counts from a multinomial distribution: no resample 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
+LARGEST_DRAW = 2**22
+"""So many counts are drawn at a time: a large test split need not fit into memory a thousand times."""
 
 
 def of_all(values: NDArray[Any], *, statistic: Statistic) -> float:
@@ -37,7 +39,8 @@ def bootstrap_interval(
     import numpy as np
 
     distinct, counts = np.unique(values, axis=0, return_counts=True)
-    low, high = np.quantile(statistic(distinct, _draw(counts, seed, resamples)), _tails())
+    drawn = _draws(counts, seed, resamples)
+    low, high = np.quantile(np.concatenate([statistic(distinct, part) for part in drawn]), _tails())
     return float(low), float(high)
 
 
@@ -65,28 +68,50 @@ def paired_difference(
     if len(ours) != len(theirs):
         raise ValueError(f"outcomes of {len(ours)} and of {len(theirs)} examples cannot be paired")
     value = of_all(ours, statistic=statistic) - of_all(theirs, statistic=statistic)
-    counts = _draw(np.ones(len(ours), dtype=np.int64), seed, resamples)
-    low, high = np.quantile(statistic(ours, counts) - statistic(theirs, counts), _tails())
-    return Difference(float(value), float(low), float(high), _chance(ours, theirs, value, statistic, seed, resamples))
+    pairs, counts = np.unique(np.stack([ours, theirs], axis=1), axis=0, return_counts=True)
+    one, other = pairs[:, 0], pairs[:, 1]
+    drawn = _draws(counts, seed, resamples)
+    low, high = np.quantile(np.concatenate([statistic(one, p) - statistic(other, p) for p in drawn]), _tails())
+    return Difference(
+        float(value), float(low), float(high), _chance(one, other, counts, value, statistic, seed, resamples)
+    )
 
 
 def _chance(
-    ours: NDArray[Any], theirs: NDArray[Any], value: float, statistic: Statistic, seed: int, resamples: int
+    ours: NDArray[Any],
+    theirs: NDArray[Any],
+    counts: NDArray[Any],
+    value: float,
+    statistic: Statistic,
+    seed: int,
+    resamples: int,
 ) -> float:
+    """Of pairs of outcomes and how often each occurs."""
     import numpy as np
 
-    exchanged = np.random.default_rng(seed).integers(0, 2, size=(resamples, len(ours)))
-    both = np.concatenate([ours, theirs])
-    one = statistic(both, np.concatenate([1 - exchanged, exchanged], axis=1))
-    other = statistic(both, np.concatenate([exchanged, 1 - exchanged], axis=1))
-    as_large = int((np.abs(one - other) >= abs(value) - 1e-12).sum())
+    generator, both = np.random.default_rng(seed), np.concatenate([ours, theirs])
+    as_large = 0
+    for size in _parts(resamples, len(both)):
+        exchanged = generator.binomial(counts, 0.5, size=(size, len(counts)))
+        one = statistic(both, np.concatenate([counts - exchanged, exchanged], axis=1))
+        other = statistic(both, np.concatenate([exchanged, counts - exchanged], axis=1))
+        as_large += int((np.abs(one - other) >= abs(value) - 1e-12).sum())
     return (as_large + 1) / (resamples + 1)
 
 
-def _draw(counts: NDArray[Any], seed: int, resamples: int) -> NDArray[Any]:
+def _draws(counts: NDArray[Any], seed: int, resamples: int) -> Iterator[NDArray[Any]]:
+    """Counts of resamples, (part of the resamples, distinct) at a time; the same whatever the parts."""
     import numpy as np
 
-    return np.random.default_rng(seed).multinomial(counts.sum(), counts / counts.sum(), size=resamples)
+    generator = np.random.default_rng(seed)
+    for size in _parts(resamples, len(counts)):
+        yield generator.multinomial(counts.sum(), counts / counts.sum(), size=size)
+
+
+def _parts(resamples: int, rows: int) -> Iterator[int]:
+    at_a_time = max(1, LARGEST_DRAW // rows)
+    for done in range(0, resamples, at_a_time):
+        yield min(at_a_time, resamples - done)
 
 
 def _tails() -> list[float]:
@@ -241,3 +266,32 @@ def _ranks(values: NDArray[Any], counts: NDArray[Any]) -> NDArray[Any]:
     np.add.at(of_value.T, place, counts.T)
     before = np.cumsum(of_value, axis=1) - of_value
     return (before + (of_value + 1) / 2)[:, place]
+
+
+def ratio_of(part: int, whole: int) -> Statistic:
+    """The sum of one column over that of another; 0 where there is nothing to divide by."""
+
+    def statistic(distinct: NDArray[Any], counts: NDArray[Any]) -> NDArray[Any]:
+        import numpy as np
+
+        above, below = (counts @ distinct[:, [part, whole]].astype("float64")).T
+        return np.divide(above, below, out=np.zeros(len(counts)), where=below > 0)  # type: ignore[no-any-return]
+
+    return statistic
+
+
+def macro_f1_of_counts(first: int) -> Statistic:
+    """Mean of F1 over types, each of which has (right, predicted, true) in three columns from ``first`` on.
+
+    The types are those that occur in truth or prediction of the sample; 0 where none does.
+    """
+
+    def statistic(distinct: NDArray[Any], counts: NDArray[Any]) -> NDArray[Any]:
+        import numpy as np
+
+        sums = (counts @ distinct[:, first:].astype("float64")).reshape(len(counts), -1, 3)
+        right, found = sums[:, :, 0], sums[:, :, 1] + sums[:, :, 2]
+        f1 = np.divide(2 * right, found, out=np.zeros(found.shape), where=found > 0)
+        return f1.sum(axis=1) / np.maximum(1, (found > 0).sum(axis=1))  # type: ignore[no-any-return]
+
+    return statistic

@@ -11,6 +11,9 @@ Cell: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
 MAX_CHARACTERS = 1_000_000
 """The longest line, field or text that is read. A longer one is a quote that nobody closed, or no text."""
 MAX_FILE_BYTES = 4_000_000_000
+"""What a file may have, unpacked."""
+TEXT_COLUMN, LABEL_COLUMN = "text", "label"
+"""The columns of what has no names for them: a folder of class folders, plain lines."""
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,11 @@ class Task(ABC):
         return ()
 
     @classmethod
+    def in_order(cls, rows: Sequence[Row]) -> bool:  # noqa: ARG003
+        """True where a row goes on in the next one: then none is left out, and a split is a stretch of them."""
+        return False
+
+    @classmethod
     def number(cls, label: RawLabel, numbers: Mapping[str, int]) -> Label:
         """A row's label as an example has it. Raises ``KeyError`` with the class that is not in ``numbers``."""
         if isinstance(label, str):
@@ -127,7 +132,7 @@ class Task(ABC):
         from autoopt.objectives.model_folder import find_model
 
         network, tokenizer = open_pretrained(
-            find_model(model),
+            find_model(model, body=self.head.body, task=self.name),
             head=self.head,
             labels=self.labels,
             problem=self.problem,
@@ -191,13 +196,17 @@ class Task(ABC):
             found[name] = Measurement(
                 name=name,
                 value=statistics.of_all(outcomes, statistic=statistic),
-                unit="",
+                unit=self.unit(name),
                 direction=self.direction(name),
                 low=low,
                 high=high,
                 samples=len(outcomes),
             )
         return found
+
+    def unit(self, metric: str) -> str:  # noqa: ARG002
+        """What a metric is counted in; nothing where it is a share or a plain number."""
+        return ""
 
     def direction(self, metric: str) -> Direction:  # noqa: ARG002
         """Which way a metric is better."""

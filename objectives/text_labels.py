@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, assert_never
@@ -189,7 +189,7 @@ class TextLabels(Task):
         import numpy as np
 
         logits = np.empty((len(examples), max(1, len(self.labels))), dtype=np.float64)
-        features = self.encode(examples, candidate.tokenizer)
+        features = replace(candidate, task=self).encode(examples)
         for positions, _, output in forward(candidate.model, features, pad_token_id=candidate.tokenizer.pad_token_id):
             logits[positions] = output.logits.float().cpu().numpy()
         if not np.isfinite(logits).all():

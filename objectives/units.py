@@ -45,15 +45,43 @@ DURATION = Dimension(
     base="s",
     example="90s, 10m or 2h",
 )
+RATE = Dimension(
+    noun="throughput",
+    units=MappingProxyType({"examples/s": 1.0, "/s": 1.0}),
+    base="examples/s",
+    example="200/s",
+)
+ENERGY = Dimension(
+    noun="quantity of energy",
+    units=MappingProxyType({"uJ": 1e-6, "µJ": 1e-6, "mJ": 1e-3, "J": 1.0, "kJ": 1e3}),
+    base="J",
+    example="50mJ",
+)
+COUNT = Dimension(
+    noun="number",
+    units=MappingProxyType({"k": 1e3, "M": 1e6, "B": 1e9}),
+    base="numbers",
+    example="20M or 20000000",
+    needs_unit=False,
+)
 SHARE = Dimension(noun="share", units=MappingProxyType({"%": 1e-2}), base="", example="0.01 or 1%", needs_unit=False)
 
-_SHOWN_UNITS = {"ms": ("ms",), "B": ("GB", "MB", "kB", "B"), "s": ("h", "m", "s"), "": ("%",)}
+_SHOWN_UNITS = {
+    "ms": ("ms",),
+    "B": ("GB", "MB", "kB", "B"),
+    "s": ("h", "m", "s"),
+    "examples/s": ("examples/s",),
+    "J": ("kJ", "J", "mJ", "uJ"),
+    "numbers": ("B", "M", "k"),
+    "": ("%",),
+}
 
 
 def parse_quantity(text: str | float, dimension: Dimension) -> float:
     """Return the quantity in the base unit: ms, bytes, seconds, or a fraction; never negative, always finite.
 
-    A plain number is taken only for a share. Raises ``UsageError`` with what was given and an example.
+    A plain number is taken only for a share or a number of things. Raises ``UsageError`` with what was given and an
+    example.
     """
     match = _QUANTITY.fullmatch(str(text))
     if isinstance(text, bool) or match is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,16 +23,24 @@ def root_of(experiment: Experiment, given: Path | None) -> Root:
     return Root(given.absolute() if given else experiment.storage.folder() or default_root())
 
 
-def checked_space(experiment: Experiment) -> Space:
+def checked_space(experiment: Experiment, warn: Callable[[str], None]) -> Space:
     """Look at the model and read the data before anything is made, and return the recipes that they allow.
 
-    Raises ``ModelError`` and ``DataError``.
+    ``warn`` is told what is doubtful about the data. Raises ``ModelError``, ``DataError``, and ``UsageError`` where the
+    task's metric does not fit the labels. Raises ``EnvironmentProblem`` for a metric that this machine cannot measure.
     """
     from autoopt.objectives.model_folder import find_model
-    from autoopt.search.opening import open_data, space_of
+    from autoopt.objectives.tasks import find_task
+    from autoopt.search.opening import check_measurable, open_data, space_of, task_of
 
-    find_model(experiment.model)
-    return space_of(experiment, open_data(experiment))
+    check_measurable(experiment)
+    name = experiment.task.name
+    find_model(experiment.model, body=find_task(name).head.body, task=name)
+    data = open_data(experiment)
+    task_of(experiment, data)
+    for warning in data.warnings:
+        warn(warning)
+    return space_of(experiment, data)
 
 
 @contextmanager

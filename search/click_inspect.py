@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from autoopt.search.record import TrialRecord
     from autoopt.search.survey import Answer, Survey
     from autoopt.search.tables import Row
+    from autoopt.search.verification import Verified
 
 NOTHING_FEASIBLE = 3
 ERROR_LINES = 12
@@ -82,6 +83,7 @@ def _print_status(surveys: list[Survey]) -> None:
 @json_option
 def show(study: str, trial: int, root: Path | None, as_json: bool) -> None:
     """Show one trial in full: its recipe, what was measured, what each stage took, why it failed."""
+    from autoopt.search.outcome import verified_json
     from autoopt.search.survey import survey
 
     found = survey(studies_root(root), study)
@@ -89,14 +91,23 @@ def show(study: str, trial: int, root: Path | None, as_json: bool) -> None:
     error = found.folder.trial(trial) / "error.txt"
     trace = error.read_text(encoding="utf-8", errors="replace") if error.is_file() else ""
     if as_json:
-        model = found.folder.model(trial)
-        print_json({**record.to_json(), "feasible": record.feasible, "error": trace, "model": _if_there(model)})
+        model, verified = found.folder.model(trial), found.verified(trial)
+        print_json(
+            {
+                **record.to_json(),
+                "feasible": record.feasible,
+                "error": trace,
+                "model": _if_there(model),
+                "verified": verified_json(verified) if verified else None,
+                "predictions": _if_there(found.folder.predictions(trial)),
+            }
+        )
     else:
         _print_trial(record, found, trace)
 
 
 def _if_there(path: Path) -> str | None:
-    return str(path) if path.is_dir() else None
+    return str(path) if path.exists() else None
 
 
 def _print_trial(record: TrialRecord, found: Survey, trace: str) -> None:
@@ -115,6 +126,8 @@ def _print_trial(record: TrialRecord, found: Survey, trace: str) -> None:
     out.print(steps)
     if record.measurements:
         out.print(tables.measurements(record.measurements))
+    if verified := found.verified(record.number):
+        _print_verified(verified, found)
     if record.violations:
         limits = tables.table("budget", "")
         for limit, over in record.violations.items():
@@ -128,6 +141,24 @@ def _print_trial(record: TrialRecord, found: Survey, trace: str) -> None:
         if path.is_dir():
             click.echo(f"Its model: {path}")
             break
+
+
+def _print_verified(model: Verified, found: Survey) -> None:
+    from autoopt.search import formats, tables
+    from autoopt.search.plain import plain_text
+
+    searched = found.trial(model.record.number).measurements
+    again = {name: item for name, item in model.measurements.items() if item != searched.get(name)}
+    out = console()
+    out.print(tables.measurements(again, title="Verified: measured again from the saved model, and on the test split"))
+    if model.difference:
+        quality = formats.share(model.test.get("test_quality"))
+        out.print(plain_text(f"test {quality}, {' '.join(formats.to_baseline(model.difference))}"), soft_wrap=True)
+    if model.seeds:
+        out.print(plain_text(", ".join(formats.seeds(model.seeds))), soft_wrap=True)
+    reference = found.outcome.baseline.gap if found.outcome else None
+    if remark := formats.gap(model.gap, reference):
+        out.print(plain_text(remark), soft_wrap=True)
 
 
 @click.command(short_help="Show the models that no other one beats.")
@@ -194,7 +225,8 @@ def _answered(found: Survey, limits: list[Limit], *, as_json: bool) -> bool:
         return bool(answers)
     shown = answers or ([nearest] if nearest else [])
     if shown and found.baseline:
-        _print_rows([_row(answer) for answer in shown], _baseline_row(found.baseline), f"{found.name}: {_and(limits)}")
+        rows, baseline = [_row(answer, found) for answer in shown], _baseline_row(found.baseline, found)
+        _print_rows(rows, baseline, f"{found.name}: {_and(limits)}")
     if not answers:
         misses = formats.excess(nearest.record.violations) if nearest else "all: no trial is complete"
         which = f"the nearest, trial {nearest.record.number}," if nearest else "it"
@@ -208,24 +240,30 @@ def _answered(found: Survey, limits: list[Limit], *, as_json: bool) -> bool:
 
 
 def _answer(answer: Answer, found: Survey) -> dict[str, Any]:
+    from autoopt.search.outcome import verified_json
+
+    more = verified_json(answer.verified) if answer.verified else {"test": {}}
     return {
         **answer.record.to_json(),
-        "verified": answer.verified,
-        "test": {name: measured.to_json() for name, measured in answer.test.items()},
+        "verified": answer.verified is not None,
+        **{name: value for name, value in more.items() if name != "record"},
         "model": _if_there(found.folder.model(answer.record.number)),
     }
 
 
-def _row(answer: Answer) -> Row:
+def _row(answer: Answer, found: Survey) -> Row:
     from autoopt.search.tables import Row
 
-    names = ("verified" if answer.verified else "as searched",)
-    return Row(answer.record.number, str(answer.record.recipe), answer.measurements, names)
+    if answer.verified is None:
+        return Row(answer.record.number, str(answer.record.recipe), answer.measurements, ("as searched",))
+    return Row.of(answer.verified, ("verified",), baseline=found.outcome.baseline if found.outcome else None)
 
 
-def _baseline_row(record: TrialRecord) -> Row:
+def _baseline_row(record: TrialRecord, found: Survey) -> Row:
     from autoopt.search.tables import Row
 
+    if found.outcome is not None:
+        return Row.of(found.outcome.baseline, ("baseline",), baseline=found.outcome.baseline)
     return Row(record.number, str(record.recipe), record.measurements, ("baseline",))
 
 

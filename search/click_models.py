@@ -53,18 +53,28 @@ def _address(experiment: Path) -> str | None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--text", "texts", multiple=True, help="A text; repeatable.")
 @click.option(
+    "--text-pair",
+    "pairs",
+    multiple=True,
+    help="What belongs to a --text, in their order: the second text of a pair, or the context of a question.",
+)
+@click.option(
     "--file", "file", type=click.Path(path_type=Path, allow_dash=True), help="A text on each line; - is stdin."
 )
 @json_option
-def predict(folder: Path, texts: tuple[str, ...], file: Path | None, as_json: bool) -> None:
+def predict(folder: Path, texts: tuple[str, ...], pairs: tuple[str, ...], file: Path | None, as_json: bool) -> None:
     """Let a pulled model answer: its label and its score for each text, a line each, separated by a tab."""
     from autoopt.objectives.tasks import open_task
     from autoopt.strategies.saving import load
 
     if bool(texts) == (file is not None):
         raise click.UsageError("give texts with --text, or a file with --file; one of the two")
+    if pairs and len(pairs) != len(texts):
+        raise click.UsageError(
+            f"{len(pairs)} --text-pair and {len(texts)} --text were given; give one --text-pair for each --text"
+        )
     candidate = load(folder, open_task=open_task)
-    answers = _answers(candidate, texts or _lines(file))
+    answers = _answers(candidate, zip(texts, pairs, strict=True) if pairs else texts or _lines(file))
     if as_json:
         print_json(list(answers))
         return
@@ -72,14 +82,15 @@ def predict(folder: Path, texts: tuple[str, ...], file: Path | None, as_json: bo
         click.echo(f"{_on_a_line(answer['label'])}\t{answer['score']:.4f}")
 
 
-def _answers(candidate: Any, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _answers(candidate: Any, texts: Iterable[str | tuple[str, str]]) -> Iterator[dict[str, Any]]:
     import torch
 
     torch.set_num_threads(1)
     waiting = iter(texts)
     while chunk := list(islice(waiting, CHUNK)):
         for text, answer in zip(chunk, candidate.task.predict(candidate, chunk), strict=True):
-            yield {"text": text, **answer}
+            given = {"text": text} if isinstance(text, str) else {"text": text[0], "text_pair": text[1]}
+            yield {**given, **answer}
 
 
 def _lines(file: Path | None) -> Iterator[str]:

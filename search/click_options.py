@@ -53,6 +53,13 @@ def console(*, stderr: bool = False) -> Console:
     return Console(file=stream, emoji=False, highlight=False, width=width)
 
 
+def warn(message: str) -> None:
+    """Say on stderr what is doubtful and no error."""
+    from autoopt.search.plain import printable
+
+    click.echo(f"warning: {printable(message)}", err=True)
+
+
 def print_json(document: Any) -> None:
     """Print one document. Everything that is not ASCII is escaped: no text in it can steer a terminal."""
     click.echo(json.dumps(document, indent=2, allow_nan=False))

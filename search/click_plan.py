@@ -16,6 +16,7 @@ from autoopt.search.click_options import (
     overrides_option,
     print_json,
     root_option,
+    warn,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Outlook:
     space: Space
     notes: Sequence[str]
     """What was chosen and left out of the data."""
+    warnings: Sequence[str]
+    """What is doubtful about the data."""
     calibration: Calibration
     work: Work
     design: Sequence[Recipe]
@@ -52,6 +55,14 @@ class Outlook:
         search, workers = self.experiment.search, self.experiment.resources.workers
         forecast = search_seconds(self.work, self.design, trials=search.trials, workers=workers)
         return forecast if search.timeout is None else min(forecast, search.timeout)
+
+    @property
+    def confirmation_s(self) -> float:
+        """For each model of the front, and for the baseline."""
+        from autoopt.search.forecast import confirmation_seconds
+
+        search = self.experiment.search
+        return confirmation_seconds(self.work, self.design[: search.trials], seeds=search.confirm_seeds)
 
 
 @click.command(short_help="Check an experiment and show what its search would do.")
@@ -69,7 +80,7 @@ def plan(file: str, overrides: tuple[str, ...], root: Path | None, as_json: bool
     from autoopt.search.experiment import load_experiment
 
     experiment = load_experiment(file, overrides)
-    space = checked_space(experiment)
+    space = checked_space(experiment, warn)
     click.echo("measuring the baseline's latency; this takes some ten seconds ...", err=True)
     outlook = _look(experiment, space, root_of(experiment, root))
     if as_json:
@@ -79,6 +90,8 @@ def plan(file: str, overrides: tuple[str, ...], root: Path | None, as_json: bool
 
 
 def _look(experiment: Experiment, space: Space, root: Root) -> Outlook:
+    from statistics import mean
+
     import torch
 
     from autoopt.search.forecast import Work
@@ -90,14 +103,16 @@ def _look(experiment: Experiment, space: Space, root: Root) -> Outlook:
         workspace = Workspace.of(experiment, root, scratch=Path(scratch))
         calibration = workspace.calibration
         lengths = [len(item["input_ids"]) for item in workspace.base.features()]
-    tokens = experiment.target.sequence_length
+    tokens = mean(workspace.target.call_lengths)
     work = Work(
-        forward_s=calibration.p50_ms / 1000 / experiment.target.batch_size,
+        forward_s=calibration.call_ms / 1000 / experiment.target.batch_size,
         length_share=min(1.0, sum(lengths) / len(lengths) / tokens),
-        train=len(workspace.data.train),
-        validation=len(workspace.data.validation),
+        # A text may be several inputs of the model, or many texts one.
+        train=len(lengths),
+        validation=round(len(workspace.data.validation) * len(lengths) / len(workspace.data.train)),
     )
-    return Outlook(experiment, space, workspace.data.notes, calibration, work, start_design(space))
+    data = workspace.data
+    return Outlook(experiment, space, data.notes, data.warnings, calibration, work, start_design(space))
 
 
 def _document(outlook: Outlook) -> dict[str, Any]:
@@ -107,12 +122,17 @@ def _document(outlook: Outlook) -> dict[str, Any]:
     return {
         "experiment": outlook.experiment.to_json(),
         "data": list(outlook.notes),
+        "warnings": list(outlook.warnings),
         "offered": outlook.space.to_json(),
         "withheld": dict(outlook.space.withheld),
         "recipes": int(size) if isfinite(size) else None,
         "start_design": [recipe.to_json() for recipe in outlook.design],
         "baseline_latency": outlook.calibration.to_json(),
-        "forecast": {"baseline_s": outlook.baseline_s, "search_s": outlook.search_s},
+        "forecast": {
+            "baseline_s": outlook.baseline_s,
+            "search_s": outlook.search_s,
+            "confirmation_of_one_model_s": outlook.confirmation_s,
+        },
     }
 
 
@@ -145,6 +165,12 @@ def _print(outlook: Outlook, command: str) -> None:
         f"the baseline, {formats.clock(outlook.search_s)} for {experiment.search.trials} trials on "
         f"{experiment.resources.workers} workers"
     )
+    if experiment.search.confirm_seeds > 1:
+        out.print(
+            f"Then {formats.clock(outlook.confirmation_s)} for each model of the front and for the baseline, to train "
+            f"them with {experiment.search.confirm_seeds - 1} more seeds; as many seeds at a time as there are workers",
+            soft_wrap=True,
+        )
     click.echo(f"To begin:\n  {command}")
 
 

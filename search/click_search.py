@@ -16,6 +16,7 @@ from autoopt.search.click_options import (
     overrides_option,
     print_json,
     root_option,
+    warn,
 )
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _searched(experiment: Experiment, root: Root, *, again: str) -> Outcome:
     from autoopt.search.start_design import baseline
     from autoopt.search.study_lock import exclusive
 
-    space = checked_space(experiment)
+    space = checked_space(experiment, warn)
     plan = Plan(
         study=experiment.study,
         trials=experiment.search.trials,

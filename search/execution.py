@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -42,21 +43,29 @@ def execute(assignment: Assignment, folder: StudyFolder, report: Report) -> Tria
     if result.is_file():
         return read_record(result)
     result.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        workspace = _workspace(folder.path)
-        record = run_trial(
+
+    def run() -> TrialRecord:
+        return run_trial(
             assignment.number,
             assignment.recipe,
-            workspace,
+            _workspace(folder.path),
             folder=folder.model(assignment.number),
             report=report,
             screened=assignment.screened,
         )
-    except Exception as error:  # noqa: BLE001  The one place where any failure of a trial becomes a record.
-        (result.parent / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        record = TrialRecord(assignment.number, assignment.recipe, State.FAILED, reason=_reason(error))
+
+    record = attempt(assignment.number, assignment.recipe, run, trace=result.parent / "error.txt")
     write_record(record, result)
     return record
+
+
+def attempt(number: int, recipe: Recipe, run: Callable[[], TrialRecord], *, trace: Path) -> TrialRecord:
+    """Return what ``run`` returns, or a failed record; the traceback is then in the file ``trace``."""
+    try:
+        return run()
+    except Exception as error:  # noqa: BLE001  The one place where any failure of a trial becomes a record.
+        trace.write_text(traceback.format_exc(), encoding="utf-8")
+        return TrialRecord(number, recipe, State.FAILED, reason=_reason(error))
 
 
 def write_record(record: TrialRecord, path: Path) -> None:

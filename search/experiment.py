@@ -31,7 +31,9 @@ from autoopt.strategies.errors import ExperimentError, UnknownName, did_you_mean
 
 OTHERS = "others"
 """The key under ``strategies`` that says whether those not named are used."""
-FREE_ON_RESUME = frozenset({"search.trials", "search.timeout", "resources", "tracking", "storage"})
+FREE_ON_RESUME = frozenset(
+    {"search.trials", "search.timeout", "search.confirm_seeds", "resources", "tracking", "storage"}
+)
 """What may change when a study goes on; everything else decides what its trials mean."""
 
 
@@ -105,6 +107,10 @@ class Experiment(Section):
     def choices(self) -> dict[str, StrategyChoice]:
         """The strategies that are used, in the order of the catalog, with what is fixed and what is searched."""
         return choose_all({name: given for name, given in self.strategies.items() if name != OTHERS})
+
+    def metrics(self) -> frozenset[str]:
+        """Everything that is judged: the objectives and what is limited."""
+        return frozenset(self.objectives) | {limit.metric for limit in self.budget}
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that validates to the same experiment; secrets are still ``${ENV:NAME}``."""

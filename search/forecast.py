@@ -62,6 +62,11 @@ def search_seconds(work: Work, design: Sequence[Recipe], *, trials: int, workers
     return START_S + (sum(known) + mean(known) * (trials - len(known))) / workers
 
 
+def confirmation_seconds(work: Work, design: Sequence[Recipe], *, seeds: int) -> float:
+    """Training one recipe of the front with each seed but the first: a mean recipe of the start design."""
+    return (seeds - 1) * mean(map(work.seconds, design))
+
+
 def _passes(step: Strategy) -> float:
     """How many forward passes over the training examples its training takes as long as."""
     if isinstance(step, LinearProbe):

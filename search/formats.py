@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 from autoopt.objectives import units
 from autoopt.objectives.measurement import Measurement
+from autoopt.objectives.statistics import Difference
 from autoopt.search.plain import printable
+from autoopt.search.quality import Gap, Seeds, Spread
 
 NOTHING = "-"
 """In place of what was not measured."""
@@ -18,8 +20,14 @@ def shown(measured: Measurement | None) -> str:
     """Any measurement in the way that fits its name and unit."""
     if measured is None:
         return NOTHING
-    if measured.name == "size":
+    if measured.name in ("size", "memory"):
         return size(measured)
+    if measured.unit in ("examples/s", "J"):
+        return amount(measured)
+    if measured.name.endswith("_difference"):
+        return points(measured)
+    if measured.name.endswith("_p_value"):
+        return f"{measured.value:.2g}"
     if measured.unit == "of baseline":
         return speed(measured)
     if measured.unit == "ms":
@@ -31,10 +39,56 @@ def shown(measured: Measurement | None) -> str:
 
 
 def share(measured: Measurement | None) -> str:
-    """A quality: ``96.5 % [94.8, 98.0]``."""
+    """A quality: ``96.5 % [94.8, 98.0]``; with two decimals below 10 %: ``4.30 % [3.64, 4.97]``."""
     if measured is None:
         return NOTHING
-    return f"{measured.value:.1%} [{100 * measured.low:.1f}, {100 * measured.high:.1f}]".replace("%", " %")
+    digits = 1 if abs(measured.value) >= 0.1 else 2
+    value, low, high = (f"{100 * number:.{digits}f}" for number in (measured.value, measured.low, measured.high))
+    return f"{value} % [{low}, {high}]"
+
+
+def quality(measurements: Mapping[str, Measurement], *, prefix: str = "") -> str:
+    """The quality, and the perplexity that it comes from where it does: ``4.30 % [3.64, 4.97], perplexity 23.3``."""
+    perplexity = measurements.get(f"{prefix}perplexity")
+    also = "" if perplexity is None else f", perplexity {_alike(perplexity.value)[0]}"
+    return share(measurements.get(f"{prefix}quality")) + also
+
+
+def points(difference: Difference | Measurement) -> str:
+    """A difference of two qualities: ``+0.3 points [-0.8, 1.4]``."""
+    value, low, high = (round(100 * number, 1) + 0.0 for number in (difference.value, difference.low, difference.high))
+    return f"{value:+.1f} points [{low:.1f}, {high:.1f}]"
+
+
+def to_baseline(difference: Difference) -> tuple[str, str]:
+    """A difference, and how likely chance alone is it: ``+0.3 points [-0.8, 1.4]``, ``to the baseline (p = 0.62)``."""
+    return points(difference), f"to the baseline (p = {difference.p_value:.2g})"
+
+
+def spread(values: Spread) -> str:
+    """Mean and standard deviation of a quality: ``96.1 ± 0.4 %``."""
+    return f"{100 * values.mean:.1f} ± {100 * values.deviation:.1f} %"
+
+
+def seeds(found: Seeds) -> tuple[str, str]:
+    """A recipe under several seeds, on validation and on test: ``3 seeds: 96.1 ± 0.4 %``, ``test 95.2 ± 0.5 %``."""
+    count = f"{len(found.seeds)} seed{'s' * (len(found.seeds) != 1)}"
+    failed = f", {len(found.failed)} failed" if found.failed else ""
+    return f"{count}{failed}: {spread(found.quality)}", f"test {spread(found.test_quality)}"
+
+
+def gap(found: Gap | None, of_baseline: Gap | None) -> str:
+    """Say that validation and test are further apart than the intervals explain; empty where they are not.
+
+    The baseline is the first trial of all and chosen by nothing: where its own splits are as far apart, it is not the
+    choosing that did it.
+    """
+    if found is None or found.is_explained:
+        return ""
+    away = f"validation is {100 * abs(found.value):.1f} points {'above' if found.value > 0 else 'below'} test"
+    if found.value < 0 or (of_baseline is not None and of_baseline.low > 0):
+        return f"{away}, more than the intervals explain: the two splits are not alike"
+    return f"{away}, more than the intervals explain: chosen too often on the same validation data"
 
 
 def latency(measured: Measurement | None) -> str:
@@ -62,6 +116,21 @@ def size(measured: Measurement | None) -> str:
     return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
 
 
+def amount(measured: Measurement | None) -> str:
+    """A throughput or an energy: ``33.6 examples/s [32.1, 34.9]``, ``0.8214 J [0.81, 0.83]``."""
+    if measured is None:
+        return NOTHING
+    ends = f" [{measured.low:.4g}, {measured.high:.4g}]"
+    return f"{measured.value:.4g} {printable(measured.unit)}{ends}{_noise(measured)}"
+
+
+def more_speed(measurements: Mapping[str, Measurement]) -> list[str]:
+    """What is asked for beside ``latency_p50``: ``p99 9.1 ms [8.8, 9.4]``, ``120 examples/s [115, 124]``."""
+    named = {"latency_p99": "p99", "latency_single": "one example"}
+    latencies = [f"{name} {latency(measurements[key])}" for key, name in named.items() if key in measurements]
+    return [*latencies, *(amount(measurements[key]) for key in ("throughput", "energy") if key in measurements)]
+
+
 def times_smaller(measured: Measurement | None, baseline: Measurement | None) -> str:
     """How many times smaller than the baseline: ``1.7x``."""
     if measured is None or baseline is None or measured.value <= 0:
@@ -72,7 +141,7 @@ def times_smaller(measured: Measurement | None, baseline: Measurement | None) ->
 def summary(measurements: Mapping[str, Measurement]) -> str:
     """What a line has room for: quality, latency, speed and size, those that were measured."""
     parts = [
-        share(measurements.get("quality")),
+        quality(measurements),
         latency(measurements.get("latency_p50")),
         speed(measurements.get("latency_ratio")),
         size(measurements.get("size")),

@@ -48,16 +48,33 @@ def knee(items: Sequence[Item], objectives: Mapping[str, Direction]) -> Item:
     return items[min(range(len(items)), key=lambda index: distance(points[index]))]
 
 
+FAST = ("latency_p50", "latency_p95", "latency_p99", "latency_single", "throughput")
+SMALL = ("size", "memory", "parameters")
+
+
 def aliases(items: Sequence[Item], objectives: Mapping[str, Direction]) -> dict[str, Item]:
-    """Name the items to take: ``champion``, ``fastest``, ``smallest``, ``balanced``; none where there are no items."""
+    """Name the items to take: ``champion``, ``fastest``, ``smallest``, ``balanced``; none where there are no items.
+
+    What is fast and what is small is said by the first such objective; by ``latency_p50`` and ``size`` where none is.
+    """
     if not items:
         return {}
     return {
         "champion": champion(items, objectives),
-        "fastest": min(items, key=lambda item: item.measurements["latency_p50"].value),
-        "smallest": min(items, key=lambda item: item.measurements["size"].value),
+        "fastest": best(items, _first(FAST, objectives)),
+        "smallest": best(items, _first(SMALL, objectives)),
         "balanced": knee(items, objectives),
     }
+
+
+def best(items: Sequence[Item], metric: str) -> Item:
+    """The first item that no other one beats in this metric."""
+    direction = items[0].measurements[metric].direction
+    return min(items, key=lambda item: losses(item, {metric: direction}))
+
+
+def _first(metrics: Sequence[str], objectives: Mapping[str, Direction]) -> str:
+    return next((name for name in objectives if name in metrics), metrics[0])
 
 
 def losses(item: Measured, objectives: Mapping[str, Direction]) -> tuple[float, ...]:

@@ -41,6 +41,11 @@ class Root:
     def shapes(self) -> Path:
         return self.path / "shapes"
 
+    @property
+    def tokens(self) -> Path:
+        """Tokenized examples, shared by all studies."""
+        return self.path / "tokens"
+
     def study(self, name: str) -> StudyFolder:
         return StudyFolder(self.path / "studies" / name)
 
@@ -76,12 +81,25 @@ class StudyFolder:
         """A verified model of the front."""
         return self.models / f"trial-{number:04d}"
 
+    @property
+    def all_predictions(self) -> Path:
+        """A file for each verified model."""
+        return self.path / "predictions"
+
+    def predictions(self, number: int) -> Path:
+        """What a verified model answered to each example of the test split."""
+        return self.all_predictions / f"trial-{number:04d}.jsonl"
+
     def trial(self, number: int) -> Path:
         return self.path / "trials" / f"{number:04d}"
 
     def result(self, number: int) -> Path:
         """Written by the worker, whole or not at all, before anybody is told of the trial."""
         return self.trial(number) / "result.json"
+
+    def seed_result(self, number: int, seed: int) -> Path:
+        """As ``result``, of the same recipe trained with another seed."""
+        return self.trial(number) / f"seed-{seed}.json"
 
     def model(self, number: int) -> Path:
         """The saved candidate of a trial."""

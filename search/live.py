@@ -195,7 +195,9 @@ def picture(score: Score) -> RenderableType:
 def verified_line(model: Verified, plan: Plan) -> str:
     """What the second measurement of a model has shown."""
     name = "the baseline" if model.record.recipe.id == plan.baseline_id else f"trial {model.record.number}"
-    test = formats.share(model.test.get("test_quality"))
+    test = formats.quality(model.test, prefix="test_")
+    if model.difference:
+        test += ", " + " ".join(formats.to_baseline(model.difference))
     seen = formats.summary({n: m for n, m in model.record.measurements.items() if n != "quality"})
     return f"verified {name}: test quality {test}, {seen}; {tables.verdict(model.record)}"
 
@@ -215,7 +217,7 @@ def _ended(score: Score) -> RenderableType | None:
     shown = tables.table("ended", "quality", "latency", "faster", "outcome")
     for record in reversed(ended[-LATEST:]):
         measured = record.measurements
-        cells = [formats.share(measured.get("quality")), formats.latency(measured.get("latency_p50"))]
+        cells = [formats.quality(measured), formats.latency(measured.get("latency_p50"))]
         cells += [formats.speed(measured.get("latency_ratio")), tables.verdict(record)]
         shown.add_row(str(record.number), *map(plain_text, cells))
     return shown if shown.row_count else None

@@ -56,9 +56,10 @@ def register_front(
 ) -> list[RegisteredVersion]:
     """Register each model as a version of the model ``study``, then set the aliases, given as alias -> trial.
 
-    No alias is set before all versions are there. Doing it again adds nothing: a model whose digest has a version
-    keeps it, and a broken-off run is taken up where it stopped. Returns all versions, the oldest first. Raises
-    ``CorruptArtefact`` for a folder that is not what was saved, ``EnvironmentProblem`` where MLflow fails.
+    No alias is set before all versions are there. Doing it again adds no version: a model whose digest has one keeps
+    it, with its measurements brought up to date; a broken-off run is taken up where it stopped. Returns all versions,
+    the oldest first. Raises ``CorruptArtefact`` for a folder that is not what was saved, ``EnvironmentProblem`` where
+    MLflow fails.
     """
     unknown = {alias: trial for alias, trial in aliases.items() if trial not in {model.trial for model in models}}
     if unknown:
@@ -72,12 +73,14 @@ def register_front(
         experiment_id = experiment_of(client, study, artifact_location(uri, root))
         parent_id = find_or_make_parent(client, experiment_id, study)
         _make_registered_model(client, study)
-        known = {version.digest: version.version for version in _versions(client, study)}
-        version_of = {}
+        known = {version.digest: version for version in _versions(client, study)}
+        numbers = {digest: version.version for digest, version in known.items()}
         for model in models:
-            if model.digest not in known:
-                known[model.digest] = _register(client, experiment_id, parent_id, study, model)
-            version_of[model.trial] = known[model.digest]
+            if version := known.get(model.digest):
+                _update_measurements(client, experiment_id, parent_id, version, model)
+            elif model.digest not in numbers:
+                numbers[model.digest] = _register(client, experiment_id, parent_id, study, model)
+        version_of = {model.trial: numbers[model.digest] for model in models}
         for alias, trial in aliases.items():
             point_alias(client, study, alias, version_of[trial])
         return _versions(client, study)
@@ -161,7 +164,6 @@ def _make_registered_model(client: Any, name: str) -> None:
 
 def _register(client: Any, experiment_id: str, parent_id: str, study: str, model: VerifiedModel) -> int:
     model_id, run_id = _logged(client, experiment_id, parent_id, study, model)
-    measured = {name: item.to_json() for name, item in model.measurements.items()}
     version = client.create_model_version(
         study,
         # Not "models:/id": a local registry looks that up at the process-wide address, whatever it is told here.
@@ -173,8 +175,7 @@ def _register(client: Any, experiment_id: str, parent_id: str, study: str, model
             "autoopt.trial": str(model.trial),
             "autoopt.recipe": model.recipe,
             "autoopt.manifest_sha256": model.digest,
-            "autoopt.measurements": json.dumps(measured),
-            **{name: f"{item.value:.6g} {item.unit}".strip() for name, item in model.measurements.items()},
+            **_measurement_tags(model.measurements, model.measurements),
         },
     )
     # Without this the page of the logged model does not show its version.
@@ -182,6 +183,30 @@ def _register(client: Any, experiment_id: str, parent_id: str, study: str, model
         model_id, {"mlflow.modelVersions": json.dumps([{"name": study, "version": version.version}])}
     )
     return int(version.version)
+
+
+def _measurement_tags(everything: Mapping[str, Measurement], new: Mapping[str, Measurement]) -> dict[str, str]:
+    """One tag for all measurements, to be read back, and for each new one a tag for people to read."""
+    document = json.dumps({name: item.to_json() for name, item in everything.items()})
+    return {
+        "autoopt.measurements": document,
+        **{name: f"{item.value:.6g} {item.unit}".strip() for name, item in new.items()},
+    }
+
+
+def _update_measurements(
+    client: Any, experiment_id: str, parent_id: str, version: RegisteredVersion, model: VerifiedModel
+) -> None:
+    """Give a registered version what was measured since, such as its spread over seeds."""
+    new = {name: item for name, item in model.measurements.items() if version.measurements.get(name) != item}
+    if not new:
+        return
+    model_id, run_id = _logged(client, experiment_id, parent_id, version.name, model)
+    # The tag that says what is there comes last: where this breaks off, it is done again.
+    _log_measurements(client, run_id, model_id, new)
+    tags = _measurement_tags({**version.measurements, **new}, new)
+    for name, value in reversed(tags.items()):
+        client.set_model_version_tag(version.name, str(version.version), name, value)
 
 
 def _logged(client: Any, experiment_id: str, parent_id: str, study: str, model: VerifiedModel) -> tuple[str, str]:

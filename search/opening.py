@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from autoopt.objectives.budget import HIGHER_IS_BETTER
 from autoopt.objectives.data import TextData, load_text_data
+from autoopt.objectives.energy import ENERGY, meter_of
+from autoopt.objectives.lengths import typical_lengths
 from autoopt.objectives.measurement import Direction
 from autoopt.objectives.target import Target
 from autoopt.objectives.task import Task
 from autoopt.objectives.tasks import find_task
 from autoopt.search.experiment import Experiment
 from autoopt.search.space import Space, offered
+from autoopt.strategies.candidate import Candidate, Example
 
 
 def open_data(experiment: Experiment) -> TextData:
@@ -23,9 +28,29 @@ def task_of(experiment: Experiment, data: TextData) -> Task:
     return kind.of_data(data, max_length=experiment.data.max_length, metric=experiment.task.metric)
 
 
-def target_of(experiment: Experiment) -> Target:
-    """Where the model will serve."""
-    return Target(**experiment.target.model_dump())
+def target_of(experiment: Experiment, candidate: Candidate, validation: Sequence[Example]) -> Target:
+    """Where the model will serve; over the lengths of the validation examples where the experiment says so."""
+    return _target(experiment, candidate, validation, batch_size=experiment.target.batch_size)
+
+
+def single_target_of(experiment: Experiment, candidate: Candidate, validation: Sequence[Example]) -> Target:
+    """The same for one example at a time."""
+    return _target(experiment, candidate, validation, batch_size=1)
+
+
+def _target(experiment: Experiment, candidate: Candidate, validation: Sequence[Example], *, batch_size: int) -> Target:
+    place = experiment.target
+    target = Target(place.device, place.threads, batch_size, place.sequence_length)
+    if place.lengths == "fixed":
+        return target
+    tokens = [len(features["input_ids"]) for features in candidate.encode(validation)]
+    return target.of_lengths(typical_lengths(tokens, batch_size=batch_size))
+
+
+def check_measurable(experiment: Experiment) -> None:
+    """Raise ``EnvironmentProblem`` where the experiment asks for something that this machine does not count."""
+    if ENERGY in experiment.metrics():
+        meter_of(Target(device=experiment.target.device))
 
 
 def directions(experiment: Experiment) -> dict[str, Direction]:
@@ -39,7 +64,8 @@ def facts(experiment: Experiment, data: TextData) -> frozenset[str]:
     """What the study has, in the words in which strategies say what they need."""
     device = "gpu" if experiment.target.device == "cuda" else "cpu"
     unlabeled = {"unlabeled"} if data.unlabeled else set()
-    return find_task(experiment.task.name).facts | {"encoder", device} | unlabeled
+    task = find_task(experiment.task.name)
+    return task.facts | {task.head.body, device} | unlabeled
 
 
 def space_of(experiment: Experiment, data: TextData) -> Space:

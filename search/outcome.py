@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from autoopt.objectives.measurement import Measurement
+from autoopt.objectives.statistics import Difference
+from autoopt.search.quality import Seeds
 from autoopt.search.record import TrialRecord
 from autoopt.search.verification import Verified
 
@@ -46,10 +48,10 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         return {
             "study": self.study,
-            "baseline": _verified_json(self.baseline),
-            "models": [_verified_json(model) for model in self.models],
-            "failed": [_verified_json(model) for model in self.failed],
-            "beaten": [_verified_json(model) for model in self.beaten],
+            "baseline": verified_json(self.baseline),
+            "models": [verified_json(model) for model in self.models],
+            "failed": [verified_json(model) for model in self.failed],
+            "beaten": [verified_json(model) for model in self.beaten],
             "named": dict(self.named),
             "versions": {str(number): version for number, version in self.versions.items()},
             "stopped_because": self.stopped_because,
@@ -97,13 +99,23 @@ def write_trials(records: Sequence[TrialRecord], path: Path) -> None:
     work.replace(path)
 
 
-def _verified_json(model: Verified) -> dict[str, Any]:
+def verified_json(model: Verified) -> dict[str, Any]:
+    """All of it, and the gap between validation and test that follows from it."""
     return {
         "record": model.record.to_json(),
         "test": {name: measured.to_json() for name, measured in model.test.items()},
+        "difference": asdict(model.difference) if model.difference else None,
+        "gap": model.gap.to_json() if model.gap else None,
+        "seeds": model.seeds.to_json() if model.seeds else None,
     }
 
 
 def _verified(fields: Mapping[str, Any]) -> Verified:
-    test = {name: Measurement.from_json(item) for name, item in fields["test"].items()}
-    return Verified(TrialRecord.from_json(fields["record"]), test)
+    # A front of an earlier version has neither difference nor seeds.
+    difference, seeds = fields.get("difference"), fields.get("seeds")
+    return Verified(
+        record=TrialRecord.from_json(fields["record"]),
+        test={name: Measurement.from_json(item) for name, item in fields["test"].items()},
+        difference=Difference(**difference) if difference else None,
+        seeds=Seeds.from_json(seeds) if seeds else None,
+    )

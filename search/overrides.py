@@ -9,6 +9,7 @@ from typing import Any
 
 from autoopt.objectives import packages
 from autoopt.objectives.readers import is_data_file
+from autoopt.objectives.sources import present
 from autoopt.search.yaml_file import Document, Where, parse_yaml
 from autoopt.strategies.errors import ExperimentError
 
@@ -75,7 +76,7 @@ def _absolute(value: Any, folder: Path) -> Any:
     if not isinstance(value, str) or value.startswith(packages.PREFIX):
         return value
     path = folder / Path(value).expanduser()
-    if path.exists() or re.match(r"\.{0,2}/|~", value) or is_data_file(value):
+    if present(path) or re.match(r"\.{0,2}/|~", value) or is_data_file(value):
         return str(path)
     return value
 

@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from autoopt.objectives import units
-from autoopt.objectives.budget import Limit, metric_name
+from autoopt.objectives.budget import ALIASES, METRICS, Limit, metric_name
 from autoopt.objectives.tasks import find_task
 from autoopt.strategies.errors import ExperimentError, UsageError, did_you_mean
 
@@ -83,7 +83,7 @@ BudgetLimit = Annotated[
 ObjectiveName = Annotated[
     str,
     BeforeValidator(explained(lambda value: metric_name(str(value)))),
-    WithJsonSchema({"enum": ["quality", "latency", "latency_p50", "latency_p95", "size"]}),
+    WithJsonSchema({"enum": [*METRICS, *ALIASES]}),
 ]
 Count = Annotated[int, Field(ge=1)]
 
@@ -129,6 +129,8 @@ class TargetSection(Section):
     batch_size: Count = 1
     sequence_length: Annotated[int, Field(ge=4, le=8192)] = 128
     """In tokens; ``data.max_length`` where it is not given."""
+    lengths: Literal["fixed", "data"] = "fixed"
+    """``data``: not one length, but those of the validation texts, each as often as it occurs there."""
 
 
 class SearchSection(Section):
@@ -138,6 +140,8 @@ class SearchSection(Section):
     timeout: Duration | None = None
     """Wall-clock time for the whole search."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    confirm_seeds: Annotated[int, Field(ge=1, le=100)] = 1
+    """How many seeds the verified front is judged by; its recipes are trained again with those beyond the first."""
     sampler: Literal["tpe", "random"] = "tpe"
 
 

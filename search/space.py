@@ -148,6 +148,10 @@ def offered(choices: Mapping[str, StrategyChoice], facts: frozenset[str]) -> Spa
             withheld[name] = f"it needs {' and '.join(sorted(missing))}"
         else:
             offers.append(choices[name])
+    if not any(offer.strategy.cuts for offer in offers):
+        useless = [offer.strategy.name for offer in offers if "cut" in offer.strategy.needs]
+        withheld |= dict.fromkeys(useless, "it trains after a cut, and no strategy that cuts is offered")
+        offers = [offer for offer in offers if offer.strategy.name not in useless]
     return Space(tuple(offers), withheld)
 
 

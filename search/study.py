@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from autoopt.objectives.measurement import Direction
+from autoopt.search.confirmation import confirmed
 from autoopt.search.driver import Driver
 from autoopt.search.experiment import Experiment, load_experiment
 from autoopt.search.front import aliases, losses, pareto
@@ -102,12 +103,16 @@ class Search:
         outcome = replace(self._verify(driver), stopped_because=driver.stopped_because)
         self._keep_models(outcome)
         write_front(outcome, self.folder.front)
+        outcome = confirmed(outcome, self.folder, self.experiment, self.audience.say)
         outcome = replace(outcome, versions={**outcome.versions, **self.register(outcome, self.folder)})
         write_front(outcome, self.folder.front)
         return outcome
 
     def _keep_models(self, outcome: Outcome) -> None:
-        """Make ``models/`` hold the verified front; the least violating model where the front is empty."""
+        """Make ``models/`` hold the verified front, the least violating model where the front is empty.
+
+        ``predictions/`` then has a file for each verified model and none of an earlier front.
+        """
         kept = outcome.models or outcome.failed[:1]
         self.folder.models.mkdir(exist_ok=True)
         wanted = {self.folder.kept_model(model.record.number): self.folder.model(model.record.number) for model in kept}
@@ -117,6 +122,9 @@ class Search:
         for kept_model, model in wanted.items():
             if not kept_model.exists():
                 shutil.copytree(model, kept_model)
+        verified = {self.folder.predictions(number) for number in {*outcome.tried, outcome.baseline.record.number}}
+        for old in set(self.folder.all_predictions.glob("*")) - verified:
+            old.unlink()
 
     def _open(self) -> OptunaStudy:
         self.folder.path.mkdir(parents=True, exist_ok=True)

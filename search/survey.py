@@ -17,6 +17,7 @@ from autoopt.search.opening import directions
 from autoopt.search.outcome import Outcome, read_front
 from autoopt.search.record import State, TrialRecord
 from autoopt.search.study_lock import holder
+from autoopt.search.verification import Verified
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.errors import UnknownName, did_you_mean
 
@@ -85,6 +86,12 @@ class Survey:
         there = f"there are {min(numbers)} to {max(numbers)}" if numbers else "it has none yet"
         raise UnknownName(f"the study '{self.name}' has no trial {number}; {there}")
 
+    def verified(self, number: int) -> Verified | None:
+        """What was measured again of this trial; None where it was not on the front."""
+        found = self.outcome
+        models = (found.baseline, *found.models, *found.failed, *found.beaten) if found else ()
+        return next((model for model in models if model.record.number == number), None)
+
     def answer(self, limits: Sequence[Limit]) -> list[Answer]:
         """The front within other limits, out of the trials that are stored, best quality first.
 
@@ -102,8 +109,7 @@ class Survey:
         return min(others, key=lambda answer: answer.record.total_violation, default=None)
 
     def _answer(self, record: TrialRecord, limits: Sequence[Limit]) -> Answer:
-        models = (self.outcome.baseline, *self.outcome.models, *self.outcome.failed) if self.outcome else ()
-        verified = next((model for model in models if model.record.number == record.number), None)
+        verified = self.verified(record.number)
         measured = verified.record.measurements if verified else record.measurements
         reference = self.baseline.measurements if self.baseline else {}
         violations = {}
@@ -114,7 +120,7 @@ class Survey:
                 compared = reference.get(limit.metric)
                 violations[limit.text] = limit.violation(measured[limit.metric], compared, clear=verified is not None)
         judged = replace(record, measurements=measured, violations=violations)
-        return Answer(judged, verified.test if verified else {}, verified is not None)
+        return Answer(judged, replace(verified, record=judged) if verified else None)
 
 
 @dataclass(frozen=True)
@@ -122,12 +128,12 @@ class Answer:
     """A stored trial, judged by other limits than the study's own."""
 
     record: TrialRecord
-    test: Mapping[str, Measurement]
-    verified: bool
+    verified: Verified | None
+    """With the same record, where it was verified."""
 
     @property
     def measurements(self) -> Mapping[str, Measurement]:
-        return {**self.record.measurements, **self.test}
+        return self.verified.measurements if self.verified else self.record.measurements
 
 
 def study_names(root: Root) -> list[str]:

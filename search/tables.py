@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from autoopt.objectives.measurement import Measurement
+from autoopt.objectives.statistics import Difference
 from autoopt.search import formats
 from autoopt.search.outcome import Outcome
 from autoopt.search.plain import plain_text
+from autoopt.search.quality import TEST_PREFIX, TEST_QUALITY, Seeds
 from autoopt.search.record import State, TrialRecord
-from autoopt.search.verification import TEST_PREFIX, Verified
+from autoopt.search.verification import Verified
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,10 +32,23 @@ class Row:
     measurements: Mapping[str, Measurement]
     names: Sequence[str] = field(default_factory=tuple)
     """Its aliases, or what else is to be said of it in a word."""
+    difference: Difference | None = None
+    """Of its test quality to the baseline's."""
+    seeds: Seeds | None = None
+    remark: str = ""
+    """What is to be said of it in a sentence, below the table."""
 
     @classmethod
-    def of(cls, model: Verified, names: Sequence[str] = ()) -> Row:
-        return cls(model.record.number, str(model.record.recipe), model.measurements, names)
+    def of(cls, model: Verified, names: Sequence[str] = (), *, baseline: Verified | None = None) -> Row:
+        return cls(
+            model.record.number,
+            str(model.record.recipe),
+            model.measurements,
+            names,
+            model.difference,
+            model.seeds,
+            formats.gap(model.gap, baseline.gap if baseline else None),
+        )
 
 
 def table(*columns: str, title: str = "") -> Table:
@@ -52,10 +67,11 @@ def outcome_rows(outcome: Outcome) -> tuple[list[Row], Row]:
         model.record.number: [alias for alias, number in outcome.named.items() if number == model.record.number]
         for model in outcome.models
     }
-    rows = [Row.of(model, names[model.record.number]) for model in outcome.models]
+    reference = outcome.baseline
+    rows = [Row.of(model, names[model.record.number], baseline=reference) for model in outcome.models]
     if not rows:
-        rows = [Row.of(model, ("over budget",)) for model in outcome.failed[:1]]
-    return rows, Row.of(outcome.baseline, ("baseline",))
+        rows = [Row.of(model, ("over budget",), baseline=reference) for model in outcome.failed[:1]]
+    return rows, Row.of(reference, ("baseline",), baseline=reference)
 
 
 def front(rows: Sequence[Row], baseline: Row, *, width: int, title: str = "") -> RenderableType:
@@ -68,14 +84,14 @@ def front(rows: Sequence[Row], baseline: Row, *, width: int, title: str = "") ->
     )
     others = [row for row in rows if row.number != baseline.number]
     itself = [name for row in rows if row.number == baseline.number for name in row.names]
-    last = Row(baseline.number, baseline.recipe, baseline.measurements, (*baseline.names, *itself))
+    last = replace(baseline, names=(*baseline.names, *itself))
     for row in (*others, last):
         if row is last:
             shown.add_section()
         shown.add_row(*_cells(row, baseline, wide=wide))
-    if wide:
-        return Group(shown)
-    return Group(shown, *(f"trial {row.number}: {plain_text(row.recipe)}" for row in (*others, last)))
+    recipes = [] if wide else [f"trial {row.number}: {plain_text(row.recipe)}" for row in (*others, last)]
+    remarks = [f"trial {row.number}: {plain_text(row.remark)}" for row in (*others, last) if row.remark]
+    return Group(shown, *recipes, *remarks)
 
 
 def _cells(row: Row, baseline: Row, *, wide: bool) -> Iterable[str]:
@@ -83,24 +99,34 @@ def _cells(row: Row, baseline: Row, *, wide: bool) -> Iterable[str]:
     yield "\n".join([str(row.number), *map(plain_text, row.names)])
     if wide:
         yield plain_text(row.recipe)
-    test = measured.get(f"{TEST_PREFIX}quality")
-    lines = [formats.share(measured.get("quality")), f"test {formats.share(test)}" if test else ""]
-    yield _lines(lines)
+    yield _lines([formats.quality(measured), *_test_lines(row)])
     speed = formats.speed(measured.get("latency_ratio"))
     smaller = formats.times_smaller(measured.get("size"), baseline.measurements.get("size"))
     if row.number == baseline.number:
         speed = smaller = formats.NOTHING  # Once faster and once smaller than itself: it need not be said.
-    yield _lines([formats.latency(measured.get("latency_p50")), f"{speed} faster" if speed != formats.NOTHING else ""])
-    yield _lines([formats.size(measured.get("size")), f"{smaller} smaller" if smaller != formats.NOTHING else ""])
+    faster = f"{speed} faster" if speed != formats.NOTHING else ""
+    yield _lines([formats.latency(measured.get("latency_p50")), faster, *formats.more_speed(measured)])
+    smaller = f"{smaller} smaller" if smaller != formats.NOTHING else ""
+    memory = f"memory {formats.size(measured['memory'])}" if "memory" in measured else ""
+    yield _lines([formats.size(measured.get("size")), smaller, memory])
+
+
+def _test_lines(row: Row) -> Iterable[str]:
+    if TEST_QUALITY in row.measurements:
+        yield f"test {formats.quality(row.measurements, prefix=TEST_PREFIX)}"
+    if row.difference:
+        yield from formats.to_baseline(row.difference)
+    if row.seeds:
+        yield from formats.seeds(row.seeds)
 
 
 def _lines(parts: Sequence[str]) -> str:
     return "\n".join(plain_text(part) for part in parts if part)
 
 
-def measurements(measured: Mapping[str, Measurement]) -> Table:
+def measurements(measured: Mapping[str, Measurement], *, title: str = "") -> Table:
     """Every measurement of one model."""
-    shown = table("measured", "value", "samples")
+    shown = table("measured", "value", "samples", title=title)
     for name, item in measured.items():
         shown.add_row(plain_text(name), plain_text(formats.shown(item)), f"{item.samples:,}")
     return shown

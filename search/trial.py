@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
-from autoopt.objectives.measurement import Measurement
+from autoopt.objectives.measurement import Direction, Measurement
+from autoopt.objectives.task import Task
 from autoopt.search.recipe import TRUNK, Recipe
 from autoopt.search.record import StageRecord, State, TrialRecord
 from autoopt.search.stage_store import address
@@ -26,8 +27,8 @@ def run_trial(
 ) -> TrialRecord:
     """Run one trial and save its candidate to ``folder``.
 
-    A recipe whose shape alone is clearly over a limit on latency or size is rejected before any training, unless
-    ``screened`` is False. Raises whatever a strategy raises. The limits on quality are not judged here.
+    A recipe whose shape alone is clearly over a limit on latency, size or another cost is rejected before any training,
+    unless ``screened`` is False. Raises whatever a strategy raises. The limits on quality are not judged here.
     """
     started = time.monotonic()
     report("screening")
@@ -40,7 +41,8 @@ def run_trial(
     candidate, stages = build(recipe, workspace, report=report)
     report("scoring")
     scoring_started = time.monotonic()
-    scores = workspace.task.score(candidate, workspace.data.validation)
+    candidate = workspace.task.tune(candidate, workspace.data.validation)
+    scores = cast("Task", candidate.task).score(candidate, workspace.data.validation)
     workspace.save(candidate, recipe, folder)
     scoring = StageRecord("scoring", time.monotonic() - scoring_started, reused=False)
     return TrialRecord(
@@ -54,21 +56,25 @@ def run_trial(
 
 
 def screen(recipe: Recipe, workspace: Workspace) -> dict[str, Measurement]:
-    """Measure latency and size of the recipe's shape; neither depends on the weights, so nothing is trained."""
+    """Measure what the recipe's shape costs to serve; it does not depend on the weights, so nothing is trained."""
     candidate, _ = build(recipe, workspace, effort=0.0)
     return {**workspace.latency(candidate), **workspace.size_of(candidate, recipe)}
 
 
 def excess(measurements: Mapping[str, Measurement], workspace: Workspace) -> str:
-    """Say which limits are exceeded even by the better end of the interval; empty where none is."""
+    """Say which limits are exceeded even by the better end of the interval; empty where none is.
+
+    What was measured on a disturbed machine is said to be so.
+    """
     beyond = []
     for limit in workspace.experiment.budget:
         measured, reference = measurements.get(limit.metric), workspace.reference.get(limit.metric)
         if measured is None:
             continue
-        best_case = replace(measured, value=measured.low)
-        if (over := limit.violation(best_case, reference)) > 0:
-            beyond.append(f"{limit.text}: over by at least {over:.0%}")
+        best = measured.low if measured.direction is Direction.MINIMIZE else measured.high
+        if (over := limit.violation(replace(measured, value=best), reference)) > 0:
+            noise = ", measured on a disturbed machine" if measured.noisy else ""
+            beyond.append(f"{limit.text}: over by at least {over:.0%}{noise}")
     return "; ".join(beyond)
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.objectives.measurement import Measurement
-from autoopt.search.layout import StudyFolder
+from autoopt.objectives.statistics import Difference
+from autoopt.search.layout import Root, StudyFolder
+from autoopt.search.quality import TEST_QUALITY, Gap, Seeds, difference_measurements, gap
 from autoopt.search.record import TrialRecord
 from autoopt.strategies.errors import EnvironmentProblem
-
-TEST_PREFIX = "test_"
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,23 @@ class Verified:
     """The trial, with latency and size as they were measured now; quality is still that on the validation split."""
     test: Mapping[str, Measurement]
     """The task's scores on the test split, their names with ``test_`` before them."""
+    difference: Difference | None = None
+    """Of its test quality to the baseline's, example by example; None of the baseline itself."""
+    seeds: Seeds | None = None
+    """Its recipe under several seeds, where ``search.confirm_seeds`` asks for them."""
 
     @property
     def measurements(self) -> Mapping[str, Measurement]:
-        return {**self.record.measurements, **self.test}
+        samples = self.test[TEST_QUALITY].samples if TEST_QUALITY in self.test else 0
+        difference = difference_measurements(self.difference, samples=samples) if self.difference else ()
+        seeds = self.seeds.measurements() if self.seeds else ()
+        return {**self.record.measurements, **self.test, **{item.name: item for item in (*difference, *seeds)}}
+
+    @property
+    def gap(self) -> Gap | None:
+        """Between its quality on validation and on test; None where one of them is not known."""
+        validation, test = self.record.measurements.get("quality"), self.test.get(TEST_QUALITY)
+        return gap(validation, test) if validation and test else None
 
     @property
     def feasible(self) -> bool:
@@ -69,7 +82,8 @@ def _verified(fields: Mapping[str, Any], known: Mapping[int, TrialRecord]) -> Ve
         {name: Measurement.from_json(item) for name, item in fields[part].items()} for part in ("measurements", "test")
     )
     record = known[fields["number"]]
-    return Verified(replace(record, measurements={**record.measurements, **measured}), test)
+    difference = Difference(**fields["difference"]) if fields["difference"] else None
+    return Verified(replace(record, measurements={**record.measurements, **measured}), test, difference)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -86,33 +100,37 @@ def main(arguments: Sequence[str]) -> None:
 def _lines(folder: StudyFolder, baseline: int, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
     import torch
 
-    from autoopt.objectives.latency import Comparison, measurements
-    from autoopt.objectives.model_call import calibrate_model, compare_models
-    from autoopt.objectives.size import measure_size
+    from autoopt.objectives.bench import Bench
     from autoopt.objectives.tasks import open_task
+    from autoopt.objectives.token_cache import TokenCache
+    from autoopt.search.examination import examine
     from autoopt.search.experiment import load_experiment
-    from autoopt.search.opening import open_data, target_of
+    from autoopt.search.opening import open_data, single_target_of, target_of
     from autoopt.strategies.saving import describe, load
 
     torch.set_num_threads(1)
     experiment = load_experiment(folder.experiment, ())
-    target, examples = target_of(experiment), open_data(experiment).test
-    task = open_task(describe(folder.model(baseline))["task"])
-    reference = load(folder.model(baseline), open_task=open_task)
-    calibration = calibrate_model(reference.model, target)
+    data = open_data(experiment)
+    examples = data.test
+    reference_outcomes = None
+    tokens = TokenCache(Root(folder.path.parent.parent).tokens)
+    reference = replace(load(folder.model(baseline), open_task=open_task), tokens=tokens)
+    target = target_of(experiment, reference, data.validation)
+    single = single_target_of(experiment, reference, data.validation)
+    bench = Bench(reference.model, target, single, experiment.metrics())
     for number in numbers:
-        if number == baseline:
-            candidate, comparison = reference, Comparison.identity(calibration)
-        else:
-            candidate = load(folder.model(number), open_task=open_task)
-            comparison = compare_models(candidate.model, reference.model, target, thorough=True)
-        latency = measurements(comparison, calibration)
-        size = measure_size(folder.model(number))
-        scores = task.score(candidate, examples)
+        saved = folder.model(number)
+        candidate = reference if number == baseline else replace(load(saved, open_task=open_task), tokens=tokens)
+        measured = bench.measure(candidate.model, saved)
+        task = open_task(describe(folder.model(number))["task"])  # It may have been tuned along with the model.
+        path = folder.predictions(number)
+        examined = examine(task, candidate, examples, baseline=reference_outcomes, predictions=path)
+        if reference_outcomes is None:
+            reference_outcomes = examined.outcomes
         yield {
             "number": number,
-            "measurements": {name: item.to_json() for name, item in {**latency, "size": size}.items()},
-            "test": {f"{TEST_PREFIX}{name}": item.to_json() for name, item in scores.items()},
+            "measurements": {name: item.to_json() for name, item in measured.items()},
+            **examined.to_json(),
         }
 
 

@@ -56,6 +56,16 @@ class TaskView(Protocol):
         ...
 
 
+class Tokens(Protocol):
+    """Where tokenized examples are kept, so that what was tokenized once is not tokenized again."""
+
+    def features(
+        self, task: TaskView, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]
+    ) -> list[Features]:
+        """What ``task.encode(examples, tokenizer)`` returns, value for value."""
+        ...
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A model on its way through a recipe. Frozen: a strategy returns another one by ``evolve``."""
@@ -71,6 +81,8 @@ class Candidate:
     """What was done, a line for each stage, for people to read."""
     teacher: PreTrainedModel | None = None
     """The trained trunk, for strategies that distil from it."""
+    tokens: Tokens | None = None
+    """Where tokenized examples are kept; None where they are not."""
 
     def evolve(self, event: str, **changes: Any) -> Candidate:
         """Return the candidate with ``changes`` made and ``event`` added to its history."""
@@ -82,4 +94,10 @@ class Candidate:
 
     def features(self) -> list[Features]:
         """The training examples, tokenized."""
-        return self.task.encode(self.train, self.tokenizer)
+        return self.encode(self.train)
+
+    def encode(self, examples: Sequence[Example]) -> list[Features]:
+        """What the candidate's task makes of examples with the candidate's tokenizer."""
+        if self.tokens is None:
+            return self.task.encode(examples, self.tokenizer)
+        return self.tokens.features(self.task, self.tokenizer, examples)

@@ -118,7 +118,16 @@ def test_settings_that_do_not_fit_the_data_are_refused(tmp_path: Path, settings:
 
 
 def _no_classes(folder: Path) -> None:
+    (folder / "dev.csv").write_text("text,label\n", encoding="utf-8")
+
+
+def _an_empty_split(folder: Path) -> None:
     (folder / "train.csv").write_text("text,label\n", encoding="utf-8")
+
+
+def _two_for_one(folder: Path) -> None:
+    for name in ("train.csv", "train.jsonl"):
+        (folder / name).write_text("text,label\n", encoding="utf-8")
 
 
 def _empty_class(folder: Path) -> None:
@@ -144,8 +153,10 @@ def _a_huge_text(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: None, r"has no class folders; it holds nothing. Give a file, or a folder"),
-        (_no_classes, r"has no class folders; it holds train.csv"),
+        (lambda folder: None, r"has no class folders; it holds nothing. Give a file, a folder with a folder of .txt"),
+        (_no_classes, r"has no class folders; it holds dev.csv.* or one with a file for each split, such as train.csv"),
+        (_an_empty_split, r"train.csv has a header and no rows"),
+        (_two_for_one, r"has train.csv and train.jsonl, which would both be the train data; keep one"),
         (_empty_class, r"sports holds no .txt files; each class folder needs one for each text"),
         (_a_way_out, r"sports/1.txt is a link that leads out of .*; put the file itself there"),
         (_one_class, r"has one class only \('sports' in all 1 rows\)"),

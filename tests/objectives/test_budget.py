@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.objectives.budget import CAP, Limit, Relation
+from autoopt.objectives.budget import CAP, HIGHER_IS_BETTER, METRICS, Limit, Relation
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.strategies.errors import UsageError
 
 
 def measured(name: str, value: float, low: float | None = None, high: float | None = None) -> Measurement:
-    direction = Direction.MAXIMIZE if name == "quality" else Direction.MINIMIZE
+    direction = Direction.MAXIMIZE if name in HIGHER_IS_BETTER else Direction.MINIMIZE
     ends = (value if low is None else low, value if high is None else high)
     return Measurement(name=name, value=value, unit="", direction=direction, low=ends[0], high=ends[1], samples=9)
 
@@ -30,6 +30,16 @@ def measured(name: str, value: float, low: float | None = None, high: float | No
         ("quality >= baseline * 98%", "quality", Relation.AT_LEAST, 0.98, True),
         ("latency_p50 <= 45% of baseline", "latency_p50", Relation.AT_MOST, 0.45, True),
         ("size <= 1.5*baseline", "size", Relation.AT_MOST, 1.5, True),
+        ("latency_p99 <= 20ms", "latency_p99", Relation.AT_MOST, 20.0, False),
+        ("latency_single <= 9ms", "latency_single", Relation.AT_MOST, 9.0, False),
+        ("throughput >= 200/s", "throughput", Relation.AT_LEAST, 200.0, False),
+        ("throughput >= 200 examples/s", "throughput", Relation.AT_LEAST, 200.0, False),
+        ("throughput >= 3 * baseline", "throughput", Relation.AT_LEAST, 3.0, True),
+        ("memory <= 300MB", "memory", Relation.AT_MOST, 3e8, False),
+        ("memory <= 60% of baseline", "memory", Relation.AT_MOST, 0.6, True),
+        ("parameters <= 12M", "parameters", Relation.AT_MOST, 12e6, False),
+        ("energy <= 50mJ", "energy", Relation.AT_MOST, 0.05, False),
+        ("energy <= 0.5 * baseline", "energy", Relation.AT_MOST, 0.5, True),
     ],
 )
 def test_a_limit_is_read(text: str, metric: str, relation: Relation, value: float, of_baseline: bool) -> None:
@@ -52,6 +62,10 @@ def test_a_limit_is_read(text: str, metric: str, relation: Relation, value: floa
         ("size <= 12ms", r"'ms' in '12ms' is no unit of a size"),
         ("quality >= 12ms", r"'ms' in '12ms' is no unit of a share"),
         ("quality >= 90", r"quality is at most 1, so 90 can never be reached; write 0.9 or 90%"),
+        ("throughput <= 200/s", r"throughput is better when higher, so a limit on it is written with >="),
+        ("memory >= 300MB", r"memory is better when lower, so a limit on it is written with <="),
+        ("energy <= 12ms", r"'ms' in '12ms' is no unit of a"),
+        ("throughputs >= 1/s", r"'throughputs' is no metric; did you mean 'throughput'\?"),
         ("latency <= 0ms", r"limits latency_p50 to nothing; the limit must be above 0"),
         ("latency <= 2 * base", r"is no latency; write one as 12ms"),
     ],
@@ -85,6 +99,23 @@ def test_a_clear_verdict_needs_the_whole_interval_but_for_quality() -> None:
     assert latency.violation(unsure, None) < 0
     assert latency.violation(unsure, None, clear=True) == pytest.approx(0.1)
     assert quality.violation(measured("quality", 0.81, low=0.75, high=0.86), None, clear=True) < 0
+
+
+def test_a_clear_verdict_on_throughput_needs_the_lower_end() -> None:
+    limit = Limit.parse("throughput >= 100/s")
+    unsure = measured("throughput", 110.0, low=80.0, high=140.0)
+    assert limit.violation(unsure, None) < 0
+    assert limit.violation(unsure, None, clear=True) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("metric", sorted(METRICS))
+def test_every_metric_can_be_limited_against_the_baseline(metric: str) -> None:
+    sign = ">=" if metric in HIGHER_IS_BETTER else "<="
+    limit = Limit.parse(f"{metric} {sign} 0.5 * baseline")
+    worse, better = (1.0, 4.0) if sign == ">=" else (4.0, 1.0)
+    baseline = measured(metric, 4.0)
+    assert limit.violation(measured(metric, worse), baseline) > 0
+    assert limit.violation(measured(metric, better), baseline) < 0
 
 
 def test_a_measurement_of_something_else_is_refused() -> None:

@@ -12,10 +12,13 @@ import pytest
 
 from autoopt.objectives.data import TextData, load_text_data
 from autoopt.objectives.data_settings import DataSettings
-from autoopt.objectives.sources import from_hub
+from autoopt.objectives.sources import from_hub, one_of_hub, tables
+from autoopt.objectives.tasks.question_answering import QuestionAnswering
 from autoopt.objectives.tasks.text_classification import TextClassification
 from autoopt.strategies.candidate import Example
 from autoopt.strategies.errors import DataError, EnvironmentProblem
+
+PARIS = {"text": ["Paris"], "answer_start": [0]}
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> str:
@@ -52,6 +55,21 @@ def test_sizes_may_be_numbers_and_shares_and_the_rest_is_unlabeled(tmp_path: Pat
     assert texts(data.train) < set(data.unlabeled)
 
 
+def test_a_folder_with_a_file_for_each_split_is_a_source_and_each_split_may_be_named(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write(folder / "train.jsonl", rows(60))
+    write(folder / "dev.jsonl", rows(30, start=100))
+    write(folder / "test.jsonl", rows(20, start=200))
+    data = load(source=str(folder))
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [60, 30, 20]
+    assert f"of {folder} were read train.jsonl, dev.jsonl, test.jsonl" in data.notes
+    named = load(train=str(folder), validation=str(folder), test=str(folder))
+    assert (named.train, named.validation, named.test) == (data.train, data.validation, data.test)
+    (folder / "dev.jsonl").unlink()
+    assert [len(part) for part in (load(source=str(folder)).train, load(source=str(folder)).validation)] == [51, 9]
+
+
 def test_the_same_rows_in_another_order_and_format_are_the_same_data(tmp_path: Path) -> None:
     first = load(source=write(tmp_path / "a.jsonl", rows(90)))
     lines = [f"{row['text']},{row['label']}\n" for row in reversed(rows(90))]
@@ -70,6 +88,42 @@ def test_exact_duplicates_are_left_out_before_splitting_and_counted(tmp_path: Pa
     assert "left out 31 of 122 texts as exact duplicates, 1 of them with another label than the first" in data.notes
 
 
+def test_texts_with_two_labels_are_counted_and_kept(tmp_path: Path) -> None:
+    doubtful = [
+        *rows(60),
+        {"text": "text 3", "label": "b"},
+        {"text": "text 3", "label": "c"},
+        {"text": "text 6", "label": "a"},
+    ]
+    path = write(tmp_path / "train.jsonl", doubtful)
+    data = load(train=path, test=write(tmp_path / "test.jsonl", rows(30, start=100)))
+    assert len(data.train) + len(data.validation) == 63
+    warning = f"1 text stands in the training data with different labels, the first again at {path}:61"
+    assert data.warnings == (warning,)
+    assert load(source=path).warnings == (warning,)
+    assert load(source=write(tmp_path / "sound.jsonl", rows(60))).warnings == ()
+
+
+def test_contexts_of_two_given_files_are_counted_and_kept(tmp_path: Path) -> None:
+    def file(name: str, asked: str, *titles: str) -> str:
+        records = [
+            {"title": title, "context": f"Paris {title}", "question": f"{asked} {title}", "answers": PARIS}
+            for title in titles
+        ]
+        return write(tmp_path / name, records)
+
+    def questions(**files: str) -> TextData:
+        return load_text_data(DataSettings.model_validate(files), QuestionAnswering)
+
+    train = file("train.jsonl", "which", "x", "y", "z", "w")
+    shared = questions(train=train, validation=file("v.jsonl", "who", "p", "q"), test=file("t.jsonl", "what", "y", "z"))
+    assert [len(part) for part in (shared.train, shared.validation, shared.test)] == [4, 2, 2]
+    (warning,) = shared.warnings
+    assert warning.startswith("2 of 4 contexts of the training data occur in test too, with other questions; scores")
+    new = questions(train=train, validation=file("v.jsonl", "who", "p", "q"), test=file("t.jsonl", "what", "r", "s"))
+    assert new.warnings == ()
+
+
 def test_given_files_stay_what_they_are_but_for_texts_that_are_held_out(tmp_path: Path) -> None:
     data = load(
         train=write(tmp_path / "train.jsonl", rows(60)),
@@ -80,8 +134,10 @@ def test_given_files_stay_what_they_are_but_for_texts_that_are_held_out(tmp_path
     assert not texts(data.train) & (texts(data.validation) | texts(data.test))
     assert not texts(data.validation) & texts(data.test)
     assert set(data.unlabeled) == texts(data.train)
-    assert "left out 3 of 60 train texts that validation or test has too" in data.notes
-    assert "left out 3 of 30 validation texts that test has too" in data.notes
+    assert data.warnings == (
+        "3 of 30 validation texts occur in test and were left out",
+        "3 of 60 training texts occur in validation or test and were left out",
+    )
 
 
 def test_given_files_are_sampled_where_a_size_is_set_and_what_is_missing_is_cut_from_training(tmp_path: Path) -> None:
@@ -93,6 +149,67 @@ def test_given_files_are_sampled_where_a_size_is_set_and_what_is_missing_is_cut_
     assert [len(part) for part in (data.train, data.validation, data.test)] == [40, 15, 30]
     assert texts(data.test) <= {f"text {i}" for i in range(200, 260)}
     assert len(data.unlabeled) == 85
+
+
+def test_given_files_are_sampled_by_number_or_share_with_each_class_in_proportion_and_by_the_seed(
+    tmp_path: Path,
+) -> None:
+    uneven = ("a", "a", "a", "b")
+    files = {
+        part: write(tmp_path / f"{part}.jsonl", rows(80, start=1000 * number, classes=uneven))
+        for number, part in enumerate(("train", "validation", "test"))
+    }
+    sizes = {"train": "50%", "validation": 20, "test": 0.1}
+    data = load(**files, split=sizes)
+    for part, count in ((data.train, 40), (data.validation, 20), (data.test, 8)):
+        assert [sum(example.label == label for example in part) for label in (0, 1)] == [count * 3 // 4, count // 4]
+    assert texts(data.test) <= {f"text {i}" for i in range(2000, 2080)}
+    assert load(**files, split=sizes).fingerprint == data.fingerprint
+    assert texts(load(**files, split={**sizes, "seed": 1}).test) != texts(data.test)
+
+
+def test_unlabeled_texts_are_sampled_by_number_or_share_and_by_the_seed_whatever_their_order(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.jsonl", rows(90))
+    lines = [f"line {number}\n" for number in range(60)]
+    (tmp_path / "more.txt").write_text("".join([*lines, *lines[:9]]), "utf-8")
+    (tmp_path / "turned.txt").write_text("".join(reversed(lines)), "utf-8")
+    few = load(source=source, unlabeled=str(tmp_path / "more.txt"), split={"unlabeled": 20})
+    assert len(set(few.unlabeled)) == 20
+    assert set(few.unlabeled) < {line.strip() for line in lines}
+    assert load(source=source, unlabeled=str(tmp_path / "turned.txt"), split={"unlabeled": 20}) == few
+    half = load(source=source, unlabeled=str(tmp_path / "more.txt"), split={"unlabeled": "50%"})
+    assert len(half.unlabeled) == 30
+    assert set(few.unlabeled) < set(half.unlabeled)
+    other = load(source=source, unlabeled=str(tmp_path / "more.txt"), split={"unlabeled": 20, "seed": 1})
+    assert set(other.unlabeled) != set(few.unlabeled)
+    assert len(load(source=source, split={"unlabeled": 7}).unlabeled) == 7
+
+
+def squad(*titles: str) -> str:
+    asked = [{"question": f"q{number}?", "answers": [{"text": "Paris", "answer_start": 0}]} for number in (1, 2)]
+    paragraphs = [[{"context": f"Paris {title}", "qas": asked}] for title in titles]
+    articles = [{"title": title, "paragraphs": part} for title, part in zip(titles, paragraphs, strict=True)]
+    return json.dumps({"data": articles})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.txt", "one\n\n\n\n two \none\n", ("one", "two")),
+        ("a.conll", "Anna\tB-PER\nsaw\tO\n\nRome\tB-LOC\n", ("Anna saw", "Rome")),
+        ("a.jsonl", '{"tokens": ["Anna", "saw"], "ner_tags": [1, 0]}\n{"tokens": [], "ner_tags": []}\n', ("Anna saw",)),
+        ("a.json", squad("x", "y", "z"), ("Paris x", "Paris y", "Paris z")),
+        ("a.jsonl", '{"question": "q?", "context": "c", "answers": {"text": [], "answer_start": []}}\n', ("c",)),
+        ("a.csv", "premise,hypothesis,score\none,two,1.5\n", ("one", "two")),
+        ("a.csv", "text,words\nsome text,2\n", ("some text",)),
+    ],
+)
+def test_unlabeled_texts_come_out_of_the_table_of_any_task(
+    tmp_path: Path, name: str, content: str, expected: tuple[str, ...]
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    data = load(source=write(tmp_path / "source.jsonl", rows(90)), unlabeled=str(tmp_path / name))
+    assert data.unlabeled == expected
 
 
 def test_unlabeled_texts_come_from_their_own_file_and_never_from_held_out_texts(tmp_path: Path) -> None:
@@ -160,6 +277,41 @@ def test_a_dataset_of_the_hub_has_its_own_splits_and_the_names_of_its_classes() 
     assert found["validation"].places[0] == "org/name[dev]: row 1"
     with pytest.raises(DataError, match=r"org/name has no labelled split 'train'; its splits are dev"):
         from_hub(datasets.DatasetDict({"dev": part(2, [1, 0])}), source="org/name")
+    whole = datasets.DatasetDict({"dev": part(2, [1, 0]), "hidden": part(2, [-1, -1])})
+    assert one_of_hub(whole, "dev", source="org/name@dev").rows[0] == ["s 2 0", "yes"]
+    with pytest.raises(
+        DataError, match=r"org/name@dve has no split 'dve'; did you mean 'dev'\?; its splits are dev, hid"
+    ):
+        one_of_hub(whole, "dve", source="org/name@dve")
+    with pytest.raises(DataError, match=r"org/name@hidden hides its labels, .*choose another split"):
+        one_of_hub(whole, "hidden", source="org/name@hidden")
+
+
+@pytest.mark.parametrize(
+    ("address", "asked"),
+    [
+        ("imdb", ("imdb", None, None)),
+        ("org/name:plain", ("org/name", "plain", None)),
+        ("org/name@validation_matched", ("org/name", None, "validation_matched")),
+        ("org/name:plain@dev", ("org/name", "plain", "dev")),
+    ],
+)
+def test_a_dataset_of_the_hub_is_written_with_its_configuration_and_its_split(
+    monkeypatch: pytest.MonkeyPatch, address: str, asked: tuple[str, str | None, str | None]
+) -> None:
+    def download(name: str, configuration: str | None) -> Any:
+        assert (name, configuration) == asked[:2]
+        return datasets.DatasetDict({part: datasets.Dataset.from_dict({"text": [part]}) for part in parts})
+
+    import datasets
+
+    parts = ("train", "test", "dev", "validation_matched")
+    monkeypatch.setattr("autoopt.objectives.sources._download", download)
+    (table,) = tables(address, part="test", whole=False).values()
+    assert table.rows == [[asked[2] or "test"]]
+    assert list(tables(address, part="train", whole=True)) == (
+        ["train"] if asked[2] else ["train", "validation", "test"]
+    )
 
 
 def test_a_hub_that_cannot_be_reached_is_a_problem_of_the_environment() -> None:
@@ -185,6 +337,13 @@ def test_a_network_without_the_hub_is_noticed_at_once_and_told_apart() -> None:
     assert re.search(r"the Hub cannot be reached for a dataset .*check the path or the network", first)
     assert re.search(r"the Hub cannot be reached for a model .*check the path or the network", second)
     assert "Retrying" not in ran.stderr
+
+
+def test_blank_lines_of_a_text_file_are_no_missing_texts(tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_bytes(b"one\r\n" + b" \n\n\n" * 30 + b"  two")
+    data = load(source=write(tmp_path / "a.jsonl", rows(90)), unlabeled=str(tmp_path / "more.txt"))
+    assert data.unlabeled == ("one", "two")
+    assert not any("blank" in note for note in data.notes)
 
 
 def test_a_name_that_means_a_reader_of_the_current_folder_is_refused(

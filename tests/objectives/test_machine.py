@@ -3,7 +3,10 @@ import platform
 import subprocess
 import sys
 
+import pytest
+
 from autoopt.objectives.machine import fingerprint, fingerprint_id
+from autoopt.objectives.nvml import Gpu
 from autoopt.objectives.target import Target
 
 
@@ -25,3 +28,14 @@ def test_the_shape_of_the_input_is_no_part_of_the_machine() -> None:
     assert fingerprint_id(Target(batch_size=8)) == fingerprint_id(Target())
     assert Target(batch_size=8).slug != Target().slug
     assert Target(**Target(device="cuda:1", threads=2).to_json()) == Target(device="cuda:1", threads=2)
+
+
+def test_a_gpu_that_is_held_to_other_clocks_is_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Held(Gpu):
+        def limits(self) -> dict[str, int]:
+            return {"sm_mhz": 1200}
+
+    before = fingerprint_id(Target())
+    monkeypatch.setattr(Gpu, "of", lambda _: Held(None, None))
+    assert fingerprint(Target())["gpu_limits"] == {"sm_mhz": 1200}
+    assert fingerprint_id(Target()) != before

@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from autoopt.objectives.model_call import calibrate_model, compare_models, model_call, placed
+from autoopt.objectives.model_call import calibrate_model, compare_models, model_call, model_calls, placed
 from autoopt.objectives.target import Target
 from autoopt.strategies.errors import ModelError
 
@@ -31,6 +31,22 @@ def test_the_model_reads_tokens_of_its_vocabulary_in_the_shape_of_the_target() -
     assert int(inputs["input_ids"].min()) >= 0
     assert int(inputs["input_ids"].max()) < 100
     assert inputs["attention_mask"].eq(1).all()
+
+
+def test_there_is_a_call_for_each_length_of_the_target() -> None:
+    model, read = bert(), []
+    model.register_forward_pre_hook(lambda _, args, inputs: read.append(inputs["input_ids"].shape), with_kwargs=True)
+    for call in model_calls(model, Target(batch_size=2, lengths=(8, 8, 24))):
+        call()
+    assert read == [(2, 8), (2, 8), (2, 24)]
+
+
+def test_over_several_lengths_one_layer_is_faster_than_four_too() -> None:
+    torch.set_num_threads(1)
+    target = Target(lengths=(8, 16, 48))
+    comparison = compare_models(bert(num_hidden_layers=1), bert(num_hidden_layers=4), target)
+    assert comparison.high < 0.9
+    assert comparison.samples % 3 == 0
 
 
 def test_the_tokens_depend_on_the_seed_alone() -> None:

@@ -7,7 +7,8 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from autoopt.objectives.latency import Calibration, Comparison
-from autoopt.objectives.shapes import ShapeTable, calibrated, measure_shape, signature
+from autoopt.objectives.measurement import Direction, Measurement
+from autoopt.objectives.shapes import ShapeTable, calibrated, compare_shape, signature
 from autoopt.objectives.target import Target
 from autoopt.strategies.encoder import layers, set_layers
 
@@ -84,7 +85,8 @@ def test_another_shape_reference_or_target_has_no_comparison(table: ShapeTable, 
     table.put("shape", COMPARISON, reference="base")
     assert table.get("other", reference="base") is None
     assert table.get("shape", reference="other") is None
-    assert ShapeTable(tmp_path, replace(TARGET, batch_size=8)).get("shape", reference="base") is None
+    for other in (replace(TARGET, batch_size=8), replace(TARGET, lengths=(8, 16)), replace(TARGET, lengths=(8, 24))):
+        assert ShapeTable(tmp_path, other).get("shape", reference="base") is None
 
 
 def test_what_is_noisy_is_not_kept(table: ShapeTable) -> None:
@@ -121,12 +123,12 @@ class Counted:
 
 
 def test_a_shape_once_measured_is_not_measured_again(table: ShapeTable, tmp_path: Path) -> None:
-    table.put_calibration(CALIBRATION, reference=signature(bert()))
     candidate = Counted(bert(num_hidden_layers=1))
     table.put(signature(candidate.model), COMPARISON, reference=signature(bert()))
-    found = measure_shape(bert(num_hidden_layers=1), bert(), TARGET, ShapeTable(tmp_path, TARGET))
+    again = ShapeTable(tmp_path, TARGET)
+    found = compare_shape(bert(num_hidden_layers=1), bert(), TARGET, again, calibration=CALIBRATION)
     assert candidate.passes == 0
-    assert (found["latency_p50"].value, found["latency_p95"].value, found["latency_ratio"].value) == (1.0, 1.5, 0.5)
+    assert found == COMPARISON
 
 
 def test_two_workers_with_one_new_shape_measure_it_once(table: ShapeTable) -> None:
@@ -134,14 +136,14 @@ def test_two_workers_with_one_new_shape_measure_it_once(table: ShapeTable) -> No
     found = {}
 
     def work(place: int) -> None:
-        found[place] = measure_shape(candidates[place].model, reference, TARGET, table, calibration=CALIBRATION)
+        found[place] = compare_shape(candidates[place].model, reference, TARGET, table, calibration=CALIBRATION)
 
     workers = [threading.Thread(target=work, args=(place,)) for place in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(timeout=120)
-    if found[0]["latency_ratio"].noisy:
+    if found[0].noisy or found[1].noisy:
         pytest.skip("the machine was too busy for a measurement that is kept")
     assert found[0] == found[1]
     assert sorted(candidate.passes > 0 for candidate in candidates) == [False, True]
@@ -157,13 +159,47 @@ def test_the_reference_is_calibrated_once(table: ShapeTable) -> None:
     assert reference.passes == passes > 0
 
 
+def test_a_calibration_of_too_few_samples_is_made_again(table: ShapeTable) -> None:
+    reference = Counted(bert())
+    table.put_calibration(replace(CALIBRATION, samples=20), reference=signature(reference.model))
+    assert calibrated(reference.model, TARGET, table, samples=20).samples == 20
+    assert reference.passes == 0
+    assert calibrated(reference.model, TARGET, table, samples=21).samples >= 21
+    assert reference.passes > 0
+
+
+def test_a_metric_that_needs_no_reference_is_measured_once_for_each_shape_and_target(
+    table: ShapeTable, tmp_path: Path
+) -> None:
+    measured = []
+
+    def measure() -> Measurement:
+        measured.append(1.0)
+        return Measurement.exact("memory", 5e6, "bytes", Direction.MINIMIZE)
+
+    first = table.once("memory", "shape", measure)
+    assert ShapeTable(tmp_path, TARGET).once("memory", "shape", measure) == first
+    assert len(measured) == 1
+    table.once("energy", "shape", measure)
+    table.once("memory", "other", measure)
+    ShapeTable(tmp_path, replace(TARGET, batch_size=8)).once("memory", "shape", measure)
+    assert len(measured) == 4
+
+
+def test_a_metric_that_is_noisy_is_measured_again(table: ShapeTable) -> None:
+    noisy = replace(Measurement.exact("energy", 1.0, "J", Direction.MINIMIZE), noisy=True)
+    quiet = replace(noisy, value=2.0, noisy=False)
+    assert table.once("energy", "shape", lambda: noisy) == noisy
+    assert table.once("energy", "shape", lambda: quiet) == quiet
+
+
 def test_a_candidate_of_the_shape_of_the_reference_has_the_ratio_one_and_is_not_measured(table: ShapeTable) -> None:
     candidate = Counted(bert())
-    found = measure_shape(candidate.model, bert(), TARGET, table, calibration=CALIBRATION)
+    found = compare_shape(candidate.model, bert(), TARGET, table, calibration=CALIBRATION)
     assert candidate.passes == 0
-    assert (found["latency_ratio"].value, found["latency_p50"].value) == (1.0, 2.0)
+    assert found == Comparison.identity(CALIBRATION)
 
 
 def test_a_table_of_another_target_is_refused(table: ShapeTable) -> None:
     with pytest.raises(ValueError, match=r"threads=2.*threads=1"):
-        measure_shape(bert(), bert(), replace(TARGET, threads=2), table, calibration=CALIBRATION)
+        compare_shape(bert(), bert(), replace(TARGET, threads=2), table, calibration=CALIBRATION)

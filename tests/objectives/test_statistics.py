@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from autoopt.objectives import statistics
 from autoopt.objectives.statistics import (
     accuracy,
     bootstrap_interval,
@@ -152,6 +153,36 @@ def test_a_model_does_not_differ_from_itself() -> None:
     outcomes = outcomes_of(np.arange(40) % 3 > 0)
     found = paired_difference(outcomes, outcomes, statistic=macro_f1)
     assert (found.value, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(("better", "worse"), [(12, 4), (9, 9), (6, 0), (30, 14)])
+def test_of_right_and_wrong_answers_the_p_value_is_that_of_mcnemars_exact_test(better: int, worse: int) -> None:
+    from scipy import stats
+
+    ours = np.array([True] * better + [False] * worse + [True] * 100 + [False] * 7)
+    theirs = np.array([False] * better + [True] * worse + [True] * 100 + [False] * 7)
+    found = paired_difference(outcomes_of(ours), outcomes_of(theirs), statistic=accuracy, resamples=20_000)
+    assert found.value == pytest.approx((better - worse) / len(ours))
+    assert found.p_value == pytest.approx(stats.binomtest(better, better + worse).pvalue, abs=0.01)
+
+
+@given(st.integers(0, 99))
+def test_a_difference_does_not_depend_on_the_order_of_the_examples(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    ours, theirs = (rng.integers(0, 3, size=(30, 2)) for _ in range(2))
+    order = rng.permutation(30)
+    found = paired_difference(ours, theirs, statistic=macro_f1, resamples=50)
+    assert found == paired_difference(ours[order], theirs[order], statistic=macro_f1, resamples=50)
+
+
+@pytest.mark.parametrize("largest", [1, 50, 777, 2**22])
+def test_drawing_in_parts_changes_nothing(largest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    ours, theirs = (rng.normal(size=(40, 2)) for _ in range(2))
+    whole = bootstrap_interval(ours, statistic=pearson, seed=0), paired_difference(ours, theirs, statistic=pearson)
+    monkeypatch.setattr(statistics, "LARGEST_DRAW", largest)
+    parts = bootstrap_interval(ours, statistic=pearson, seed=0), paired_difference(ours, theirs, statistic=pearson)
+    assert parts == whole
 
 
 def test_outcomes_of_other_examples_cannot_be_paired() -> None:

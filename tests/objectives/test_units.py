@@ -4,7 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.objectives.units import DURATION, LATENCY, SHARE, SIZE, Dimension, format_quantity, parse_quantity
+from autoopt.objectives.units import (
+    COUNT,
+    DURATION,
+    ENERGY,
+    LATENCY,
+    RATE,
+    SHARE,
+    SIZE,
+    Dimension,
+    format_quantity,
+    parse_quantity,
+)
 from autoopt.strategies.errors import UsageError
 
 
@@ -22,6 +33,13 @@ from autoopt.strategies.errors import UsageError
         ("10m", DURATION, 600.0),
         ("90s", DURATION, 90.0),
         (".5d", DURATION, 43200.0),
+        ("200/s", RATE, 200.0),
+        ("1.5 examples/s", RATE, 1.5),
+        ("50mJ", ENERGY, 0.05),
+        ("2 J", ENERGY, 2.0),
+        ("20M", COUNT, 20e6),
+        ("1.5 B", COUNT, 1.5e9),
+        ("20000000", COUNT, 20e6),
         ("1%", SHARE, 0.01),
         ("0.25", SHARE, 0.25),
         (0.25, SHARE, 0.25),
@@ -35,6 +53,9 @@ def test_a_quantity_is_read_in_its_base_unit(text: str | float, dimension: Dimen
     ("text", "dimension", "message"),
     [
         ("12", LATENCY, r"'12' is a latency without a unit; write it as 12ms"),
+        ("200", RATE, r"'200' is a throughput without a unit; write it as 200/s"),
+        ("200 per second", RATE, r"'200 per second' is no throughput; write one as 200/s"),
+        ("3 Wh", ENERGY, r"'Wh' in '3 Wh' is no unit of a quantity of energy.*units are uJ, µJ, mJ, J, kJ"),
         ("60", SIZE, r"without a unit; write it as 60MB"),
         (7200, DURATION, r"'7200' is a duration without a unit"),
         ("12MB", LATENCY, r"'MB' in '12MB' is no unit of a latency.*units are us, µs, ms, s"),

@@ -74,8 +74,8 @@ def baseline(number: int = 0) -> TrialRecord:
     return record(number, BASELINE, measurements=measured(0.97, 1.0, 90e6), violations={}, stages=())
 
 
-def verified(of: TrialRecord) -> Verified:
-    return Verified(of, {"test_quality": quality(0.955, 0.94, 0.97, "test_quality")})
+def verified(of: TrialRecord, **more: Any) -> Verified:
+    return Verified(of, {"test_quality": quality(0.955, 0.94, 0.97, "test_quality")}, **more)
 
 
 def outcome(**changes: Any) -> Outcome:

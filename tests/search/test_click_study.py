@@ -13,11 +13,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from autoopt.objectives.tasks.question_answering import QuestionAnswering
 from autoopt.search import ray_search
 from autoopt.search.click_main import autoopt
 from autoopt.search.layout import Root, StudyFolder
+from autoopt.search.mlflow_registry import registered
 from autoopt.search.study_lock import exclusive
+from autoopt.strategies import saving
 from autoopt.strategies.saving import MANIFEST
+from tests import tiny
 from tests.search.samples import run_here, write_experiment
 
 ENOUGH_COLUMNS = {"COLUMNS": "200"}
@@ -143,6 +147,35 @@ def test_the_front_is_the_verified_one(studied: Studied) -> None:
     assert "champion" in shown.stdout
 
 
+def test_the_final_table_and_the_front_say_how_each_model_differs_from_the_baseline_on_test(studied: Studied) -> None:
+    compared = [model["difference"] for model in studied.front["models"] if model["difference"]]
+    assert compared
+    front = run("front", "news", "--root", studied.root.path).stdout
+    loose = run("front", "news", "--root", studied.root.path, "--budget", "quality >= 1%").stdout
+    for shown in (studied.result.stdout, front, loose):
+        assert shown.count("to the baseline (p = ") >= 1
+    assert front.count("to the baseline (p = ") == len(compared)
+
+
+def test_show_of_a_verified_trial_has_what_the_test_split_said_and_where_its_predictions_are(studied: Studied) -> None:
+    number = next(model["record"]["number"] for model in studied.front["models"] if model["difference"])
+    shown = run("show", "news", number, "--root", studied.root.path).stdout
+    for part in ("Verified: ", "test_quality_difference", "test_quality_p_value", "to the baseline (p = "):
+        assert part in shown
+    document = json.loads(run("show", "news", number, "--root", studied.root.path, "--json").stdout)
+    assert document["verified"] == next(m for m in studied.front["models"] if m["record"]["number"] == number)
+    lines = Path(document["predictions"]).read_text(encoding="utf-8").splitlines()
+    assert len(lines) == document["verified"]["test"]["test_quality"]["samples"] == 40
+
+
+def test_what_the_test_split_said_is_registered_with_the_version(studied: Studied) -> None:
+    for version in registered(uri=None, root=studied.root, name="news"):
+        model = next(m for m in studied.front["models"] if m["record"]["number"] == version.trial)
+        if model["difference"]:
+            assert version.measurements["test_quality_difference"].value == model["difference"]["value"]
+            assert version.measurements["test_quality_p_value"].value == model["difference"]["p_value"]
+
+
 def test_another_budget_is_answered_from_stored_trials(studied: Studied) -> None:
     tight = run("front", "news", "--root", studied.root.path, "--budget", "size <= 1kB", "--json")
     assert tight.exit_code == 3
@@ -223,6 +256,31 @@ def test_predict_wants_texts_from_one_place(pulled: Path, tmp_path: Path) -> Non
     assert "latin.txt:2: byte 7 (0xf6) is not UTF-8" in latin.stderr
 
 
+def test_predict_takes_a_second_text_for_each_text(pulled: Path) -> None:
+    pairs = [("chelsea won", "the cup"), ("shares fell", "sharply")]
+    options = [word for text, pair in pairs for word in ("--text", text, "--text-pair", pair)]
+    answers = json.loads(run("predict", pulled, *options, "--json").stdout)
+    assert [(answer["text"], answer["text_pair"]) for answer in answers] == pairs
+    alone = json.loads(run("predict", pulled, *options[:2], *options[4:6], "--json").stdout)
+    assert [answer["scores"] for answer in answers] != [answer["scores"] for answer in alone]
+    few = run("predict", pulled, "--text", "a", "--text", "b", "--text-pair", "c")
+    assert few.exit_code == 2
+    assert "1 --text-pair and 2 --text were given; give one --text-pair for each --text" in few.stderr
+    assert run("predict", pulled, "--file", "-", "--text-pair", "c", stdin="a").exit_code == 2
+
+
+def test_predict_answers_a_question_from_its_context(tmp_path: Path) -> None:
+    saving.save(tiny.candidate(), tmp_path / "body")
+    saving.save(QuestionAnswering(max_length=16).open_model(str(tmp_path / "body")), tmp_path / "model")
+    alone = run("predict", tmp_path / "model", "--text", "goal")
+    assert alone.exit_code == 2
+    assert "--text QUESTION --text-pair CONTEXT" in alone.stderr
+    result = run("predict", tmp_path / "model", "--text", "goal", "--text-pair", "the match", "--json")
+    assert result.exit_code == 0, result.stderr
+    (answer,) = json.loads(result.stdout)
+    assert answer["label"] == "the match"[answer["start"] : answer["end"]] != ""
+
+
 def test_predict_refuses_a_folder_that_is_no_saved_model(tmp_path: Path) -> None:
     result = run("predict", tmp_path, "--text", "a")
     assert result.exit_code == 2
@@ -252,8 +310,12 @@ def test_plan_shows_space_start_design_and_forecast_and_makes_no_study(studied: 
     assert [step["strategy"] for step in plan["start_design"][0]] == ["full_finetuning"]
     assert plan["baseline_latency"]["p50_ms"] > 0
     assert 0 < plan["forecast"]["baseline_s"] < plan["forecast"]["search_s"]
+    assert plan["forecast"]["confirmation_of_one_model_s"] == 0
     assert not studied.root.study("other").path.exists()
     shown = run("plan", studied.file, "--root", studied.root.path)
+    assert "more seeds" not in shown.stdout
+    confirmed = run("plan", studied.file, "--root", studied.root.path, "--set", "search.confirm_seeds=3")
+    assert "for each model of the front and for the baseline, to train them with 2 more seeds" in confirmed.stdout
     assert shown.exit_code == 0
     for part in ("max_length: 16", "recipes at most", "Tried first", "ms p50", "rough to a factor of two"):
         assert part in shown.stdout

@@ -37,7 +37,13 @@ def test_a_small_file_has_defaults_for_all_the_rest(file: Path) -> None:
     assert experiment.task.metric == "accuracy"
     assert experiment.objectives == ("quality", "latency_p50")
     assert experiment.budget == ()
-    assert experiment.search.model_dump() == {"trials": 24, "timeout": None, "seed": 0, "sampler": "tpe"}
+    assert experiment.search.model_dump() == {
+        "trials": 24,
+        "timeout": None,
+        "seed": 0,
+        "confirm_seeds": 1,
+        "sampler": "tpe",
+    }
     assert experiment.target.model_dump() == {"device": "cpu", "threads": 1, "batch_size": 1, "sequence_length": 128}
     assert experiment.resources.workers >= 1
     assert list(experiment.choices()) == list(catalog())
@@ -71,6 +77,18 @@ def test_a_task_may_be_its_name(file: Path) -> None:
 def test_the_targets_length_may_differ_from_the_datas(file: Path) -> None:
     experiment = load_experiment(file, ["data.max_length=64", "target.sequence_length=32"])
     assert (experiment.data.max_length, experiment.target.sequence_length) == (64, 32)
+
+
+def test_everything_that_is_judged_is_named_once(file: Path) -> None:
+    changes = ["objectives=[quality, throughput]", "budget=[memory <= 1GB, throughput >= 5/s, parameters <= 20M]"]
+    assert load_experiment(file, changes).metrics() == {"quality", "throughput", "memory", "parameters"}
+
+
+def test_the_lengths_of_the_data_may_be_asked_for(file: Path) -> None:
+    assert load_experiment(file).target.lengths == "fixed"
+    experiment = load_experiment(file, ["target.lengths=data"])
+    assert experiment.target.lengths == "data"
+    assert load_experiment(file).differences(experiment) == ["target.lengths: fixed -> data"]
 
 
 def test_a_section_whose_lines_are_commented_out_keeps_its_defaults(file: Path) -> None:
@@ -157,7 +175,8 @@ def test_the_schema_refuses_what_the_models_refuse() -> None:
 
 def test_what_may_change_on_resume_is_not_in_the_fingerprint(file: Path) -> None:
     begun = load_experiment(file)
-    free = ["search.trials=99", "search.timeout=1h", "resources.workers=7", "storage.root=x", "tracking.uri=http://h"]
+    free = ["search.trials=99", "search.timeout=1h", "search.confirm_seeds=3", "resources.workers=7", "storage.root=x"]
+    free.append("tracking.uri=http://h")
     assert begun.differences(load_experiment(file, free)) == []
     fixed = ["search.seed=1", "data.split.train=300", "budget=[size <= 1MB]", "strategies.lora=false"]
     assert sorted(begun.differences(load_experiment(file, fixed))) == [

@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from autoopt.search.forecast import OVERHEAD_S, START_S, TRAINING_FACTOR, Work, search_seconds, stages
+from autoopt.search.forecast import (
+    OVERHEAD_S,
+    START_S,
+    TRAINING_FACTOR,
+    Work,
+    confirmation_seconds,
+    search_seconds,
+    stages,
+)
 from autoopt.search.recipe import Recipe
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.adaptation.linear_probe import LinearProbe
@@ -28,6 +36,12 @@ def test_a_cut_model_trains_faster_and_more_data_slower() -> None:
 
 def test_a_probe_costs_one_pass_however_many_its_epochs() -> None:
     assert WORK.seconds(Recipe.of([LinearProbe(epochs=100)])) == pytest.approx(SCORING_S + 0.01 * 100)
+
+
+def test_confirming_a_model_costs_a_mean_trial_for_each_seed_but_its_own() -> None:
+    design = [Recipe.of([TRUNK]), Recipe.of([FullFinetuning(epochs=5)])]
+    assert confirmation_seconds(WORK, design, seeds=1) == 0
+    assert confirmation_seconds(WORK, design, seeds=3) == pytest.approx(2 * (SCORING_S + 4 * EPOCH_S))
 
 
 def test_a_trunk_that_two_recipes_share_is_paid_for_once() -> None:

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from autoopt.objectives.measurement import Direction, Measurement
+from autoopt.objectives.statistics import Difference
 from autoopt.search import formats
+from autoopt.search.quality import Gap, Seeds, Spread
 from tests.search.samples import measured, quality
 
 
@@ -48,6 +50,64 @@ def test_a_size_is_in_the_unit_that_fits(size: float, shown: str) -> None:
     assert formats.size(Measurement.exact("size", size, "B", Direction.MINIMIZE)) == shown
 
 
+def cost(name: str, value: float, unit: str, *, noisy: bool = False) -> Measurement:
+    exact = Measurement.exact(name, value, unit, Direction.MINIMIZE)
+    return replace(exact, low=0.9 * value, high=1.1 * value, noisy=noisy)
+
+
+def test_memory_is_shown_as_a_size_and_what_has_an_interval_with_it() -> None:
+    assert formats.shown(Measurement.exact("memory", 143_200_000, "bytes", Direction.MINIMIZE)) == "143.2 MB"
+    assert formats.shown(cost("throughput", 33.6, "examples/s")) == "33.6 examples/s [30.24, 36.96]"
+    assert formats.shown(cost("energy", 0.5, "J", noisy=True)) == "0.5 J [0.45, 0.55] (noisy)"
+
+
+def test_what_was_asked_for_beside_the_median_latency_is_shown_and_nothing_else() -> None:
+    assert formats.more_speed(measured(0.9, 0.25)) == []
+    asked = {
+        "throughput": cost("throughput", 100, "examples/s"),
+        "energy": cost("energy", 0.5, "J"),
+        "latency_p99": latency(12, 11, 13),
+        "latency_single": latency(3, 2, 4),
+    }
+    assert formats.more_speed({**measured(0.9, 0.25), **asked}) == [
+        "p99 12.0 ms [11.0, 13.0]",
+        "one example 3.0 ms [2.0, 4.0]",
+        "100 examples/s [90, 110]",
+        "0.5 J [0.45, 0.55]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("difference", "shown"),
+    [
+        (Difference(0.0031, -0.0079, 0.0141, 0.62), "+0.3 points [-0.8, 1.4] to the baseline (p = 0.62)"),
+        (Difference(-0.042, -0.06, -0.02, 1 / 1001), "-4.2 points [-6.0, -2.0] to the baseline (p = 0.001)"),
+        (Difference(0.0, 0.0, 0.0, 1.0), "+0.0 points [0.0, 0.0] to the baseline (p = 1)"),
+        (Difference(-0.0001, -0.0002, -0.0, 0.049), "+0.0 points [0.0, 0.0] to the baseline (p = 0.049)"),
+    ],
+)
+def test_a_difference_to_the_baseline_is_in_points_with_its_sign_its_interval_and_its_p_value(
+    difference: Difference, shown: str
+) -> None:
+    assert " ".join(formats.to_baseline(difference)) == shown
+
+
+def test_seeds_are_a_mean_and_a_deviation_and_say_how_many_failed() -> None:
+    quality, test = Spread((0.96, 0.965, 0.955)), Spread((0.95, 0.96, 0.94))
+    assert formats.seeds(Seeds((0, 1, 2), quality, test)) == ("3 seeds: 96.0 ± 0.5 %", "test 95.0 ± 1.0 %")
+    alone = Seeds((0,), Spread((0.96,)), Spread((0.95,)), {1: "Diverged", 2: "Diverged"})
+    assert formats.seeds(alone) == ("1 seed, 2 failed: 96.0 ± 0.0 %", "test 95.0 ± 0.0 %")
+
+
+def test_a_gap_that_is_explained_is_not_spoken_of() -> None:
+    assert formats.gap(None, None) == ""
+    assert formats.gap(Gap(0.03, -0.001, 0.06), None) == ""
+    assert formats.gap(Gap(0.031, 0.001, 0.06), Gap(0.01, -0.01, 0.03)) == (
+        "validation is 3.1 points above test, more than the intervals explain: chosen too often on the same "
+        "validation data"
+    )
+
+
 def test_what_was_not_measured_is_a_dash() -> None:
     for show in (formats.share, formats.latency, formats.speed, formats.size, formats.shown):
         assert show(None) == "-"
@@ -64,6 +124,19 @@ def test_any_measurement_is_shown_in_the_way_that_fits_it() -> None:
     }
     count = Measurement.exact("parameters", 22_713_216, "", Direction.MINIMIZE)
     assert formats.shown(count) == "22,713,216"
+
+
+def test_a_small_quality_has_two_decimals_and_its_perplexity_beside_it() -> None:
+    small = quality(0.04298, 0.0364, 0.0497)
+    perplexity = replace(small, name="perplexity", value=23.267, low=20.1, high=27.5, direction=Direction.MINIMIZE)
+    assert formats.share(small) == "4.30 % [3.64, 4.97]"
+    both = {"quality": small, "perplexity": perplexity}
+    assert formats.quality(both) == "4.30 % [3.64, 4.97], perplexity 23.3"
+    assert formats.quality({f"test_{name}": item for name, item in both.items()}, prefix="test_") == formats.quality(
+        both
+    )
+    assert formats.shown(perplexity) == "23.27"
+    assert formats.shown(replace(small, name="bits_per_byte", unit="bits", value=0.912)) == "0.912 bits"
 
 
 def test_an_excess_names_the_limit_and_the_distance() -> None:

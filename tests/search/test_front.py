@@ -63,5 +63,37 @@ def test_the_knee_is_where_both_are_nearly_best() -> None:
     assert knee([Model(1.0, 10.0), Model(0.95, 2.0), Model(0.5, 1.0)], OBJECTIVES) == Model(0.95, 2.0)
 
 
+@dataclass(frozen=True)
+class Weighed(Model):
+    """A model with more measurements."""
+
+    throughput: float = 1.0
+    memory: float = 1.0
+
+    @property
+    def measurements(self) -> Mapping[str, Measurement]:
+        return {
+            **super().measurements,
+            "throughput": Measurement.exact("throughput", self.throughput, "examples/s", Direction.MAXIMIZE),
+            "memory": Measurement.exact("memory", self.memory, "bytes", Direction.MINIMIZE),
+        }
+
+
+def test_what_is_fast_and_small_is_said_by_the_objectives_and_by_latency_and_size_where_none_says_it() -> None:
+    one = Weighed(0.9, latency=1.0, size=1.0, throughput=10.0, memory=9.0)
+    other = Weighed(0.8, latency=2.0, size=2.0, throughput=20.0, memory=8.0)
+    named = aliases([one, other], {"quality": Direction.MAXIMIZE})
+    assert (named["fastest"], named["smallest"]) == (one, one)
+    asked = {"quality": Direction.MAXIMIZE, "throughput": Direction.MAXIMIZE, "memory": Direction.MINIMIZE}
+    named = aliases([one, other], asked)
+    assert (named["fastest"], named["smallest"]) == (other, other)
+
+
+def test_a_higher_throughput_is_better() -> None:
+    objectives = {"quality": Direction.MAXIMIZE, "throughput": Direction.MAXIMIZE}
+    slow, fast = Weighed(0.9, 1.0, throughput=10.0), Weighed(0.9, 1.0, throughput=20.0)
+    assert pareto([slow, fast], objectives) == [fast]
+
+
 def test_an_empty_front_has_no_aliases() -> None:
     assert aliases([], OBJECTIVES) == {}

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from autoopt.objectives.measurement import Direction
+from autoopt.objectives.statistics import Difference
 from autoopt.search.live import LiveView, PlainView, Plan, Score, picture, watching
 from autoopt.search.record import State, TrialRecord
 from tests.search.samples import BASELINE, HOSTILE, SMALL, baseline, measured, record, verified
@@ -136,6 +137,15 @@ def test_without_a_terminal_each_event_is_a_line() -> None:
     ]
     assert lines[3].startswith("1 of 10 trials: 1 complete (1 feasible), 0 rejected, 0 failed, 0:00 left by forecast")
     assert lines[4].startswith("verified trial 3: test quality 95.5 % [94.0, 97.0], 7.5 ms")
+
+
+def test_a_verified_model_is_told_with_its_difference_to_the_baseline() -> None:
+    console, out = terminal()
+    with watching(plan(), console) as view:
+        view.verified(verified(record(3), difference=Difference(0.0031, -0.0079, 0.0141, 0.62)))
+    assert (
+        "verified trial 3: test quality 95.5 % [94.0, 97.0], +0.3 points [-0.8, 1.4] to the baseline (p = 0.62), 7.5 ms"
+    ) in out.getvalue()
 
 
 def test_trials_of_an_earlier_session_are_counted_and_not_told_again() -> None:

@@ -4,6 +4,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,34 @@ def test_registering_again_adds_no_version_and_moves_the_aliases(root: Root, can
     assert [(item.version, item.trial, item.aliases) for item in versions] == [(1, 3, ()), (2, 7, ("champion",))]
     assert versions == register_front(uri=None, root=root, study=STUDY, models=models, aliases={"champion": 7})
     assert logged_models(root) == 2
+
+
+def test_what_was_measured_since_is_added_to_the_version_that_is_there(root: Root, candidates: Candidates) -> None:
+    model = verified(candidates, 3)
+    register_front(uri=None, root=root, study=STUDY, models=[model], aliases={"champion": 3})
+    spread = Measurement.exact("quality_deviation_of_seeds", 0.004, "", Direction.MINIMIZE)
+    more = replace(model, measurements={**model.measurements, spread.name: spread})
+    for _ in range(2):
+        [version] = register_front(uri=None, root=root, study=STUDY, models=[more], aliases={"champion": 3})
+    assert version.measurements == more.measurements
+    client = open_client(None, root)
+    found = client.get_model_version(STUDY, "1")
+    assert found.tags["quality_deviation_of_seeds"] == "0.004"
+    assert found.tags["quality"] == "0.9"
+    assert client.get_run(found.run_id).data.metrics["quality_deviation_of_seeds"] == 0.004
+    assert len(client.get_metric_history(found.run_id, "quality_deviation_of_seeds")) == 1
+    assert len(client.get_metric_history(found.run_id, "quality")) == 1
+    experiment_id = client.get_experiment_by_name(STUDY).experiment_id
+    [logged] = client.search_logged_models([experiment_id], filter_string="metrics.quality_deviation_of_seeds < 1")
+    assert logged.tags["autoopt.trial"] == "3"
+
+
+def test_two_trials_that_are_the_same_model_are_one_version(root: Root, candidates: Candidates) -> None:
+    model = verified(candidates, 3)
+    versions = register_front(
+        uri=None, root=root, study=STUDY, models=[model, replace(model, trial=4)], aliases={"champion": 4}
+    )
+    assert [(item.version, item.trial, item.aliases) for item in versions] == [(1, 3, ("champion",))]
 
 
 def test_a_registration_that_broke_off_after_the_upload_uploads_nothing_again(

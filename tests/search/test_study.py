@@ -5,17 +5,20 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from autoopt.objectives.statistics import Difference
+from autoopt.objectives.tasks.text_classification import TextClassification
 from autoopt.search.driver import Driver
 from autoopt.search.execution import execute
 from autoopt.search.experiment import Experiment, load_experiment
@@ -26,7 +29,8 @@ from autoopt.search.outcome import Outcome, read_front
 from autoopt.search.record import State, TrialRecord
 from autoopt.search.study import Search
 from autoopt.search.study_lock import exclusive, holder
-from autoopt.search.verification import Verified
+from autoopt.search.verification import Verified, verify
+from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.errors import ExperimentError, StudyLocked
 from tests import tiny
 
@@ -130,6 +134,70 @@ def test_a_search_leaves_its_files(finished: tuple[Root, Listener, Outcome]) -> 
     assert models == {f"trial-{model.record.number:04d}" for model in outcome.models}
 
 
+def test_every_verified_model_is_compared_with_the_baseline_on_the_test_split(
+    finished: tuple[Root, Listener, Outcome],
+) -> None:
+    outcome = finished[2]
+    reference = outcome.baseline
+    assert reference.difference is None
+    for model in (*outcome.models, *outcome.failed, *outcome.beaten):
+        if model.record.number != reference.record.number:
+            assert model.difference is not None
+            expected = model.test["test_quality"].value - reference.test["test_quality"].value
+            assert model.difference.value == pytest.approx(expected)
+            assert 0 < model.difference.p_value <= 1
+            assert model.gap is not None
+            assert model.gap.value == model.measurements["quality"].value - model.test["test_quality"].value
+
+
+def test_the_test_split_is_opened_once_and_only_for_the_front(
+    finished: tuple[Root, Listener, Outcome], inputs: Path
+) -> None:
+    root, _, outcome = finished
+    folder, held_out = root.study("tiny"), open_data(experiment(inputs)).test
+    for result in folder.path.glob("trials/*/result.json"):
+        assert "test_quality" not in json.loads(result.read_text())["measurements"]
+    opened = {folder.predictions(number): number for number in outcome.tried | {0}}
+    assert set(folder.all_predictions.iterdir()) == set(opened)
+    models = {model.record.number: model for model in (outcome.baseline, *outcome.models, *outcome.failed)}
+    for path in opened.keys() & {folder.predictions(number) for number in models}:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        assert [(line["text"], line["truth"]) for line in lines] == [
+            (example.text, tiny.LABELS[tiny.class_of(example)]) for example in held_out
+        ]
+        right = sum(line["answer"] == line["truth"] for line in lines)
+        assert right / len(lines) == models[opened[path]].test["test_accuracy"].value
+
+
+def test_no_trial_is_asked_about_the_test_split(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: set[str] = set()
+    answer = TextClassification.answer
+
+    def remembering(task: TextClassification, candidate: Candidate, examples: Sequence[Example]) -> list[Any]:
+        asked.update(example.text for example in examples)
+        return answer(task, candidate, examples)
+
+    monkeypatch.setattr(TextClassification, "answer", remembering)
+    given = experiment(inputs, 2)
+    search(given, Root(tmp_path), Listener()).complete()  # It verifies in a process of its own.
+    data = open_data(given)
+    assert asked == {example.text for example in data.validation}
+    assert not asked & {example.text for example in data.test}
+
+
+def test_a_model_equal_to_the_baseline_does_not_differ_from_it(
+    finished: tuple[Root, Listener, Outcome], tmp_path: Path
+) -> None:
+    root, _, outcome = finished
+    folder = Root(shutil.copytree(root.path, tmp_path / "root")).study("tiny")
+    twin = replace(outcome.baseline.record, number=99)
+    shutil.copytree(folder.model(0), folder.model(99))
+    reference, same = verify(folder, outcome.baseline.record, [twin])
+    assert same.difference == Difference(0.0, 0.0, 0.0, 1.0)
+    assert same.test == reference.test == outcome.baseline.test
+    assert folder.predictions(99).read_bytes() == folder.predictions(0).read_bytes()
+
+
 def test_a_model_whose_interval_does_not_clear_the_budget_is_not_called_feasible(
     finished: tuple[Root, Listener, Outcome],
 ) -> None:
@@ -144,8 +212,10 @@ def test_running_a_finished_search_again_trains_and_opens_nothing(
 ) -> None:
     root, _, outcome = finished
     again = Listener()
+    predictions = {path: path.stat().st_mtime_ns for path in root.study("tiny").all_predictions.iterdir()}
     assert search(experiment(inputs), root, again).complete() == outcome
     assert again.verifications == []
+    assert {path: path.stat().st_mtime_ns for path in predictions} == predictions
 
 
 def test_a_changed_experiment_is_refused_with_the_difference(

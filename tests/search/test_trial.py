@@ -11,6 +11,8 @@ from autoopt.objectives.data import TextData
 from autoopt.objectives.latency import Calibration
 from autoopt.objectives.shapes import ShapeTable
 from autoopt.objectives.target import Target
+from autoopt.objectives.tasks import open_task
+from autoopt.objectives.tasks.question_answering import QuestionAnswering
 from autoopt.search import workspace
 from autoopt.search.execution import Assignment, execute, read_record
 from autoopt.search.experiment import Experiment
@@ -20,6 +22,8 @@ from autoopt.search.record import State, TrialRecord
 from autoopt.search.stage_store import StageStore
 from autoopt.search.trial import build, run_trial
 from autoopt.search.workspace import Workspace
+from autoopt.strategies import saving
+from autoopt.strategies.candidate import Example, Span
 from autoopt.strategies.catalog import find
 from tests import tiny
 
@@ -46,6 +50,7 @@ def opened(tmp_path: Path, *limits: str) -> Workspace:
         store=StageStore(tmp_path / "stages"),
         shapes=ShapeTable(tmp_path / "shapes", Target(sequence_length=16)),
         scratch=scratch,
+        seed=0,
     )
 
 
@@ -113,6 +118,22 @@ def test_augmented_data_are_there_when_the_trunk_comes_from_the_store(tmp_path: 
     found, stages = build(recipe, space)
     assert stages[-1].reused
     assert found.train == computed.train != space.base.train
+
+
+def test_what_is_tuned_on_validation_is_scored_and_saved(tmp_path: Path) -> None:
+    saving.save(tiny.candidate(), tmp_path / "body")
+    task = QuestionAnswering(max_length=16, unanswerable=True)
+    answered = tuple(Example("goal", (Span("match", 4),), "the match today") for _ in range(8))
+    unanswered = tuple(Example(word, (), "the match today") for word in ("goal", "cup", "coach"))
+    base = replace(task.open_model(str(tmp_path / "body"), seed=0), train=answered)
+    data = TextData(answered, unanswered, unanswered, (), (), "f", ())
+    space = replace(opened(tmp_path), task=task, base=base, data=data)
+    record = run_trial(0, BASELINE, space, folder=tmp_path / "model", report=lambda _: None)
+    saved = saving.load(tmp_path / "model", open_task=open_task)
+    assert isinstance(saved.task, QuestionAnswering)
+    assert saved.task.null_threshold < 0
+    assert task.score(saved, unanswered)["f1"].value < 1
+    assert saved.task.score(saved, unanswered)["f1"].value == record.measurements["quality"].value == 1
 
 
 def test_the_base_candidate_is_never_changed(tmp_path: Path) -> None:

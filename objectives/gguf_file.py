@@ -1,0 +1,176 @@
+"""A model in a GGUF file, as llama.cpp reads them: checked by its header, and opened as a plain model in fp32."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from autoopt.strategies.errors import EnvironmentProblem, ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+SUFFIX = ".gguf"
+ARCHITECTURE = "general.architecture"
+VERSIONS = (2, 3)
+MAX_ENTRIES = 100_000
+"""Settings, and tensors, of one file. Real ones have some hundreds."""
+MAX_HEADER_BYTES = 200_000_000
+
+_NUMBERS = MappingProxyType({0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8})
+"""Bytes of a value by its type."""
+_TEXT, _LIST = 8, 9
+
+
+def architecture(path: Path) -> str:
+    """Return the name of the architecture; torch is not imported.
+
+    Raises ``ModelError`` for a file that is no GGUF, damaged or cut short, and ``EnvironmentProblem`` where the package
+    ``gguf`` is not installed.
+    """
+    sizes = _block_sizes()
+    with path.open("rb") as file, _explained(path):
+        reader = _Header(file)
+        name = reader.architecture()
+        end = reader.end_of_tensors(sizes)
+    if end > path.stat().st_size:
+        raise ModelError(f"{path} is cut short: its header describes {end:,} bytes; download it again")
+    if not name:
+        raise ModelError(f"{path} does not say of which architecture it is ({ARCHITECTURE}); convert the model again")
+    return name
+
+
+def open_gguf(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return the model with its weights unpacked to fp32, and its tokenizer; ``architecture`` has checked the file.
+
+    Unpacking takes half a minute for 135 million parameters.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    where: dict[str, Any] = {"gguf_file": path.name, "local_files_only": True}
+    # The bars of the unpacking are drawn without asking whether they are wanted.
+    with redirect_stderr(io.StringIO()), _explained(path):
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, **where)
+        packed, report = AutoModelForCausalLM.from_pretrained(
+            path.parent, dtype=torch.float32, output_loading_info=True, **where
+        )
+        if report["missing_keys"]:
+            raise ValueError(f"it lacks {min(report['missing_keys'])} ({len(report['missing_keys'])} like it)")
+    return _plain(packed), tokenizer
+
+
+def _plain(packed: Any) -> PreTrainedModel:
+    """The same model, without the mark of having been quantized: it is not any more, and could not be saved with it."""
+    from transformers.initialization import no_init_weights
+
+    settings = packed.config.to_dict()
+    settings.pop("quantization_config", None)
+    config = type(packed.config).from_dict(settings)
+    config.architectures = [type(packed).__name__]
+    with no_init_weights():
+        model = type(packed)(config)
+    model.load_state_dict(packed.state_dict(), assign=True)
+    model.tie_weights()
+    return model.requires_grad_(True).eval()  # type: ignore[no-any-return]
+
+
+class _Header:
+    """Reads what stands before the weights. Raises ``ValueError`` for what cannot be."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        magic, version = self._take(4), self._number("<I")
+        if magic != b"GGUF" or version not in VERSIONS:
+            raise ValueError(f"it begins with {magic!r} and version {version}")
+        self._tensors, self._settings = self._count(), self._count()
+        self._alignment = 32
+
+    def architecture(self) -> str:
+        """Read all settings; the name of the architecture is one of them."""
+        found = ""
+        for _ in range(self._settings):
+            key, kind = self._text(), self._number("<I")
+            if key == ARCHITECTURE and kind == _TEXT:
+                found = self._text()
+            elif key == "general.alignment" and kind == 4:
+                self._alignment = max(1, self._number("<I"))
+            else:
+                self._skip(kind)
+        return found
+
+    def end_of_tensors(self, sizes: dict[int, tuple[int, int]]) -> int:
+        """Read where the tensors are; return the byte after the last one. To be called after ``architecture``."""
+        ends = [0]
+        for _ in range(self._tensors):
+            self._text()
+            count = 1
+            for _ in range(self._dimensions()):
+                count *= self._number("<Q")
+            elements, size = sizes[self._number("<I")]
+            ends.append(self._number("<Q") + count // elements * size)
+        begin = -(-self._file.tell() // self._alignment) * self._alignment
+        return begin + max(ends)
+
+    def _dimensions(self) -> int:
+        dimensions = self._number("<I")
+        if dimensions > 8:
+            raise ValueError(f"a tensor has {dimensions} dimensions")
+        return dimensions
+
+    def _count(self) -> int:
+        count = self._number("<Q")
+        if count > MAX_ENTRIES:
+            raise ValueError(f"it announces {count:,} entries")
+        return count
+
+    def _skip(self, kind: int) -> None:
+        if kind == _TEXT:
+            self._text()
+        elif kind == _LIST:
+            inner, count = self._number("<I"), self._number("<Q")
+            if inner in _NUMBERS:
+                self._take(_NUMBERS[inner] * count)
+            else:
+                if inner != _TEXT or count > MAX_HEADER_BYTES:
+                    raise ValueError(f"a list of {count:,} values of type {inner}")
+                for _ in range(count):
+                    self._text()
+        else:
+            self._take(_NUMBERS[kind])
+
+    def _text(self) -> str:
+        return self._take(self._number("<Q")).decode("utf-8", errors="replace")
+
+    def _number(self, form: str) -> int:
+        return int(struct.unpack(form, self._take(struct.calcsize(form)))[0])
+
+    def _take(self, count: int) -> bytes:
+        if count > MAX_HEADER_BYTES or self._file.tell() > MAX_HEADER_BYTES:
+            raise ValueError("its header is endless")
+        found = self._file.read(count)
+        if len(found) < count:
+            raise ValueError("it ends in the middle of its header")
+        return found
+
+
+def _block_sizes() -> dict[int, tuple[int, int]]:
+    try:
+        from gguf import GGML_QUANT_SIZES
+    except ImportError:
+        raise EnvironmentProblem("a model in a GGUF file needs the package 'gguf': pip install gguf") from None
+    return {int(kind): size for kind, size in GGML_QUANT_SIZES.items()}
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, IndexError, OSError, RuntimeError, TypeError) as error:
+        line = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path} is no GGUF file that can be read: {line}; download it again") from None

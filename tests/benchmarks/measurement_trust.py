@@ -1,0 +1,221 @@
+"""Whether measurements of latency can be believed: disturbances are seen, nothing else is, and ratios are right.
+
+    python tests/benchmarks/measurement_trust.py [--quick] [--only NAME ...] [--json FILE]
+
+Each line of the table is an experiment on this machine, with what is promised and what was found; the exit code is 1
+where a promise is not kept. Nothing may run beside it: an experiment that needs a quiet machine waits for one, and is
+not run where it does not come to rest. Seven to ten minutes on 2 cores; ``--quick`` takes two, with fewer runs.
+
+- ``crowded``: as many processes spin as there are processors, and one more; every comparison is to be flagged.
+- ``neighbour``: one process spins, which leaves a processor free; every comparison is to be flagged.
+- ``quiet``: nothing else runs; no comparison is to be flagged.
+- ``sleep``: a model that sleeps 20 ms has a latency of 20 ms.
+- ``same``: a model compared with its own copy has a ratio within 3 % of 1.
+- ``turned``: which of two models is called the reference does not matter: the two ratios multiply to 1 within 6 %.
+- ``ranking``: models of 6, 5, 4, 3, 2 and 1 layers come out in this order, with one processor kept busy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from autoopt.objectives.latency import Comparison, calibrate
+from autoopt.objectives.model_call import compare_models
+from autoopt.objectives.neighbours import on_processors
+from autoopt.objectives.target import Target
+
+TARGET = Target(sequence_length=32)
+REST = 0.1
+"""So many processors may others use on a machine that counts as quiet."""
+PATIENCE_S = 120.0
+ROW = "{:<10} {:<58} {:>10} {:<28} {:>7}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How an experiment ended."""
+
+    name: str
+    promise: str
+    kept: int
+    runs: int
+    needed: float
+    """The share of the runs in which it has to be kept."""
+    detail: str
+
+    @property
+    def passed(self) -> bool | None:
+        """None where it could not be run."""
+        return None if self.runs == 0 else self.kept >= self.needed * self.runs
+
+    @property
+    def verdict(self) -> str:
+        return {None: "NOT RUN", True: "PASS", False: "FAIL"}[self.passed]
+
+
+def model(layers: int = 6, seed: int = 0) -> Any:
+    """A BERT classifier that answers in some milliseconds."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=1000, hidden_size=256, num_hidden_layers=layers, num_attention_heads=4, intermediate_size=1024
+    )
+    return BertForSequenceClassification(config).eval()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def spinning(count: int) -> Iterator[None]:
+    """Keep so many processes busy meanwhile."""
+    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        time.sleep(0.5)  # Until they have started.
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def others_use(seconds: float = 1.0) -> float:
+    """How many processors other processes use now."""
+    ended = on_processors()
+    time.sleep(seconds)
+    return ended() or 0.0
+
+
+def comes_to_rest(patience_s: float = PATIENCE_S) -> bool:
+    """Wait until nobody uses this machine."""
+    deadline = time.monotonic() + patience_s
+    while others_use() > REST:
+        if time.monotonic() > deadline:
+            return False
+    return True
+
+
+def flagged(name: str, promise: str, runs: int, *, busy: int) -> Finding:
+    """Compare two models beside so many spinning processes."""
+    candidate, reference = model(3), model(6)
+    with spinning(busy):
+        found = [compare_models(candidate, reference, TARGET) for _ in range(runs)]
+    return Finding(name, promise, sum(item.noisy for item in found), runs, 0.95, _conditions(found))
+
+
+def crowded(runs: int) -> Finding:
+    processors = len(os.sched_getaffinity(0))
+    promise = f"flagged beside {processors + 1} busy processes on {processors} processors, in 95 %"
+    return flagged("crowded", promise, runs, busy=processors + 1)
+
+
+def neighbour(runs: int) -> Finding:
+    return flagged("neighbour", "flagged beside one busy process, in 95 %", runs, busy=1)
+
+
+def quiet(runs: int, *, patience_s: float = PATIENCE_S) -> Finding:
+    """Compare two models while nothing else runs."""
+    promise = "not flagged on a quiet machine, in 95 %"
+    candidate, reference = model(3), model(6)
+    found: list[Comparison] = []
+    for _ in range(runs):
+        if not comes_to_rest(patience_s):
+            detail = f"the machine is not quiet: others use {others_use():.2f} processors"
+            return Finding("quiet", promise, 0, 0, 0.95, detail)
+        found.append(compare_models(candidate, reference, TARGET))
+    return Finding("quiet", promise, sum(not item.noisy for item in found), runs, 0.95, _conditions(found))
+
+
+def sleep(runs: int) -> Finding:
+    medians = [calibrate(lambda: time.sleep(0.02), TARGET, samples=25, cpu_bound=False).p50_ms for _ in range(runs)]
+    kept = sum(20 <= median <= 21 for median in medians)
+    return Finding(
+        "sleep", "a sleep of 20 ms takes 20 to 21 ms", kept, runs, 1.0, f"{min(medians):.2f} to {max(medians):.2f} ms"
+    )
+
+
+def same(runs: int) -> Finding:
+    reference = model()
+    candidate = copy.deepcopy(reference)
+    ratios = [compare_models(candidate, reference, TARGET).ratio for _ in range(runs)]
+    kept = sum(abs(ratio - 1) <= 0.03 for ratio in ratios)
+    return Finding("same", "a model against its copy within 3 % of 1, in 95 %", kept, runs, 0.95, _from_to(ratios))
+
+
+def turned(runs: int) -> Finding:
+    one, other = model(5), model(6)
+    products = [
+        compare_models(one, other, TARGET).ratio * compare_models(other, one, TARGET).ratio for _ in range(runs)
+    ]
+    kept = sum(abs(product - 1) <= 0.06 for product in products)
+    return Finding("turned", "a/b times b/a within 6 % of 1, in 95 %", kept, runs, 0.95, _from_to(products))
+
+
+def ranking(runs: int) -> Finding:
+    """Compare models of 1 to 5 layers with the one of 6, the deepest last and first in turn."""
+    reference = model(6)
+    smaller = {layers: model(layers) for layers in range(1, 6)}
+    kept, last = 0, ""
+    with spinning(1):
+        for run in range(runs):
+            order = sorted(smaller, reverse=run % 2 == 0)
+            ratios = {layers: compare_models(smaller[layers], reference, TARGET).ratio for layers in order}
+            ranked = [1.0, *(ratios[layers] for layers in sorted(ratios, reverse=True))]
+            kept += ranked == sorted(ranked, reverse=True)
+            last = " ".join(f"{ratio:.2f}" for ratio in ranked[1:])
+    return Finding("ranking", "6 > 5 > 4 > 3 > 2 > 1 layers, one processor busy, always", kept, runs, 1.0, last)
+
+
+EXPERIMENTS: dict[str, tuple[Callable[[int], Finding], int, int]] = {
+    "quiet": (quiet, 20, 5),
+    "same": (same, 20, 5),
+    "turned": (turned, 10, 3),
+    "sleep": (sleep, 10, 3),
+    "neighbour": (neighbour, 20, 5),
+    "crowded": (crowded, 20, 3),
+    "ranking": (ranking, 10, 2),
+}
+"""With the number of runs, and that with ``--quick``."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer runs, which show less")
+    parser.add_argument("--only", nargs="*", default=list(EXPERIMENTS), choices=list(EXPERIMENTS), metavar="NAME")
+    parser.add_argument("--json", type=Path, help="write the findings there too")
+    options = parser.parse_args()
+    print(ROW.format("experiment", "promised", "kept", "seen", ""))
+    findings = []
+    for name in options.only:
+        experiment, runs, fewer = EXPERIMENTS[name]
+        found = experiment(fewer if options.quick else runs)
+        findings.append(found)
+        print(ROW.format(name, found.promise, f"{found.kept} of {found.runs}", found.detail, found.verdict))
+        sys.stdout.flush()
+    if options.json:
+        options.json.write_text(json.dumps([{**asdict(f), "passed": f.passed} for f in findings], indent=1) + "\n")
+    sys.exit(any(found.passed is False for found in findings))
+
+
+def _conditions(found: list[Comparison]) -> str:
+    shares = [item.cpu_over_wall for item in found]
+    others = [item.others or 0.0 for item in found]
+    return f"cpu/wall {min(shares):.2f}-{max(shares):.2f}, others {min(others):.2f}-{max(others):.2f}"
+
+
+def _from_to(values: list[float]) -> str:
+    return f"{min(values):.3f} to {max(values):.3f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""From an experiment to what it may try: encoders and decoders have strategies of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autoopt.search.experiment import Experiment
+from autoopt.search.opening import facts, open_data, space_of
+from autoopt.search.start_design import start_design
+
+
+def experiment(folder: Path, task: str) -> Experiment:
+    source = folder / "lines.csv"
+    source.write_text("text,label\n" + "".join(f"text {place},{'ab'[place % 2]}\n" for place in range(60)), "utf-8")
+    return Experiment.model_validate(
+        {"study": "s", "task": task, "model": "org/model", "data": {"source": str(source)}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ("text_classification", {"encoder", "labels", "text", "unlabeled", "cpu"}),
+        ("causal_lm", {"decoder", "unlabeled", "cpu"}),
+    ],
+)
+def test_what_a_study_has_follows_from_its_task(tmp_path: Path, task: str, expected: set[str]) -> None:
+    asked = experiment(tmp_path, task)
+    assert facts(asked, open_data(asked)) == expected
+
+
+def test_a_decoder_is_offered_what_applies_to_it_and_the_rest_has_a_reason(tmp_path: Path) -> None:
+    asked = experiment(tmp_path, "causal_lm")
+    space = space_of(asked, open_data(asked))
+    offered = {offer.strategy.name for offer in space.offers}
+    assert "full_finetuning" in offered
+    assert not any("encoder" in offer.strategy.needs or "labels" in offer.strategy.needs for offer in space.offers)
+    assert "random_edits" not in offered
+    assert space.withheld["layer_drop"] == "it needs encoder"
+    if not any(offer.strategy.cuts for offer in space.offers):
+        assert space.withheld["distillation"] == "it trains after a cut, and no strategy that cuts is offered"
+    assert [step.name for step in start_design(space)[0].steps] == ["full_finetuning"]
