@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from autoopt.objectives.attempts import attempts, least_disturbed
 from autoopt.objectives.interleaving import Work, calls_of
-from autoopt.objectives.latency import ATTEMPTS, PAUSE_S
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.objectives.nvml import PACKAGE, Gpu
 from autoopt.objectives.percentiles import median_interval
 from autoopt.objectives.target import Target
-from autoopt.objectives.timing import Clock, conditions
-from autoopt.strategies import quiet
+from autoopt.objectives.timing import Clock
 from autoopt.strategies.errors import EnvironmentProblem
 
 ENERGY = "energy"
@@ -79,32 +78,23 @@ def measure_energy(work: Work, target: Target, meter: Meter, *, clock: Clock | N
     times and then noisy. The calls are made in turn, whatever their lengths.
     """
     clock = clock or Clock.of(target)
-    found = _attempt(work, target, meter, clock)
-    for _ in range(ATTEMPTS - 1):
-        if not found.noisy:
-            break
-        clock.pause(PAUSE_S)
-        found = _attempt(work, target, meter, clock)
-    return found
 
-
-def _attempt(work: Work, target: Target, meter: Meter, clock: Clock) -> Measurement:
-    with quiet.measuring(), conditions(target):
+    def blocks() -> list[float]:
         for call in calls_of(work):
             call()
-        others = clock.watch()
-        blocks = [_block(work, target, meter, clock) for _ in range(BLOCKS)]
-        used = others()
-    low, high = median_interval(blocks)
+        return [_block(work, target, meter, clock) for _ in range(BLOCKS)]
+
+    best = least_disturbed(attempts(blocks, lambda _: (), target, clock, cpu_bound=False))
+    low, high = median_interval(best.taken)
     return Measurement(
         name=ENERGY,
-        value=median(blocks),
+        value=median(best.taken),
         unit="J",
         direction=Direction.MINIMIZE,
         low=low,
         high=high,
         samples=BLOCKS,
-        noisy=used is not None and used > clock.tolerated,
+        noisy=best.noisy,
     )
 
 
@@ -125,7 +115,7 @@ def _packages(powercap: Path) -> Iterable[Path]:
     """The packages alone: what lies below them is a part of them, and ``psys`` holds them all."""
     for folder in sorted(powercap.glob("intel-rapl:*")):
         name = folder / "name"
-        if folder.name.count(":") == 1 and name.is_file() and name.read_text(encoding="ascii").startswith("package"):
+        if name.is_file() and name.read_text(encoding="ascii").startswith("package"):
             yield folder
 
 

@@ -51,13 +51,14 @@ def open_gguf(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     Unpacking takes half a minute for 135 million parameters.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    import transformers
 
+    model_class: Any = transformers.AutoModelForCausalLM
     where: dict[str, Any] = {"gguf_file": path.name, "local_files_only": True}
     # The bars of the unpacking are drawn without asking whether they are wanted.
     with redirect_stderr(io.StringIO()), _explained(path):
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, **where)
-        packed, report = AutoModelForCausalLM.from_pretrained(
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, **where)
+        packed, report = model_class.from_pretrained(
             path.parent, dtype=torch.float32, output_loading_info=True, **where
         )
         if report["missing_keys"]:

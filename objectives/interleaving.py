@@ -39,7 +39,7 @@ class Pairs:
         if lengths == 1:
             return self
         least = max(FEWEST_ROUNDS, math.ceil(self.minimum / lengths))
-        most = max(3 * FEWEST_ROUNDS, math.ceil(self.maximum / lengths))
+        most = max(2 * FEWEST_ROUNDS, math.ceil(self.maximum / lengths))
         return Pairs(least + least % 2, most + most % 2)
 
 
@@ -83,6 +83,12 @@ class Round:
         """The candidate's time for all of the lengths together, as a share of the reference's."""
         return total_s(self.candidate) / total_s(self.reference)
 
+    @property
+    def processor_ratio(self) -> float:
+        """The same of the times on the processor, which do not grow while another process has it."""
+        own, others = (math.fsum(sample.cpu_s for sample in side) for side in (self.candidate, self.reference))
+        return own / others
+
 
 @dataclass(frozen=True)
 class Duel:
@@ -93,9 +99,22 @@ class Duel:
     """False where a sample is the mean of several calls, which says nothing of the slowest of them."""
     reference_is_whole: bool
 
+    @classmethod
+    def pooled(cls, duels: Sequence[Duel]) -> Duel:
+        """All rounds of several."""
+        return cls(
+            tuple(taken for duel in duels for taken in duel.rounds),
+            all(duel.candidate_is_whole for duel in duels),
+            all(duel.reference_is_whole for duel in duels),
+        )
+
     @property
     def ratios(self) -> list[float]:
         return [taken.ratio for taken in self.rounds]
+
+    @property
+    def processor_ratios(self) -> list[float]:
+        return [taken.processor_ratio for taken in self.rounds]
 
     @property
     def candidate(self) -> list[Sample]:

@@ -12,25 +12,22 @@ ratio, which describes a candidate whose gain depends on the length by its mean 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any, TypeVar
+from typing import Any
 
+from autoopt.objectives.attempts import attempts, is_single, least_disturbed, processor_share
 from autoopt.objectives.interleaving import SCREENING, Duel, Pairs, Work, calls_of, in_turn, total_s, warmed_up
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.objectives.percentiles import median_interval, p95, p99
 from autoopt.objectives.target import Target
-from autoopt.objectives.timing import Clock, Sample, conditions, take
-from autoopt.strategies import quiet
+from autoopt.objectives.timing import Clock, Sample, take
 
 LATENCIES = ("latency_p50", "latency_p95", "latency_p99")
 """In milliseconds, for one call."""
-UNDISTURBED = 0.9
-"""A single thread that gets less than this share of a processor is not alone on it."""
-ATTEMPTS = 3
-PAUSE_S = 1.0
-"""Between two attempts, for what disturbs to pass."""
+ALIKE = 0.8
+"""A candidate whose share of a processor is less than this part of the reference's does something else than compute."""
 
 
 @dataclass(frozen=True)
@@ -119,27 +116,28 @@ def calibrate(
     ``cpu_bound=False`` where it waits for something other than the processor.
     """
     clock = clock or Clock.of(target)
+    calls = calls_of(reference)
 
-    def attempt(others: Others) -> Calibration:
+    def take_all() -> list[list[Sample]]:
         warmed_up(reference, clock)
-        calls = calls_of(reference)
-        rounds = [[take(call, clock) for call in calls] for _ in range(-(-samples // len(calls)))]
-        taken = [sample for found in rounds for sample in found]
-        walls = [1000 * sample.wall_s for sample in taken]
-        share, used = _processor_share(taken), others()
-        return Calibration(
-            p50_ms=median(walls),
-            p95_ms=p95(walls),
-            p99_ms=p99(walls),
-            samples=len(walls),
-            cpu_over_wall=share,
-            noisy=_is_disturbed(share, used, target, clock, cpu_bound=cpu_bound),
-            mean_ms=median(1000 * total_s(found) / len(calls) for found in rounds) if len(calls) > 1 else None,
-            others=used,
-            clock_mhz=clock.frequency_mhz(),
-        )
+        return [[take(call, clock) for call in calls] for _ in range(-(-samples // len(calls)))]
 
-    return _until_undisturbed(attempt, target, clock)
+    def flat(rounds: list[list[Sample]]) -> list[Sample]:
+        return [sample for taken in rounds for sample in taken]
+
+    best = least_disturbed(attempts(take_all, flat, target, clock, cpu_bound=cpu_bound))
+    walls = [1000 * sample.wall_s for sample in flat(best.taken)]
+    return Calibration(
+        p50_ms=median(walls),
+        p95_ms=p95(walls),
+        p99_ms=p99(walls),
+        samples=len(walls),
+        cpu_over_wall=best.share,
+        noisy=best.noisy,
+        mean_ms=median(1000 * total_s(taken) / len(calls) for taken in best.taken) if len(calls) > 1 else None,
+        others=best.others,
+        clock_mhz=clock.frequency_mhz(),
+    )
 
 
 def compare(
@@ -157,15 +155,25 @@ def compare(
     ``pairs`` bounds how many pairs that takes: ``SCREENING`` at most 52, ``THOROUGH`` enough for a 95th percentile.
     ``cpu_bound=False`` says that the reference waits for something other than the processor, so that its share of it
     says nothing of the machine.
+
+    Where all three attempts were disturbed, the comparison is ``noisy`` and made of all their pairs. Its ratio is then
+    that of the times on the processor, if both models do nothing but compute on a single one: it is nearer to the truth
+    than that of the times by the clock.
     """
     clock = clock or Clock.of(target)
 
-    def attempt(others: Others) -> Comparison:
-        duel = in_turn(candidate, reference, clock, pairs=pairs, limit_ratio=limit_ratio)
-        share, used = _processor_share(duel.reference), others()
-        return _comparison(duel, share, used, noisy=_is_disturbed(share, used, target, clock, cpu_bound=cpu_bound))
+    def duel() -> Duel:
+        return in_turn(candidate, reference, clock, pairs=pairs, limit_ratio=limit_ratio)
 
-    return _until_undisturbed(attempt, target, clock)
+    tried = attempts(duel, lambda taken: taken.reference, target, clock, cpu_bound=cpu_bound)
+    last = tried[-1]
+    if not last.noisy:
+        return _comparison(last.taken, last.taken.ratios, others=last.others, noisy=False)
+    pooled = Duel.pooled([attempt.taken for attempt in tried])
+    computes = processor_share(pooled.candidate) > ALIKE * processor_share(pooled.reference)
+    by_processor = computes and cpu_bound and is_single(target)
+    ratios = pooled.processor_ratios if by_processor else pooled.ratios
+    return _comparison(pooled, ratios, others=least_disturbed(tried).others, noisy=True)
 
 
 def measurements(comparison: Comparison, calibration: Calibration) -> dict[str, Measurement]:
@@ -197,30 +205,11 @@ def measurements(comparison: Comparison, calibration: Calibration) -> dict[str, 
     return {measured.name: measured for measured in found}
 
 
-Others = Callable[[], float | None]
-"""Says at the end of an attempt what other processes did meanwhile."""
-_Outcome = TypeVar("_Outcome", Calibration, Comparison)
-
-
-def _until_undisturbed(attempt: Callable[[Others], _Outcome], target: Target, clock: Clock) -> _Outcome:
-    """Try up to three times; the least disturbed attempt where none was in quiet."""
-    tried: list[_Outcome] = []
-    for _ in range(ATTEMPTS):
-        if tried:
-            clock.pause(PAUSE_S)
-        with quiet.measuring(), conditions(target):
-            outcome = attempt(clock.watch())
-        if not outcome.noisy:
-            return outcome
-        tried.append(outcome)
-    return max(tried, key=lambda outcome: outcome.cpu_over_wall - (outcome.others or 0.0))
-
-
-def _comparison(duel: Duel, share: float, others: float | None, *, noisy: bool) -> Comparison:
-    low, high = median_interval(duel.ratios)
+def _comparison(duel: Duel, ratios: Sequence[float], *, others: float | None, noisy: bool) -> Comparison:
+    low, high = median_interval(ratios)
     candidate_ms, reference_ms = ([1000 * taken.wall_s for taken in side] for side in (duel.candidate, duel.reference))
     return Comparison(
-        ratio=median(duel.ratios),
+        ratio=median(ratios),
         low=low,
         high=high,
         samples=len(reference_ms),
@@ -228,21 +217,7 @@ def _comparison(duel: Duel, share: float, others: float | None, *, noisy: bool) 
         candidate_p95_ms=p95(candidate_ms) if duel.candidate_is_whole else None,
         reference_p50_ms=median(reference_ms),
         reference_p95_ms=p95(reference_ms) if duel.reference_is_whole else None,
-        cpu_over_wall=share,
+        cpu_over_wall=processor_share(duel.reference),
         noisy=noisy,
         others=others,
     )
-
-
-def _processor_share(samples: Sequence[Sample]) -> float:
-    return median(sample.cpu_s / sample.wall_s for sample in samples)
-
-
-def _is_disturbed(share: float, others: float | None, target: Target, clock: Clock, *, cpu_bound: bool) -> bool:
-    """By neighbours wherever they are seen, and by a share of the processor that is no whole one.
-
-    The share says nothing where several threads spin while they wait, and where a GPU does the work.
-    """
-    if others is not None and others > clock.tolerated:
-        return True
-    return cpu_bound and target.threads == 1 and not target.is_cuda and share < UNDISTURBED

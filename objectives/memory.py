@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from autoopt.objectives.measurement import Direction, Measurement
@@ -30,12 +31,26 @@ _FORGET_PEAK = "5"
 """What the kernel is told to take the present size for the peak."""
 
 
-def measure_memory(folder: Path, target: Target) -> Measurement:
+def measure_memory(folder: Path, target: Target, *, runs: int = 1) -> Measurement:
     """Serve a saved candidate in a process of its own, and return the peak in bytes above the floor.
 
-    On a GPU it is the GPU's memory. Takes some seconds, mostly for imports. Raises ``EnvironmentProblem`` where the
-    process ends with an error, a lack of memory among them.
+    On a GPU it is the GPU's memory. Of several ``runs`` it is the median, with the least and the most as the ends of
+    its interval; a run takes some seconds, mostly for imports. Raises ``EnvironmentProblem`` where the process ends
+    with an error, a lack of memory among them.
     """
+    peaks = [_run(folder, target) for _ in range(runs)]
+    return Measurement(
+        name=MEMORY,
+        value=median(peaks),
+        unit="bytes",
+        direction=Direction.MINIMIZE,
+        low=min(peaks),
+        high=max(peaks),
+        samples=runs,
+    )
+
+
+def _run(folder: Path, target: Target) -> float:
     command = [sys.executable, "-m", "autoopt.objectives.memory", str(folder), json.dumps(target.to_json())]
     try:
         with quiet.step():  # It would disturb a measurement of latency.
@@ -49,7 +64,7 @@ def measure_memory(folder: Path, target: Target) -> Measurement:
         raise EnvironmentProblem(
             f"the process that serves {folder} to measure its memory ended with {ended.returncode}: {last}"
         )
-    return Measurement.exact(MEMORY, float(ended.stdout), "bytes", Direction.MINIMIZE)
+    return float(ended.stdout)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -104,9 +104,10 @@ def _download(name: str) -> Path:
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     wanted = ["config.json", WEIGHTS, WEIGHTS_INDEX, "model-*.safetensors", "tokenizer*", "special_tokens_map.json"]
-    wanted.append("chat_template.jinja")
     try:
-        return Path(snapshot_download(name, allow_patterns=[*wanted, *TOKENIZER_FILES, "merges.txt"]))
+        return Path(
+            snapshot_download(name, allow_patterns=[*wanted, *TOKENIZER_FILES, "merges.txt", "chat_template.jinja"])
+        )
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise ModelError(
             f"there is no folder '{name}', and no model of this name on the Hub: {first_line(error)}; "

@@ -136,8 +136,9 @@ def _response(example: Example, tokenizer: PreTrainedTokenizerBase, form: Form) 
         return said
     messages = messages_of(example.text)
     before, whole = rendered(messages, tokenizer), rendered(messages, tokenizer, answer=said)
-    # Some templates leave out of earlier turns what they show of the last one.
-    return whole.removeprefix(before) if whole.startswith(before) else said
+    if whole.startswith(before):
+        return whole.removeprefix(before)
+    return f"{said}{tokenizer.eos_token}"  # Some templates open a turn with more than is in it when it is closed.
 
 
 @dataclass(frozen=True)

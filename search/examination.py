@@ -76,7 +76,7 @@ def readable(label: Any, classes: Sequence[str]) -> Any:
             return label.text
         case tuple() | list():
             return [readable(part, classes) for part in label]
-        case int() if label < len(classes):
+        case int() if 0 <= label < len(classes):
             return classes[label]
         case _:
             return label

@@ -28,6 +28,8 @@ def shown(measured: Measurement | None) -> str:
         return points(measured)
     if measured.name.endswith("_p_value"):
         return f"{measured.value:.2g}"
+    if measured.name.endswith("_of_seeds"):
+        return f"{100 * measured.value:.1f} %"
     if measured.unit == "of baseline":
         return speed(measured)
     if measured.unit == "ms":
@@ -49,9 +51,9 @@ def share(measured: Measurement | None) -> str:
 
 def quality(measurements: Mapping[str, Measurement], *, prefix: str = "") -> str:
     """The quality, and the perplexity that it comes from where it does: ``4.30 % [3.64, 4.97], perplexity 23.3``."""
-    perplexity = measurements.get(f"{prefix}perplexity")
-    also = "" if perplexity is None else f", perplexity {_alike(perplexity.value)[0]}"
-    return share(measurements.get(f"{prefix}quality")) + also
+    found, perplexity = (measurements.get(f"{prefix}{name}") for name in ("quality", "perplexity"))
+    also = "" if found is None or perplexity is None else f", perplexity {_alike(perplexity.value)[0]}"
+    return share(found) + also
 
 
 def points(difference: Difference | Measurement) -> str:

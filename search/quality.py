@@ -45,7 +45,7 @@ def gap(validation: Measurement, test: Measurement) -> Gap:
     value = ours[0] - theirs[0]
     down = hypot(ours[0] - ours[1], theirs[2] - theirs[0])
     up = hypot(ours[2] - ours[0], theirs[0] - theirs[1])
-    return Gap(value, value - down - up, value + up)
+    return Gap(value, value - down, value + up)
 
 
 def _upwards(measured: Measurement) -> tuple[float, float, float]:

@@ -127,6 +127,8 @@ class TargetSection(Section):
     device: Literal["cpu", "cuda"] = "cpu"
     threads: Count = 1
     batch_size: Count = 1
+    """Examples that one call answers. Latencies are those of a call, but ``latency_single``, which is that of one
+    example; throughput is what calls of this size, one after the other, answer."""
     sequence_length: Annotated[int, Field(ge=4, le=8192)] = 128
     """In tokens; ``data.max_length`` where it is not given."""
     lengths: Literal["fixed", "data"] = "fixed"

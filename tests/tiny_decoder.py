@@ -1,10 +1,15 @@
-"""A decoder so small that everything about it takes milliseconds, with a tokenizer that knows every byte."""
+"""A decoder so small that everything about it takes milliseconds, and what its task should make of a text, by hand."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from autoopt.objectives.tasks.causal_lm import CausalLM
+from autoopt.objectives.written import Form
+from autoopt.strategies.candidate import Candidate, Example
 
 END = "<|endoftext|>"
 START = "<|start|>"
@@ -38,7 +43,8 @@ def tokenizer(*, start: bool = False, pad: bool = True) -> Any:
         template = TemplateProcessing(single=f"{START} $A", special_tokens=[(START, made.token_to_id(START))])
         made.post_processor = Sequence([ByteLevel(trim_offsets=False), template])
     given = {"pad_token": END} if pad else {}
-    return PreTrainedTokenizerFast(tokenizer_object=made, eos_token=END, bos_token=START if start else None, **given)
+    made_class: Any = PreTrainedTokenizerFast
+    return made_class(tokenizer_object=made, eos_token=END, bos_token=START if start else None, **given)
 
 
 def model(kind: str = "llama", *, seed: int = 0, tied: bool = True, positions: int = 128) -> Any:
@@ -69,3 +75,58 @@ def save(folder: Path, kind: str = "llama", *, start: bool = False, **settings: 
     model(kind, **settings).save_pretrained(folder)
     tokenizer(start=start, pad=pad).save_pretrained(folder)
     return folder
+
+
+def candidate(
+    kind: str = "llama",
+    *,
+    seed: int = 0,
+    max_length: int = 16,
+    form: Form = Form.TEXT,
+    start: bool = False,
+    positions: int = 128,
+) -> Candidate:
+    """The tiny model with its tokenizer and its task, untrained."""
+    return Candidate(
+        model=model(kind, seed=seed, positions=positions),
+        tokenizer=tokenizer(start=start),
+        task=CausalLM(max_length=max_length, form=form),
+    )
+
+
+def examples(texts: Sequence[str]) -> list[Example]:
+    """Running text."""
+    return [Example(text) for text in texts]
+
+
+def _documents(texts: Sequence[str]) -> list[str]:
+    """What is tokenized as one text: lines up to one that does not end."""
+    found, open_lines = [], ""
+    for text in texts:
+        open_lines += text
+        if text and not text.endswith("\n"):
+            found.append(open_lines)
+            open_lines = ""
+    return [*found, *([open_lines] if open_lines else [])]
+
+
+def packed(texts: Sequence[str], tokenizer: Any) -> list[int]:
+    """The tokens of running text, one document after the other."""
+    start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+    return [
+        token
+        for text in _documents(texts)
+        for token in [*start, *tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    ]
+
+
+def loss(model: Any, ids: Sequence[int], first: int) -> float:
+    """The loss of the tokens from ``first`` on, one after the other, each from a fresh pass over those before it."""
+    import torch
+
+    total = 0.0
+    for place in range(first, len(ids)):
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([ids[:place]])).logits[0, -1].double()
+        total -= float(logits.log_softmax(-1)[ids[place]])
+    return total

@@ -151,9 +151,10 @@ def _losses(labels: Any, logits: Any) -> NDArray[Any]:
     from torch.nn import functional as F
 
     targets = labels[:, 1:].to(logits.device)
-    predicted = logits[:, :-1].float().transpose(1, 2)
-    losses = F.cross_entropy(predicted, targets, reduction="none", ignore_index=IGNORED_LABEL)
-    return losses.cpu().numpy()  # type: ignore[no-any-return]
+    # A row for each token: over another layout torch adds a large vocabulary up so that a ten-thousandth is lost.
+    predicted = logits[:, :-1].float().flatten(0, 1)
+    losses = F.cross_entropy(predicted, targets.flatten(), reduction="none", ignore_index=IGNORED_LABEL)
+    return losses.view(targets.shape).cpu().numpy()
 
 
 def _add(rows: NDArray[Any], block: Block, losses: NDArray[Any]) -> None:

@@ -3,8 +3,8 @@
     python tests/benchmarks/measurement_trust.py [--quick] [--only NAME ...] [--json FILE]
 
 Each line of the table is an experiment on this machine, with what is promised and what was found; the exit code is 1
-where a promise is not kept. Nothing may run beside it: an experiment that needs a quiet machine waits for one, and is
-not run where it does not come to rest. Seven to ten minutes on 2 cores; ``--quick`` takes two, with fewer runs.
+where a promise is not kept. Nothing may run beside it: ``quiet`` waits for the machine to come to rest, and is not run
+where it does not. A quarter of an hour on 2 cores; ``--quick`` takes four minutes, with fewer runs.
 
 - ``crowded``: as many processes spin as there are processors, and one more; every comparison is to be flagged.
 - ``neighbour``: one process spins, which leaves a processor free; every comparison is to be flagged.

@@ -40,8 +40,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object]]:
         calibration = Calibration(10.0, None, None, pairs.minimum, cpu_over_wall=1.0, noisy=False)
         return replace(Comparison.identity(calibration), ratio=0.5, low=0.4, high=0.6)
 
-    def memory(folder: Path, _: Target) -> Measurement:
-        seen.append(("memory", folder.name))
+    def memory(folder: Path, _: Target, *, runs: int) -> Measurement:
+        seen.append(("memory", (folder.name, runs)))
         return Measurement.exact("memory", 5e6, "bytes", Direction.MINIMIZE)
 
     def energy(_: object, target: Target) -> Measurement:
@@ -75,7 +75,7 @@ def test_what_is_wanted_is_measured_too(tmp_path: Path, asked: list[tuple[str, o
     found = measured(tmp_path, "throughput", "memory", "energy", "quality")
     assert set(found) == {*ALWAYS, "throughput", "memory", "energy"}
     assert found["throughput"].value == pytest.approx(4 / 0.020)
-    assert ("memory", "candidate") in asked
+    assert ("memory", ("candidate", 3)) in asked
     assert ("energy", 4) in asked
 
 

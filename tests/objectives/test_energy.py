@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from autoopt.objectives.attempts import PAUSE_S
 from autoopt.objectives.energy import BLOCKS, Domain, measure_energy, meter_of
-from autoopt.objectives.latency import PAUSE_S
 from autoopt.objectives.measurement import Direction
 from autoopt.objectives.nvml import Gpu
 from autoopt.objectives.target import Target
@@ -34,12 +34,14 @@ def count(folder: Path, count_uj: int) -> None:
 def test_all_packages_are_counted_and_nothing_twice(tmp_path: Path) -> None:
     first = domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000)
     second = domain(tmp_path, "intel-rapl:1", "package-1", 2_000_000)
-    domain(tmp_path, "intel-rapl:0:0", "core", 900_000)
-    domain(tmp_path, "intel-rapl:2", "psys", 9_000_000)
+    core = domain(tmp_path, "intel-rapl:0:0", "core", 900_000)
+    whole = domain(tmp_path, "intel-rapl:2", "psys", 9_000_000)
     meter = meter_of(Target(), powercap=tmp_path)
     begun = meter()
     count(first, 1_500_000)
     count(second, 2_250_000)
+    count(core, 1_100_000)
+    count(whole, 11_000_000)
     assert meter() - begun == pytest.approx(0.75)
 
 

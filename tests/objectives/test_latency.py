@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
+from autoopt.objectives.attempts import PAUSE_S
 from autoopt.objectives.interleaving import (
     FEWEST_ROUNDS,
     FOR_P99,
@@ -17,7 +18,7 @@ from autoopt.objectives.interleaving import (
     WARM_UP_CALLS_OF_MANY,
     Pairs,
 )
-from autoopt.objectives.latency import PAUSE_S, Calibration, Comparison, calibrate, compare, measurements
+from autoopt.objectives.latency import Calibration, Comparison, calibrate, compare, measurements
 from autoopt.objectives.measurement import Direction
 from autoopt.objectives.target import Target
 from autoopt.objectives.timing import Call, Clock
@@ -193,26 +194,93 @@ def test_a_neighbour_also_disturbs_several_threads_and_a_gpu(target: Target) -> 
     assert compare(machine.call("c", 0.03), machine.call("r", 0.03), target, clock=machine.clock).noisy
 
 
-def test_a_disturbance_is_given_a_second_to_pass_before_the_next_attempt() -> None:
+def test_a_disturbance_is_given_a_second_to_pass_before_the_next_attempt_or_as_long_as_that_takes() -> None:
     machine = Machine(others=1.0)
     compare(machine.call("c", 0.03), machine.call("r", 0.03), TARGET, clock=machine.clock)
     assert machine.pauses == [PAUSE_S, PAUSE_S]
+    machine = Machine(others=1.0)
+    compare(machine.call("c", 0.003), machine.call("r", 0.003), TARGET, clock=machine.clock)
+    assert machine.pauses == pytest.approx([0.003 * 2 * (WARM_UP_CALLS + 2 * SCREENING.minimum)] * 2)
     machine = Machine(others=0.0)
     compare(machine.call("c", 0.03), machine.call("r", 0.03), TARGET, clock=machine.clock)
     assert machine.pauses == []
 
 
-def test_the_least_disturbed_of_three_disturbed_attempts_is_kept() -> None:
+def preempted(machine: Machine, name: str, seconds: float, *, seed: int) -> Call:
+    """Work of so many seconds, in which other processes have the processor for up to five times as long."""
+    chance = random.Random(seed)
+
+    def run() -> None:
+        machine.calls.append(name)
+        machine.cpu_s += seconds
+        machine.wall_s += seconds * chance.uniform(1, 6)
+
+    return run
+
+
+def test_on_a_disturbed_machine_the_ratio_is_that_of_the_times_on_the_processor() -> None:
     machine = Machine()
-    attempt = 2 * (WARM_UP_CALLS + SCREENING.minimum)
+    calls = preempted(machine, "c", 0.03, seed=1), preempted(machine, "r", 0.06, seed=2)
+    comparison = compare(*calls, TARGET, clock=machine.clock)
+    assert comparison.noisy
+    assert (comparison.low, comparison.ratio, comparison.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert comparison.candidate_p50_ms > 40, "what was seen is told as it was seen"
+
+
+def test_a_candidate_that_waits_is_not_taken_for_fast_because_it_computes_little() -> None:
+    machine = Machine(others=1.0)
+
+    def wait() -> None:
+        machine.wall_s += 0.06
+        machine.cpu_s += 0.006
+
+    comparison = compare(wait, machine.call("r", 0.06), TARGET, clock=machine.clock)
+    assert comparison.noisy
+    assert comparison.ratio == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("target", "cpu_bound"), [(Target(threads=2), True), (TARGET, False), (Target(device="cuda"), True)]
+)
+def test_elsewhere_the_ratio_is_that_of_the_clock_however_disturbed(target: Target, cpu_bound: bool) -> None:
+    machine = Machine(others=1.0)
+    candidate = machine.call("c", 0.03)
+
+    def reference() -> None:
+        machine.wall_s += 0.06
+        machine.cpu_s += 0.03
+
+    comparison = compare(candidate, reference, target, cpu_bound=cpu_bound, clock=machine.clock)
+    assert comparison.noisy
+    assert comparison.ratio == pytest.approx(0.5)
+
+
+def three_disturbed(machine: Machine, calls_of_an_attempt: int) -> Callable[[], float]:
+    """Calls that get a fifth of a processor in the first attempt, three fifths in the second, two in the third."""
 
     def seconds() -> float:
-        machine.share = (0.2, 0.6, 0.4)[len(machine.calls) // attempt]
+        machine.share = (0.2, 0.6, 0.4)[len(machine.calls) // calls_of_an_attempt]
         return 0.03
 
+    return seconds
+
+
+def test_the_pairs_of_three_disturbed_attempts_are_put_together() -> None:
+    machine = Machine()
+    seconds = three_disturbed(machine, 2 * (WARM_UP_CALLS + SCREENING.minimum))
     comparison = compare(machine.call("c", seconds), machine.call("r", seconds), TARGET, clock=machine.clock)
     assert comparison.noisy
-    assert comparison.cpu_over_wall == pytest.approx(0.6)
+    assert comparison.samples == 3 * SCREENING.minimum
+    assert comparison.cpu_over_wall == pytest.approx(0.4)
+
+
+def test_the_least_disturbed_of_three_disturbed_calibrations_is_kept() -> None:
+    machine = Machine()
+    seconds = three_disturbed(machine, WARM_UP_CALLS + 20)
+    calibration = calibrate(machine.call("r", seconds), TARGET, samples=20, clock=machine.clock)
+    assert calibration.noisy
+    assert calibration.samples == 20
+    assert calibration.cpu_over_wall == pytest.approx(0.6)
 
 
 def test_a_measurement_that_is_quiet_at_the_second_attempt_is_not_flagged() -> None:

@@ -271,6 +271,16 @@ def test_what_is_right_is_given_to_windows_only_where_a_label_is() -> None:
     assert set(unknown) == {"input_ids", "token_type_ids", "attention_mask"}
 
 
+def test_of_many_examples_each_window_knows_its_own() -> None:
+    made = [Example(WORDS[0], text_pair=" ".join([WORDS[place % 8]] * (1 + place % 30))) for place in range(600)]
+    found = list(windows(made, TOKENIZER, max_length=16, stride=4))
+    assert [window.example for window in found] == sorted(window.example for window in found)
+    assert {window.example for window in found} == set(range(600))
+    for window in found:
+        own = TOKENIZER.vocab[WORDS[window.example % 8]]
+        assert set(window.features["input_ids"][window.first : window.first + len(window.offsets)]) == {own}
+
+
 def test_a_text_alone_is_one_window_cut_and_a_mixture_is_refused() -> None:
     candidate = tiny.candidate()
     (alone,) = TASK.encode([Example(" ".join(WORDS * 9))], candidate.tokenizer)
@@ -364,9 +374,10 @@ def test_a_piece_counts_as_in_the_window_where_it_does_best() -> None:
         def forward(self, input_ids: torch.Tensor, **more: Any) -> QuestionAnsweringModelOutput:
             output = super().forward(input_ids, **more)
             seen = (input_ids == tiny.VOCABULARY.index("cup")).any(dim=1, keepdim=True)
-            return QuestionAnsweringModelOutput(
-                start_logits=output.start_logits * (1 + seen), end_logits=output.end_logits * (1 + seen)
-            )
+            for logits in (output.start_logits, output.end_logits):
+                assert logits is not None
+                logits *= 1 + seen
+            return output
 
     model: Any = Seeing({"won": 3.0, "bank": 4.0}, {"won": 3.0, "bank": 4.0})
     task = replace(TASK, max_length=9, stride=2)
@@ -384,7 +395,7 @@ def test_a_tokenizer_of_bytes_gives_whole_characters_and_no_blanks() -> None:
     bytes_alone = Tokenizer(models.BPE(vocab=letters, merges=[]))
     bytes_alone.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bytes_alone.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bytes_alone, pad_token="!")  # noqa: S106
+    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=bytes_alone, pad_token="!")  # type: ignore[no-untyped-call]  # noqa: S106
 
     class Blanks(torch.nn.Module):
         """Likes a blank best, and after it the second byte of a letter."""

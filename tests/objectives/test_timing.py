@@ -6,7 +6,7 @@ import pytest
 
 from autoopt.objectives.latency import calibrate, compare
 from autoopt.objectives.target import Target
-from autoopt.objectives.timing import EventClock, take
+from autoopt.objectives.timing import Clock, EventClock, take
 
 TARGET = Target(device="cuda")
 
@@ -69,6 +69,13 @@ def test_work_that_was_queued_before_is_not_counted() -> None:
     device = Device()
     device.work(5.0)
     assert take(lambda: device.work(0.25), device.clock).wall_s == pytest.approx(0.25)
+
+
+def test_work_that_was_queued_before_is_not_counted_by_another_clock_either() -> None:
+    device = Device()
+    device.work(5.0)
+    clock = Clock(wall=lambda: device.done_s, synchronize=device.synchronize)
+    assert take(lambda: device.work(0.25), clock).wall_s == pytest.approx(0.25)
 
 
 def test_models_on_a_gpu_are_compared_by_its_own_time() -> None:

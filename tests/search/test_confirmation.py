@@ -168,6 +168,16 @@ def test_a_kill_between_two_seeds_loses_none_that_was_trained_and_leaves_no_proc
     assert seeds == [(0, 1, 2)] * (len(wanted) // 2)
 
 
+def test_a_training_process_ends_with_the_one_that_started_it(root: Root) -> None:
+    folder, number = root.study("news"), front(root).baseline.record.number
+    command = [sys.executable, "-m", "autoopt.search.confirmation", str(folder.path), "1", str(number)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.close()  # As the system does it for a process that is gone.
+    assert process.wait() == 1
+    assert not folder.seed_result(number, 1).exists()
+
+
 def test_an_interruption_stops_the_training(root: Root, file: Path) -> None:
     def interrupted(message: str) -> None:
         if message.startswith("seed 1 of trial"):

@@ -34,7 +34,7 @@ def file(tmp_path: Path) -> Path:
 def test_a_small_file_has_defaults_for_all_the_rest(file: Path) -> None:
     experiment = load_experiment(file)
     assert experiment.task.name == "text_classification"
-    assert experiment.task.metric == "accuracy"
+    assert experiment.task.metric is None
     assert experiment.objectives == ("quality", "latency_p50")
     assert experiment.budget == ()
     assert experiment.search.model_dump() == {
@@ -44,7 +44,13 @@ def test_a_small_file_has_defaults_for_all_the_rest(file: Path) -> None:
         "confirm_seeds": 1,
         "sampler": "tpe",
     }
-    assert experiment.target.model_dump() == {"device": "cpu", "threads": 1, "batch_size": 1, "sequence_length": 128}
+    assert experiment.target.model_dump() == {
+        "device": "cpu",
+        "threads": 1,
+        "batch_size": 1,
+        "sequence_length": 128,
+        "lengths": "fixed",
+    }
     assert experiment.resources.workers >= 1
     assert list(experiment.choices()) == list(catalog())
 

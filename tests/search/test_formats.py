@@ -8,7 +8,7 @@ from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.objectives.statistics import Difference
 from autoopt.search import formats
 from autoopt.search.quality import Gap, Seeds, Spread
-from tests.search.samples import measured, quality
+from tests.search.samples import measured, quality, record, verified
 
 
 def latency(value: float, low: float, high: float, *, noisy: bool = False) -> Measurement:
@@ -99,6 +99,21 @@ def test_seeds_are_a_mean_and_a_deviation_and_say_how_many_failed() -> None:
     assert formats.seeds(alone) == ("1 seed, 2 failed: 96.0 ± 0.0 %", "test 95.0 ± 0.0 %")
 
 
+def test_measurements_of_difference_and_seeds_are_shown_without_an_interval_that_they_do_not_have() -> None:
+    seeds = Seeds((0, 1), Spread((0.96, 0.94)), Spread((0.95, 0.93)))
+    measured = verified(record(), difference=Difference(0.0031, -0.0079, 0.0141, 0.62), seeds=seeds).measurements
+    shown = {name: formats.shown(item) for name, item in measured.items() if name not in record().measurements}
+    assert shown == {
+        "test_quality": "95.5 % [94.0, 97.0]",
+        "test_quality_difference": "+0.3 points [-0.8, 1.4]",
+        "test_quality_p_value": "0.62",
+        "quality_mean_of_seeds": "95.0 %",
+        "quality_deviation_of_seeds": "1.4 %",
+        "test_quality_mean_of_seeds": "94.0 %",
+        "test_quality_deviation_of_seeds": "1.4 %",
+    }
+
+
 def test_a_gap_that_is_explained_is_not_spoken_of() -> None:
     assert formats.gap(None, None) == ""
     assert formats.gap(Gap(0.03, -0.001, 0.06), None) == ""
@@ -135,6 +150,7 @@ def test_a_small_quality_has_two_decimals_and_its_perplexity_beside_it() -> None
     assert formats.quality({f"test_{name}": item for name, item in both.items()}, prefix="test_") == formats.quality(
         both
     )
+    assert formats.quality({"perplexity": perplexity}) == formats.NOTHING
     assert formats.shown(perplexity) == "23.27"
     assert formats.shown(replace(small, name="bits_per_byte", unit="bits", value=0.912)) == "0.912 bits"
 
