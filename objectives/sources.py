@@ -81,16 +81,33 @@ def from_hub(dataset: Mapping[str, Any], *, source: str) -> dict[str, Table]:
 def _hub_table(split: Any, source: str) -> Table | None:
     columns = {}
     for name, feature in split.features.items():
-        values = list(split[name])
-        if hasattr(feature, "int2str"):
-            if values and all(value == -1 for value in values):
-                return None
-            values = [None if value is None or value < 0 else feature.int2str(value) for value in values]
+        values = _named(list(split[name]), feature)
+        if values is None:
+            return None
         columns[name] = values
     rows = [list(row) for row in zip(*columns.values(), strict=True)]
     if not rows:
         raise DataError(f"{source} has no rows")
     return Table(source, tuple(columns), rows, [f"{source}: row {number}" for number in range(1, len(rows) + 1)])
+
+
+def _named(values: list[Any], feature: Any) -> list[Any] | None:
+    """The values of a column with the names of classes in place of their numbers; None where all are hidden (-1)."""
+    inner = getattr(feature, "feature", None)
+    if hasattr(inner, "int2str"):
+        numbers = [number for value in values for number in value or ()]
+        if numbers and all(number == -1 for number in numbers):
+            return None
+        return [None if value is None else [_name(number, inner) for number in value] for value in values]
+    if not hasattr(feature, "int2str"):
+        return values
+    if values and all(value == -1 for value in values):
+        return None
+    return [_name(value, feature) for value in values]
+
+
+def _name(number: int | None, feature: Any) -> str | None:
+    return None if number is None or number < 0 else str(feature.int2str(number))
 
 
 def _download(name: str, configuration: str | None) -> Mapping[str, Any]:

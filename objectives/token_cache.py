@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 LEAST_CHARACTERS = 200_000
 """Texts that are shorter in all are tokenized in less than two tenths of a second, and leave no file."""
 _LIBRARIES = ("transformers", "tokenizers")
-_SETTINGS = ("model_max_length", "truncation_side", "padding_side", "model_input_names", "split_special_tokens")
+_SETTINGS = (
+    *("model_max_length", "truncation_side", "padding_side", "model_input_names", "split_special_tokens"),
+    *("chat_template", "bos_token", "eos_token"),
+)
 """What a tokenizer does beyond what its ``tokenizer.json`` says."""
 _STATE_ENDS = '"added_tokens"'
 """Before this key ``tokenizer.json`` has how the last call cut and padded, which says nothing of the next one."""

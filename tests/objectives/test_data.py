@@ -368,3 +368,19 @@ def test_reading_data_imports_neither_torch_nor_pandas() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.strip() == "[]"
+
+
+def test_the_tags_of_a_dataset_of_the_hub_have_their_names() -> None:
+    import datasets
+
+    tags = datasets.Sequence(datasets.ClassLabel(names=["O", "B-team"]))
+    features = datasets.Features({"tokens": datasets.Sequence(datasets.Value("string")), "ner_tags": tags})
+
+    def part(numbers: list[list[int]]) -> datasets.Dataset:
+        columns = {"tokens": [["chelsea", "won"]] * len(numbers), "ner_tags": numbers}
+        return datasets.Dataset.from_dict(columns, features=features)
+
+    whole = datasets.DatasetDict({"train": part([[1, 0], [0, 0]]), "test": part([[-1, -1]])})
+    found = from_hub(whole, source="org/name")
+    assert set(found) == {"train"}
+    assert found["train"].rows == [[["chelsea", "won"], ["B-team", "O"]], [["chelsea", "won"], ["O", "O"]]]

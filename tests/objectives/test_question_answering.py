@@ -395,7 +395,8 @@ def test_a_tokenizer_of_bytes_gives_whole_characters_and_no_blanks() -> None:
     bytes_alone = Tokenizer(models.BPE(vocab=letters, merges=[]))
     bytes_alone.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bytes_alone.decoder = decoders.ByteLevel()
-    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=bytes_alone, pad_token="!")  # type: ignore[no-untyped-call]  # noqa: S106
+    fast: Any = PreTrainedTokenizerFast
+    tokenizer = fast(tokenizer_object=bytes_alone, pad_token="!")  # noqa: S106
 
     class Blanks(torch.nn.Module):
         """Likes a blank best, and after it the second byte of a letter."""
