@@ -162,6 +162,8 @@ def _split(
         for place, (example, group) in enumerate(zip(examples["train"], groups, strict=True)):
             together[group or f"\0{place}"].append(example)
         parts = split_groups(together, sizes, seed=settings.seed, source=source)
+        if settings.train is None:  # All the rest, whatever whole groups make of the sizes.
+            parts["train"], parts[REST] = (*parts["train"], *parts[REST]), ()
     else:
         parts = draw(examples["train"], sizes, source=source)
     for name in ("validation", "test"):

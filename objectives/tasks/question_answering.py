@@ -42,6 +42,9 @@ class QuestionAnswering(Task):
 
     metrics = (*OF_ANY_DATA, *WITH_UNANSWERABLE)
     head = Head.SPAN
+    sample = MappingProxyType(
+        {"text": "Who won the cup?", "text_pair": "Chelsea won the cup in the last minute of the match."}
+    )
     # Not "text": an edit of a context would move its answers.
     facts = frozenset({"labels"})
 

@@ -15,6 +15,7 @@ from autoopt.objectives.data_settings import DataSettings
 from autoopt.objectives.sources import from_hub, one_of_hub, tables
 from autoopt.objectives.tasks.question_answering import QuestionAnswering
 from autoopt.objectives.tasks.text_classification import TextClassification
+from autoopt.objectives.tasks.token_classification import TokenClassification
 from autoopt.strategies.candidate import Example
 from autoopt.strategies.errors import DataError, EnvironmentProblem
 
@@ -384,3 +385,14 @@ def test_the_tags_of_a_dataset_of_the_hub_have_their_names() -> None:
     found = from_hub(whole, source="org/name")
     assert set(found) == {"train"}
     assert found["train"].rows == [[["chelsea", "won"], ["B-team", "O"]], [["chelsea", "won"], ["O", "O"]]]
+
+
+def test_whole_documents_are_split_and_training_gets_all_the_rest(tmp_path: Path) -> None:
+    made = [{"tokens": ["won", str(place)], "tags": ["O", "B-x"], "document": str(place // 4)} for place in range(84)]
+    settings = DataSettings.model_validate({"source": write(tmp_path / "a.jsonl", made)})
+    data = load_text_data(settings, TokenClassification)
+    parts = [
+        {int(example.text.split()[1]) // 4 for example in part} for part in (data.train, data.validation, data.test)
+    ]
+    assert sum(map(len, (data.train, data.validation, data.test))) == 84
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 21

@@ -30,7 +30,7 @@ FILES: dict[str, tuple[str, str]] = {
     "a number for a name": ("study: 7\nmodel: m\n" + DATA, r"e.yaml:1: study: 7 cannot name a study"),
     "a number for a model": ("study: a\nmodel: 7\n" + DATA, r"e.yaml:2: model: expected text, got 7"),
     "an unknown task": (HEAD + DATA + "task: text_clasification\n", r"e.yaml:5: task.name: 'text_clasification' is no task; did you mean 'text_classification'\?"),
-    "an unknown score": (HEAD + DATA + "task:\n  metric: f1\n", r"e.yaml:6: task.metric: 'f1' is no metric of text_classification.*choose accuracy or macro_f1"),
+    "an unknown score": (HEAD + DATA + "task:\n  metric: bleu\n", r"e.yaml:6: task.metric: 'bleu' is no metric of text_classification.*choose accuracy or macro_f1"),
     "two ways of giving data": (HEAD + DATA + "  train: a.csv\n", r"e.yaml:3: data: give either 'source', which is split, or 'train'"),
     "no training data": (HEAD + "data:\n  test: a.csv\n", r"e.yaml:3: data: there is no training data; give 'source'"),
     "a split of nothing": (HEAD + DATA + "  split: {train: 0}\n", r"e.yaml:5: data.split.train: '0' is no size of a split; write a number of examples, or a share such as 15%"),
