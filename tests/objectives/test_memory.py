@@ -45,12 +45,14 @@ def grown(folder: Path, mebibytes: int) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_libraries_are_no_part_of_a_models_memory(measured: Measurement) -> None:
     assert (measured.name, measured.unit, measured.direction) == ("memory", "bytes", Direction.MINIMIZE)
     assert (measured.samples, measured.low <= measured.value <= measured.high) == (2, True)
     assert 0 < measured.value < 60 * MEBIBYTE, "torch and transformers alone take more than two hundred"
 
 
+@pytest.mark.slow
 def test_a_model_that_is_100_mebibytes_larger_takes_so_much_more_and_at_most_twice_while_it_is_loaded(
     measured: Measurement, tmp_path: Path
 ) -> None:

@@ -144,6 +144,7 @@ def test_the_studys_own_seed_gives_the_verified_model_again(root: Root) -> None:
     assert again["test_quality"].value == model.test["test_quality"].value
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds processes by /proc, which this system lacks")
 def test_a_kill_between_two_seeds_loses_none_that_was_trained_and_leaves_no_process(root: Root, file: Path) -> None:
     folder = root.study("news")
@@ -178,6 +179,7 @@ def test_a_training_process_ends_with_the_one_that_started_it(root: Root) -> Non
     assert not folder.seed_result(number, 1).exists()
 
 
+@pytest.mark.slow
 def test_an_interruption_stops_the_training(root: Root, file: Path) -> None:
     def interrupted(message: str) -> None:
         if message.startswith("seed 1 of trial"):
