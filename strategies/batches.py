@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 IGNORED_LABEL = -100
 """What torch's cross entropy leaves out of the loss."""
+POOL = 8
+"""How many batches of training examples are sorted by length among themselves. Where lengths vary, most of a batch is
+padding otherwise: of SST-2's tokens 62 %, of SICK's and WNUT-17's 40 %; with 8 it is 21 % and 11 %."""
 
 
 def collate(features: Sequence[Features], *, pad_token_id: int) -> dict[str, torch.Tensor]:
@@ -28,6 +31,26 @@ def collate(features: Sequence[Features], *, pad_token_id: int) -> dict[str, tor
             values = [value + [fill] * (longest - len(value)) for value in values]
         batch[name] = torch.tensor(values)
     return batch
+
+
+def shuffled(features: Sequence[Features], *, batch_size: int, generator: torch.Generator) -> Iterator[list[Features]]:
+    """All examples once, in random batches of about equal length: the batches of a pool share out what is in it."""
+    import torch
+
+    def length(row: int) -> int:
+        return len(features[row]["input_ids"])
+
+    order = torch.randperm(len(features), generator=generator).tolist()
+    pools = [
+        sorted(order[start : start + POOL * batch_size], key=length) for start in _starts(order, POOL * batch_size)
+    ]
+    batches = [pool[start : start + batch_size] for pool in pools for start in _starts(pool, batch_size)]
+    for number in torch.randperm(len(batches), generator=generator).tolist():
+        yield [features[row] for row in batches[number]]
+
+
+def _starts(rows: list[int], step: int) -> range:
+    return range(0, len(rows), step)
 
 
 def forward(

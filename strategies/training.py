@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from autoopt.strategies import quiet
-from autoopt.strategies.batches import collate
+from autoopt.strategies.batches import collate, shuffled
 from autoopt.strategies.candidate import Features
 from autoopt.strategies.errors import Diverged, OutOfMemory
 
@@ -60,7 +60,8 @@ def train(
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     trained = [p for p in (model.parameters() if parameters is None else parameters) if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    # Fused, a step of MiniLM takes an eighth of the time, which is a quarter of the whole at batch 16 x 36.
+    optimizer = torch.optim.AdamW(trained, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
     warmup = max(1, round(schedule.warmup * total))
     decay = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warmup, (total - step) / max(1, total - warmup))
@@ -68,11 +69,9 @@ def train(
     losses: list[float] = []
     model.train()
     while len(losses) < total:
-        order = torch.randperm(len(features), generator=generator).tolist()
-        for start in range(0, len(order), schedule.batch_size):
+        for chosen in shuffled(features, batch_size=schedule.batch_size, generator=generator):
             if len(losses) == total:
                 break
-            chosen = [features[index] for index in order[start : start + schedule.batch_size]]
             batch = {k: v.to(model.device) for k, v in collate(chosen, pad_token_id=pad_token_id).items()}
             with quiet.step():
                 losses.append(_step(model, batch, loss, optimizer, trained, schedule.max_grad_norm, len(losses)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -87,3 +88,38 @@ def test_answers_are_without_dropout_and_without_gradients(given: Candidate) -> 
 def test_hidden_states_come_where_they_are_asked_for(given: Candidate) -> None:
     (_, batch, output), *_ = forward(given, hidden_states=True)
     assert [state.shape for state in output.hidden_states] == [(*batch["input_ids"].shape, 32)] * 3
+
+
+def drawn(lengths: list[int], seed: int = 0, batch_size: int = 4) -> list[list[Features]]:
+    features = [item(length, row=row) for row, length in enumerate(lengths)]
+    generator = torch.Generator().manual_seed(seed)
+    return list(batches.shuffled(features, batch_size=batch_size, generator=generator))
+
+
+def rows(drawn: list[list[Features]]) -> list[list[int]]:
+    return [[features["row"] for features in batch] for batch in drawn]
+
+
+@for_any(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=100), batch_size=st.integers(1, 9))
+def test_an_epoch_has_every_example_once_in_as_few_batches_as_there_can_be(lengths: list[int], batch_size: int) -> None:
+    found = rows(drawn(lengths, batch_size=batch_size))
+    assert sorted(row for batch in found for row in batch) == list(range(len(lengths)))
+    assert len(found) == -(-len(lengths) // batch_size)
+    assert max(map(len, found)) <= batch_size
+
+
+def test_batches_for_training_waste_little_on_padding() -> None:
+    lengths = [5 + row * 37 % 40 for row in range(400)]
+    padded = sum(len(batch) * max(len(features["input_ids"]) for features in batch) for batch in drawn(lengths))
+    assert padded < 1.1 * sum(lengths)
+
+
+def test_batches_for_training_are_not_in_the_order_of_their_length() -> None:
+    lengths = [5 + row * 37 % 40 for row in range(400)]
+    means = [sum(len(features["input_ids"]) for features in batch) / len(batch) for batch in drawn(lengths)]
+    assert 0.2 < sum(a < b for a, b in itertools.pairwise(means)) / len(means) < 0.8
+
+
+def test_a_seed_is_an_order_and_another_seed_another() -> None:
+    lengths = [5] * 40
+    assert rows(drawn(lengths, seed=1)) == rows(drawn(lengths, seed=1)) != rows(drawn(lengths, seed=2))
