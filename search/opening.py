@@ -65,7 +65,15 @@ def facts(experiment: Experiment, data: TextData) -> frozenset[str]:
     device = "gpu" if experiment.target.device == "cuda" else "cpu"
     unlabeled = {"unlabeled"} if data.unlabeled else set()
     task = find_task(experiment.task.name)
-    return task.facts | {task.head.body, device} | unlabeled
+    return task.facts | {task.head.body, device} | unlabeled | _kind(data.train)
+
+
+def _kind(train: Sequence[Example]) -> set[str]:
+    """What the examples are, by the first of them."""
+    if not train:
+        return set()
+    classes = {"classes"} if isinstance(train[0].label, int) else set()
+    return classes | ({"single"} if train[0].text_pair is None else set())
 
 
 def space_of(experiment: Experiment, data: TextData) -> Space:

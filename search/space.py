@@ -67,11 +67,12 @@ class Space:
         """
         chosen: list[Strategy] = []
         for group in self.groups():
-            usable = tuple(offer for offer in group.offers if _needs_met(offer.strategy, chosen))
+            usable = tuple(offer for offer in group.offers if _fits(offer.strategy, chosen))
             if not usable:
                 continue
             # The set of options is part of the name: Optuna allows a categorical parameter one set for ever.
-            name = group.parameter if len(usable) == len(group.offers) else f"{group.parameter}_without_teacher"
+            missing = [offer.strategy.name for offer in group.offers if offer not in usable]
+            name = "_without_".join([group.parameter, *missing])
             picked = _pick(suggest, name, usable)
             if picked is not None:
                 prefix = picked.strategy.name
@@ -155,7 +156,10 @@ def offered(choices: Mapping[str, StrategyChoice], facts: frozenset[str]) -> Spa
     return Space(tuple(offers), withheld)
 
 
-def _needs_met(strategy: type[Strategy], chosen: list[Strategy]) -> bool:
+def _fits(strategy: type[Strategy], chosen: list[Strategy]) -> bool:
+    """True where it has what it needs of the strategies chosen so far, and goes with each of them."""
+    if any(step.name in strategy.excludes or strategy.name in type(step).excludes for step in chosen):
+        return False
     if "cut" in strategy.needs and not any(step.cuts for step in chosen):
         return False
     return "teacher" not in strategy.needs or any(step.family is Family.ADAPTATION for step in chosen)

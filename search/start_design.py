@@ -42,11 +42,15 @@ def start_design(space: Space) -> list[Recipe]:
 
 def _designs(space: Space) -> Iterator[list[Strategy]]:
     full = list(baseline(space).steps)
-    cuts = [offer for offer in space.of_family(Family.COMPRESSION) if offer.strategy.cuts]
+    cuts = _standard(tuple(offer for offer in space.of_family(Family.COMPRESSION) if offer.strategy.cuts))
     distilled, finetuned = _recovery(space, teacher=True), _recovery(space, teacher=False)
-    fast = _compatible(space.of_family(Family.ACCELERATION))
+    fast = _compatible(_standard(space.of_family(Family.ACCELERATION)))
     middle = [offer.nearest() for offer in cuts]
-    others = [offer.nearest() for offer in space.of_family(Family.ADAPTATION) if offer.strategy is not FullFinetuning]
+    others = [
+        offer.nearest()
+        for offer in _standard(space.of_family(Family.ADAPTATION))
+        if type(full[0]) is not offer.strategy
+    ]
 
     yield [*middle, *finetuned, *fast]
     for other in others[:1]:
@@ -58,14 +62,36 @@ def _designs(space: Space) -> Iterator[list[Strategy]]:
         yield [*full, offer.nearest(), *distilled, *fast]
     for other in others[1:]:
         yield [other, *middle, *distilled, *fast]
-    for family in (Family.AUGMENTATION, Family.UNSUPERVISED):
-        for offer in space.of_family(family):
-            yield [*full, offer.nearest(), *middle, *distilled, *fast]
+    for offer in space.offers:
+        yield _among(offer, full, middle, distilled, fast)
+
+
+def _among(
+    offer: StrategyChoice, full: list[Strategy], middle: list[Strategy], distilled: list[Strategy], fast: list[Strategy]
+) -> list[Strategy]:
+    """A recipe that shows what one strategy is worth among strong ones."""
+    strategy, made = offer.strategy, offer.nearest()
+    match strategy.family:
+        case Family.UNSUPERVISED | Family.AUGMENTATION:
+            return [*full, made, *middle, *distilled, *fast]
+        case Family.ADAPTATION:
+            return [made, *middle, *distilled, *fast]
+        case Family.COMPRESSION if strategy.recovers:
+            return [*(full if "teacher" in strategy.needs else []), *middle, made, *fast]
+        case Family.COMPRESSION:
+            return [*full, made, *(distilled if strategy.cuts else []), *fast]
+        case Family.ACCELERATION:
+            return [*full, *middle, *distilled, made]
+
+
+def _standard(offers: tuple[StrategyChoice, ...]) -> tuple[StrategyChoice, ...]:
+    """Those that work nearly everywhere; all where the study leaves none of them."""
+    return tuple(offer for offer in offers if offer.strategy.standard) or offers
 
 
 def _recovery(space: Space, *, teacher: bool) -> list[Strategy]:
-    offers = [offer for offer in space.of_family(Family.COMPRESSION) if offer.strategy.recovers]
-    fitting = [offer for offer in offers if ("teacher" in offer.strategy.needs) is teacher]
+    offers = tuple(offer for offer in space.of_family(Family.COMPRESSION) if offer.strategy.recovers)
+    fitting = _standard(tuple(offer for offer in offers if ("teacher" in offer.strategy.needs) is teacher))
     return [offer.nearest() for offer in fitting[:1]]
 
 

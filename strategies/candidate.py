@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Features: TypeAlias = dict[str, Any]
@@ -66,6 +67,38 @@ class Tokens(Protocol):
         ...
 
 
+Batch: TypeAlias = "dict[str, torch.Tensor]"
+"""Examples as the model is given them, ``ANSWERS`` among them."""
+Criterion: TypeAlias = "Callable[[Any, Batch], torch.Tensor]"
+"""The loss, a scalar, of a model's output for a batch."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss of a model on a batch."""
+
+    forward: Callable[[Any, Batch], Any]
+    """Runs the model on the batch and returns its output."""
+    criterion: Criterion
+
+    def __call__(self, model: Any, batch: Batch) -> torch.Tensor:
+        return self.criterion(self.forward(model, batch), batch)
+
+
+Shaper: TypeAlias = "Callable[[Objective, Any, Batch], torch.Tensor]"
+"""Computes the loss of a model on a batch by asking the objective about other forms of the batch."""
+
+
+def run(model: Any, batch: Batch) -> Any:
+    """The model's output for the batch."""
+    return model(**batch)
+
+
+def own_loss(output: Any, batch: Batch) -> torch.Tensor:  # noqa: ARG001
+    """The loss that a Hugging Face model computes from ``ANSWERS``."""
+    return output.loss  # type: ignore[no-any-return]
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A model on its way through a recipe. Frozen: a strategy returns another one by ``evolve``."""
@@ -83,6 +116,10 @@ class Candidate:
     """The trained trunk, for strategies that distil from it."""
     tokens: Tokens | None = None
     """Where tokenized examples are kept; None where they are not."""
+    criterion: Criterion = own_loss
+    """How far answers are from what is right, for whatever learns the task from the training examples."""
+    shaper: Shaper | None = None
+    """What is done with each batch when the task is learned, beyond the loss on it; None for nothing."""
 
     def evolve(self, event: str, **changes: Any) -> Candidate:
         """Return the candidate with ``changes`` made and ``event`` added to its history."""

@@ -1,4 +1,4 @@
-"""Where the parts of a Hugging Face encoder are: its layers, and the two matrices of each feed-forward block."""
+"""Where the parts of a Hugging Face encoder are: its layers, and the matrices of each of them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ class Layout:
     layers: str
     attention_inputs: tuple[str, ...]
     """The query, key and value projections."""
+    attention_output: str
+    """The matrix that mixes what the heads found."""
     ffn_in: str
     ffn_out: str
     layer_count: str
@@ -29,6 +31,7 @@ class Layout:
 _BERT = Layout(
     layers="encoder.layer",
     attention_inputs=("attention.self.query", "attention.self.key", "attention.self.value"),
+    attention_output="attention.output.dense",
     ffn_in="intermediate.dense",
     ffn_out="output.dense",
     layer_count="num_hidden_layers",
@@ -37,6 +40,7 @@ _BERT = Layout(
 _DISTILBERT = Layout(
     layers="transformer.layer",
     attention_inputs=("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+    attention_output="attention.out_lin",
     ffn_in="ffn.lin1",
     ffn_out="ffn.lin2",
     layer_count="n_layers",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from autoopt.strategies import batches
 from autoopt.strategies.batches import IGNORED_LABEL
-from autoopt.strategies.candidate import Features
+from autoopt.strategies.candidate import Batch, Features
 
 if TYPE_CHECKING:
     import torch
@@ -37,9 +37,24 @@ def record(model: Any, features: Sequence[Features], *, pad_token_id: int) -> li
 
 
 def divergence(
-    output: Any, teacher: Sequence[SoftAnswer], batch: Mapping[str, torch.Tensor], *, problem: str, temperature: float
+    output: Any, teacher: Sequence[SoftAnswer], batch: Batch, *, problem: str, temperature: float
 ) -> torch.Tensor:
-    """How far a batch's answers are from the teacher's, differentiable; 0 where they are the same.
+    """How far a batch's answers are from the teacher's recorded ones, as ``apart``."""
+    import torch
+
+    padded = {
+        name: torch.nn.utils.rnn.pad_sequence([answer[name] for answer in teacher], batch_first=True).to(
+            output[name].device
+        )
+        for name in teacher[0]
+    }
+    return apart(output, padded, batch, problem=problem, temperature=temperature)
+
+
+def apart(
+    student: Any, teacher: Mapping[str, Any], batch: Batch, *, problem: str, temperature: float = 1.0
+) -> torch.Tensor:
+    """How far one output is from another for the same batch, differentiable; 0 where they are the same.
 
     Classes: KL(teacher || student) at ``temperature``, times its square, which keeps the gradient's scale (Hinton et
     al. 2015), averaged over what has a label. Several labels for a text: the same for each label. A number: the
@@ -49,16 +64,16 @@ def divergence(
     from torch.nn import functional as F
 
     losses = []
-    for name in teacher[0]:
-        student = output[name]
-        target = torch.nn.utils.rnn.pad_sequence([answer[name] for answer in teacher], batch_first=True)
-        target = target.to(student.device)
+    for name in OUTPUTS:
+        if teacher.get(name) is None:
+            continue
+        answers, target = student[name], teacher[name]
         if problem == "regression":
-            losses.append(F.mse_loss(student, target))
+            losses.append(F.mse_loss(answers, target))
         elif problem == "multi_label_classification":
-            losses.append(temperature**2 * _binary(student / temperature, target / temperature))
+            losses.append(temperature**2 * _binary(answers / temperature, target / temperature))
         else:
-            losses.append(temperature**2 * _categorical(name, student / temperature, target / temperature, batch))
+            losses.append(temperature**2 * _categorical(name, answers / temperature, target / temperature, batch))
     return torch.stack(losses).mean()
 
 
@@ -75,9 +90,7 @@ def _binary(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     return F.binary_cross_entropy_with_logits(student, chances) - entropy
 
 
-def _categorical(
-    name: str, student: torch.Tensor, teacher: torch.Tensor, batch: Mapping[str, torch.Tensor]
-) -> torch.Tensor:
+def _categorical(name: str, student: torch.Tensor, teacher: torch.Tensor, batch: Batch) -> torch.Tensor:
     from torch.nn import functional as F
 
     if not _is_of_text(name, student):

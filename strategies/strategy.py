@@ -35,13 +35,16 @@ class Strategy(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
     needs: ClassVar[frozenset[str]] = frozenset()
-    """Where it is offered. Of the study: ``encoder``, ``decoder``, ``labels``, ``unlabeled``, ``text``, ``cpu``,
-    ``gpu``. Of the recipe: ``teacher`` (a strategy of the adaptation family comes before it), ``cut`` (a strategy that
-    cuts the architecture comes before it)."""
+    """Where it is offered. Of the study: ``encoder``, ``decoder``, ``cpu``, ``gpu``, ``unlabeled`` (texts), and of its
+    examples ``labels``, ``text`` (words may be edited), ``single`` (no pairs), ``classes`` (one for each text),
+    ``tags`` (one for each word) and ``spans`` (answers in a text). Of the recipe: ``teacher`` (a strategy of the
+    adaptation family comes before it), ``cut`` (a strategy that cuts the architecture comes before it)."""
     after: ClassVar[frozenset[str]] = frozenset()
     """Strategies of the same family that come first where both are in a recipe."""
     excludes: ClassVar[frozenset[str]] = frozenset()
-    """Strategies that cannot be in the same recipe."""
+    """Strategies that cannot be in the same recipe; it is enough that one of two names the other."""
+    standard: ClassVar[bool] = False
+    """True where it works well nearly everywhere: the first recipes of a search are made of such."""
     cuts: ClassVar[bool] = False
     """True where it removes a part of the architecture, so that recovery training is worth something."""
     recovers: ClassVar[bool] = False

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from autoopt.strategies import quiet
 from autoopt.strategies.batches import collate, shuffled
-from autoopt.strategies.candidate import Features
+from autoopt.strategies.candidate import Batch, Candidate, Features, Objective, own_loss, run
 from autoopt.strategies.errors import Diverged, OutOfMemory
 
 if TYPE_CHECKING:
@@ -29,9 +30,41 @@ class Schedule:
     max_grad_norm: float = 1.0
 
 
-def task_loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The loss that a Hugging Face model computes from ``labels``."""
-    return model(**batch).loss  # type: ignore[no-any-return]
+TASK_LOSS = Objective(run, own_loss)
+
+
+def nothing(step: int, steps: int) -> None:
+    """What is done before each step of training, given its number and how many there are, if nothing else is."""
+
+
+def fit(
+    candidate: Candidate,
+    model: Any,
+    schedule: Schedule,
+    *,
+    effort: float,
+    seed: int,
+    features: Sequence[Features] | None = None,
+    forward: Callable[[Any, Batch], Any] = run,
+    parameters: Iterable[torch.nn.Parameter] | None = None,
+    before_step: Callable[[int, int], None] = nothing,
+) -> list[float]:
+    """Train ``model`` in place on the candidate's examples, with the loss that the candidate has for it.
+
+    ``features`` are given where they are not simply the candidate's. Otherwise as ``train``.
+    """
+    objective = Objective(forward, candidate.criterion)
+    return train(
+        model,
+        candidate.features() if features is None else features,
+        schedule,
+        pad_token_id=candidate.tokenizer.pad_token_id,
+        effort=effort,
+        seed=seed,
+        loss=objective if candidate.shaper is None else partial(candidate.shaper, objective),
+        parameters=parameters,
+        before_step=before_step,
+    )
 
 
 def train(
@@ -42,14 +75,15 @@ def train(
     pad_token_id: int,
     effort: float,
     seed: int,
-    loss: Callable[[Any, dict[str, torch.Tensor]], torch.Tensor] = task_loss,
+    loss: Callable[[Any, Batch], torch.Tensor] = TASK_LOSS,
     parameters: Iterable[torch.nn.Parameter] | None = None,
+    before_step: Callable[[int, int], None] = nothing,
 ) -> list[float]:
     """Train ``model`` in place and return the loss of each step.
 
     ``effort`` scales the number of steps, the schedule with them; at 0 nothing happens. ``parameters`` are those to
-    train, all that require a gradient if not given. Raises ``Diverged`` with the step and the value where a loss is
-    not finite, and ``OutOfMemory``.
+    train, all that require a gradient if not given; one that ``before_step`` lets require none rests for that step.
+    Raises ``Diverged`` with the step and the value where a loss is not finite, and ``OutOfMemory``.
     """
     import torch
 
@@ -73,6 +107,7 @@ def train(
             if len(losses) == total:
                 break
             batch = {k: v.to(model.device) for k, v in collate(chosen, pad_token_id=pad_token_id).items()}
+            before_step(len(losses), total)
             with quiet.step():
                 losses.append(_step(model, batch, loss, optimizer, trained, schedule.max_grad_norm, len(losses)))
             decay.step()
@@ -82,8 +117,8 @@ def train(
 
 def _step(
     model: Any,
-    batch: dict[str, torch.Tensor],
-    loss: Callable[[Any, dict[str, torch.Tensor]], torch.Tensor],
+    batch: Batch,
+    loss: Callable[[Any, Batch], torch.Tensor],
     optimizer: torch.optim.Optimizer,
     trained: list[torch.nn.Parameter],
     max_grad_norm: float,

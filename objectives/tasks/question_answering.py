@@ -46,7 +46,7 @@ class QuestionAnswering(Task):
         {"text": "Who won the cup?", "text_pair": "Chelsea won the cup in the last minute of the match."}
     )
     # Not "text": an edit of a context would move its answers.
-    facts = frozenset({"labels"})
+    facts = frozenset({"labels", "spans"})
 
     unanswerable: bool = False
     """True where some questions have no answer in their context."""

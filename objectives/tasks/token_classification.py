@@ -48,7 +48,7 @@ class TokenClassification(Task):
 
     metrics = ("f1", "precision", "recall", "macro_f1", "accuracy")
     head = Head.WORDS
-    facts = frozenset({"labels"})
+    facts = frozenset({"labels", "tags"})
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):

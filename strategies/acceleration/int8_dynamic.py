@@ -18,6 +18,7 @@ class Int8Dynamic(Strategy):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "cpu"})
+    standard = True
 
     per_token: bool = False
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import Schedule, train
+from autoopt.strategies.training import Schedule, fit
 
 
 class FullFinetuning(Strategy):
@@ -18,6 +18,7 @@ class FullFinetuning(Strategy):
     """
 
     trains = True
+    standard = True
 
     learning_rate: Annotated[float, Choice(2e-5, 5e-5, 1e-4, 2e-4)] = 2e-4
     epochs: Annotated[int, Choice(2, 3, 5)] = 3
@@ -27,12 +28,6 @@ class FullFinetuning(Strategy):
         if effort == 0:
             return candidate.evolve("full fine-tuning, 0 steps")
         model = candidate.copy_model()
-        losses = train(
-            model,
-            candidate.features(),
-            Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size),
-            pad_token_id=candidate.tokenizer.pad_token_id,
-            effort=effort,
-            seed=seed,
-        )
+        schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
+        losses = fit(candidate, model, schedule, effort=effort, seed=seed)
         return candidate.evolve(f"full fine-tuning, {len(losses)} steps", model=model)

@@ -10,7 +10,7 @@ from autoopt.strategies.candidate import Candidate, Features
 from autoopt.strategies.heads import head_parameters, reads_first_token, train_only
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import Schedule, train
+from autoopt.strategies.training import Schedule, fit
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +27,7 @@ class LinearProbe(Strategy):
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
     trains = True
+    standard = True
 
     learning_rate: Annotated[float, Choice(5e-4, 1e-3, 3e-3)] = 1e-3
     epochs: Annotated[int, Choice(10, 20, 50)] = 20
@@ -42,13 +43,13 @@ class LinearProbe(Strategy):
         train_only(model, head_parameters(model))
         # The head's own code then runs unchanged.
         trunk.forward = lambda *_, row, **__: _replay(trunk, [recorded[number] for number in row.tolist()])
-        losses = train(
+        losses = fit(
+            candidate,
             model,
-            [{**item, "row": row} for row, item in enumerate(features)],
             Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size),
-            pad_token_id=pad_token_id,
             effort=effort,
             seed=seed,
+            features=[{**item, "row": row} for row, item in enumerate(features)],
         )
         del trunk.forward
         model.requires_grad_(True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
+from autoopt.strategies.adapters import linear_paths, train_and_merge
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import layers, layout
-from autoopt.strategies.heads import head_parameters
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import Schedule, train
+from autoopt.strategies.training import Schedule
 
 
 class LoRA(Strategy):
@@ -22,6 +21,7 @@ class LoRA(Strategy):
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
     trains = True
+    standard = True
 
     rank: Annotated[int, Choice(8, 16, 32)] = 16
     targets: Annotated[str, Choice("attention", "all")] = "all"
@@ -32,36 +32,10 @@ class LoRA(Strategy):
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
             return candidate.evolve(f"LoRA of rank {self.rank}, 0 steps")
-        import torch
-        from peft import LoraConfig, LoraModel
+        from peft import LoraConfig
 
-        model = candidate.copy_model()
-        head = head_parameters(model)
-        torch.manual_seed(seed)
-        settings = LoraConfig(r=self.rank, lora_alpha=self.rank, target_modules=_targets(model, self.targets))
-        adapted = LoraModel(model, {"default": settings}, "default")
-        for parameter in head:
-            parameter.requires_grad_(True)
-        losses = train(
-            adapted,
-            candidate.features(),
-            Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size),
-            pad_token_id=candidate.tokenizer.pad_token_id,
-            effort=effort,
-            seed=seed,
-        )
-        merged = adapted.merge_and_unload().requires_grad_(True).eval()
-        return candidate.evolve(f"LoRA of rank {self.rank}, {len(losses)} steps", model=merged)
-
-
-def _targets(model: Any, targets: str) -> list[str]:
-    """Full paths of the linear layers to adapt."""
-    from torch import nn
-
-    inner = {id(module) for module in layers(model).modules() if isinstance(module, nn.Linear)}
-    ends = layout(model).attention_inputs
-    return [
-        path
-        for path, module in model.named_modules()
-        if id(module) in inner and (targets == "all" or path.endswith(ends))
-    ]
+        targets = linear_paths(candidate.model, attention_only=self.targets == "attention")
+        settings = LoraConfig(r=self.rank, lora_alpha=self.rank, target_modules=targets)
+        schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
+        model, steps = train_and_merge(candidate, settings, schedule, effort=effort, seed=seed)
+        return candidate.evolve(f"LoRA of rank {self.rank}, {steps} steps", model=model)

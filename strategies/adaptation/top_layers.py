@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from autoopt.strategies import batches
 from autoopt.strategies.calibration import without_labels
-from autoopt.strategies.candidate import Candidate, Features
+from autoopt.strategies.candidate import Batch, Candidate, Features
 from autoopt.strategies.encoder import layers, set_layers
 from autoopt.strategies.heads import head_parameters, train_only
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import Schedule, train
+from autoopt.strategies.training import Schedule, fit
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +29,7 @@ class TopLayers(Strategy):
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
     trains = True
+    standard = True
 
     count: Annotated[int, Choice(1, 2, 3)] = 2
     learning_rate: Annotated[float, Choice(1e-4, 2e-4, 5e-4)] = 2e-4
@@ -48,23 +49,23 @@ class TopLayers(Strategy):
             recorded = _record(model, without_labels(features), len(frozen), pad_token_id)
             set_layers(model, [frozen[-1], *trained])
 
-        def loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-            rows = batch.pop("row").tolist()
+        def forward(model: Any, batch: Batch) -> Any:
+            rows = batch["row"].tolist()
             # No dropout below what is trained: computed or recorded, it sees the same.
             for module in (model.base_model.embeddings, *frozen):
                 module.eval()
             if recorded:
                 frozen[-1].forward = lambda *_, **__: _replay(recorded, rows)
-            return model(**batch).loss  # type: ignore[no-any-return]
+            return model(**{name: tensor for name, tensor in batch.items() if name != "row"})
 
-        losses = train(
+        losses = fit(
+            candidate,
             model,
-            [{**item, "row": row} for row, item in enumerate(features)],
             Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size),
-            pad_token_id=pad_token_id,
             effort=effort,
             seed=seed,
-            loss=loss,
+            features=[{**item, "row": row} for row, item in enumerate(features)],
+            forward=forward,
         )
         if recorded:
             del frozen[-1].forward

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from autoopt.strategies import soft_answers
-from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.candidate import Batch, Candidate
 from autoopt.strategies.errors import UsageError
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
@@ -27,6 +27,7 @@ class Distillation(Strategy):
     excludes: ClassVar[frozenset[str]] = frozenset({"recovery_finetuning"})
     recovers = True
     trains = True
+    standard = True
 
     temperature: Annotated[float, Choice(1.0, 2.0, 4.0)] = 2.0
     weight: Annotated[float, Choice(0.5, 0.7, 0.9)] = 0.7
@@ -44,12 +45,12 @@ class Distillation(Strategy):
         pad_token_id = candidate.tokenizer.pad_token_id
         answers = soft_answers.record(candidate.teacher, features, pad_token_id=pad_token_id)
 
-        def loss(student: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        def loss(student: Any, batch: Batch) -> torch.Tensor:
             teacher = [answers[row] for row in batch.pop("row").tolist()]
             output = student(**batch)
             problem = student.config.problem_type
             divergence = soft_answers.divergence(output, teacher, batch, problem=problem, temperature=self.temperature)
-            return self.weight * divergence + (1 - self.weight) * output.loss  # type: ignore[no-any-return]
+            return self.weight * divergence + (1 - self.weight) * candidate.criterion(output, batch)
 
         losses = train(
             model,

@@ -9,14 +9,12 @@ from autoopt.strategies.calibration import LayerCall
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.encoder import layers, layout, replace_module
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.refitting import linear_of, refit, second_moments
 from autoopt.strategies.strategy import Strategy
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-RIDGE = 1e-3
-"""Added to the diagonal of the second moments, relative to its mean: keeps the solution small and defined."""
 
 
 class FFNPruning(Strategy):
@@ -32,6 +30,7 @@ class FFNPruning(Strategy):
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
     after: ClassVar[frozenset[str]] = frozenset({"layer_drop"})
     cuts = True
+    standard = True
 
     keep: Annotated[float, Choice(0.75, 0.5, 0.25, 0.125)] = 0.5
     calibration_texts: int = 128
@@ -60,32 +59,15 @@ def _narrow(layer: nn.Module, path_in: str, path_out: str, width: int, calls: li
     outer: Any = layer.get_submodule(path_out)
     with torch.no_grad():
         if calls:
-            moments = _second_moments(layer, outer, calls)
+            moments = second_moments(layer, outer, calls)
             columns = _strongest(moments, outer.weight, width)
-            repaired = _refit(moments, outer.weight, columns)
+            repaired = refit(moments, outer.weight, columns)
         else:
             columns = torch.arange(width, device=outer.weight.device)
             repaired = outer.weight[:, :width]
         bias = None if inner.bias is None else inner.bias[columns]
-        replace_module(layer, path_in, _linear(inner.weight[columns], bias))
-        replace_module(layer, path_out, _linear(repaired, outer.bias))
-
-
-def _second_moments(layer: nn.Module, outer: nn.Linear, calls: list[LayerCall]) -> torch.Tensor:
-    """C = X^T X of what enters the block's output matrix, over all tokens; (width, width), double precision."""
-    import torch
-
-    caught: list[torch.Tensor] = []
-    hook = outer.register_forward_pre_hook(lambda _, args: caught.append(args[0]))
-    moments = torch.zeros(outer.in_features, outer.in_features, dtype=torch.double, device=outer.weight.device)
-    try:
-        for call in calls:
-            call.run(layer)
-            tokens = caught.pop()[call.mask]
-            moments.add_(tokens.T @ tokens)
-    finally:
-        hook.remove()
-    return moments
+        replace_module(layer, path_in, linear_of(inner.weight[columns], bias))
+        replace_module(layer, path_out, linear_of(repaired, outer.bias))
 
 
 def _strongest(moments: torch.Tensor, weight: torch.Tensor, width: int) -> torch.Tensor:
@@ -93,27 +75,3 @@ def _strongest(moments: torch.Tensor, weight: torch.Tensor, width: int) -> torch
     scores = moments.diagonal().sqrt() * weight.double().norm(dim=0)
     columns: torch.Tensor = scores.topk(width).indices.sort().values
     return columns
-
-
-def _refit(moments: torch.Tensor, weight: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """W' = W C[:, k] (C[k, k] + ridge)^-1: the least squares stand-in for W on the kept columns k."""
-    import torch
-
-    kept = moments[columns][:, columns]
-    kept.diagonal().add_(RIDGE * kept.diagonal().mean())
-    target = weight.double() @ moments[:, columns]
-    refitted: torch.Tensor = torch.cholesky_solve(target.T, torch.linalg.cholesky(kept)).T
-    return refitted.to(weight.dtype)
-
-
-def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
-    import torch
-    from torch import nn
-
-    outputs, inputs = weight.shape
-    with torch.device("meta"):  # No time for random numbers that are overwritten.
-        linear = nn.Linear(inputs, outputs, bias=bias is not None)
-    linear.weight = nn.Parameter(weight.contiguous())
-    if bias is not None:
-        linear.bias = nn.Parameter(bias)
-    return linear

@@ -27,6 +27,7 @@ class LayerDrop(Strategy):
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
     cuts = True
+    standard = True
 
     keep: Annotated[float, Choice(0.83, 0.67, 0.5, 0.33, 0.17)] = 0.5
     calibration_texts: int = 96

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import Schedule, train
+from autoopt.strategies.training import Schedule, fit
 
 
 class RecoveryFinetuning(Strategy):
@@ -21,6 +21,7 @@ class RecoveryFinetuning(Strategy):
     excludes: ClassVar[frozenset[str]] = frozenset({"distillation"})
     recovers = True
     trains = True
+    standard = True
 
     learning_rate: Annotated[float, Choice(5e-5, 1e-4, 2e-4, 4e-4)] = 2e-4
     epochs: Annotated[int, Choice(3, 5, 8)] = 5
@@ -30,12 +31,6 @@ class RecoveryFinetuning(Strategy):
         if effort == 0:
             return candidate.evolve("recovery fine-tuning, 0 steps")
         model = candidate.copy_model()
-        losses = train(
-            model,
-            candidate.features(),
-            Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size),
-            pad_token_id=candidate.tokenizer.pad_token_id,
-            effort=effort,
-            seed=seed,
-        )
+        schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
+        losses = fit(candidate, model, schedule, effort=effort, seed=seed)
         return candidate.evolve(f"recovery fine-tuning, {len(losses)} steps", model=model)

@@ -22,8 +22,8 @@ def experiment(folder: Path, task: str) -> Experiment:
 @pytest.mark.parametrize(
     ("task", "expected"),
     [
-        ("text_classification", {"encoder", "labels", "text", "unlabeled", "cpu"}),
-        ("causal_lm", {"decoder", "unlabeled", "cpu"}),
+        ("text_classification", {"encoder", "labels", "classes", "single", "text", "unlabeled", "cpu"}),
+        ("causal_lm", {"decoder", "single", "unlabeled", "cpu"}),
     ],
 )
 def test_what_a_study_has_follows_from_its_task(tmp_path: Path, task: str, expected: set[str]) -> None:

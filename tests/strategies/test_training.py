@@ -11,7 +11,7 @@ import torch
 
 from autoopt.strategies.candidate import Candidate, Features
 from autoopt.strategies.errors import Diverged, OutOfMemory
-from autoopt.strategies.training import Schedule, task_loss, train
+from autoopt.strategies.training import TASK_LOSS, Schedule, train
 from tests import tiny
 
 SCHEDULE = Schedule(learning_rate=2e-3, epochs=4, batch_size=8)
@@ -46,7 +46,7 @@ def test_half_the_effort_ends_its_own_decay(given: Candidate) -> None:
 
     def watch(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         moves.append(model.classifier.weight.detach().clone())
-        return task_loss(model, batch)
+        return TASK_LOSS(model, batch)
 
     run(given, effort=0.5, loss=watch)
     lengths = [float((after - before).norm()) for before, after in itertools.pairwise(moves)]
@@ -82,7 +82,7 @@ def test_each_epoch_sees_every_example_once(given: Candidate) -> None:
 
     def watch(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         seen.extend(batch.pop("row").tolist())
-        return task_loss(model, batch)
+        return TASK_LOSS(model, batch)
 
     rows: list[Features] = [{**item, "row": row} for row, item in enumerate(given.features())]
     train(given.model, rows, SCHEDULE, pad_token_id=0, effort=0.5, seed=0, loss=watch)
@@ -95,7 +95,7 @@ def test_it_trains_with_dropout_and_ends_without(given: Candidate) -> None:
 
     def watch(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         modes.append(model.training)
-        return task_loss(model, batch)
+        return TASK_LOSS(model, batch)
 
     run(given, effort=0.1, loss=watch)
     assert modes == [True, True]
@@ -108,7 +108,7 @@ def test_a_loss_that_is_not_finite_stops_it_and_names_the_step(given: Candidate,
 
     def breaks_at_the_third(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         calls.append(1)
-        return task_loss(model, batch) * (value if len(calls) == 3 else 1.0)
+        return TASK_LOSS(model, batch) * (value if len(calls) == 3 else 1.0)
 
     with pytest.raises(Diverged, match=f"the loss is {shown} at training step 2; a lower learning rate"):
         run(given, loss=breaks_at_the_third)
@@ -117,7 +117,7 @@ def test_a_loss_that_is_not_finite_stops_it_and_names_the_step(given: Candidate,
 
 def test_a_loss_that_diverges_leaves_the_weights_finite(given: Candidate) -> None:
     with pytest.raises(Diverged, match="training step 0"):
-        run(given, loss=lambda model, batch: task_loss(model, batch) * math.nan)
+        run(given, loss=lambda model, batch: TASK_LOSS(model, batch) * math.nan)
     assert all(bool(torch.isfinite(parameter).all()) for parameter in given.model.parameters())
 
 

@@ -1,0 +1,42 @@
+"""8-bit word embeddings, each word with a scale of its own (after Zafrir et al. 2019, "Q8BERT")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.encoder import replace_module
+from autoopt.strategies.strategy import Strategy
+
+
+class Int8Embeddings(Strategy):
+    """The largest table of a small model shrinks to a quarter; latency and answers stay what they were.
+
+    For limits on size and memory. Half of MiniLM's 91 MB are word embeddings.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
+
+    def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:  # noqa: ARG002
+        from autoopt.strategies.int8_embedding import Int8Embedding
+
+        model: Any = candidate.copy_model()
+        table = model.get_input_embeddings()
+        replace_module(model, _path(model), Int8Embedding.of(table))
+        event = f"8-bit embeddings of {table.num_embeddings} words"
+        return candidate.evolve(event, model=model, edits=(*candidate.edits, {"strategy": self.name}))
+
+    @classmethod
+    def reshape(cls, model: Any, edit: Mapping[str, Any]) -> None:  # noqa: ARG003
+        from autoopt.strategies.int8_embedding import Int8Embedding
+
+        words, width = model.get_input_embeddings().weight.shape
+        replace_module(model, _path(model), Int8Embedding(words, width))
+
+
+def _path(model: Any) -> str:
+    """Where the table of word embeddings is."""
+    table = model.get_input_embeddings()
+    paths: dict[Any, str] = {module: path for path, module in model.named_modules()}
+    return paths[table]

@@ -1,0 +1,35 @@
+"""Train the biases and the head alone (Ben Zaken et al. 2022, "BitFit")."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.heads import head_parameters, train_only
+from autoopt.strategies.knobs import Choice
+from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.training import Schedule, fit
+
+
+class BitFit(Strategy):
+    """A tenth of a percent of the weights learns, so little is forgotten and little overfits: for few examples.
+
+    ``learning_rate``: ten times that of full fine-tuning. ``epochs``: about twice as many.
+    """
+
+    trains = True
+
+    learning_rate: Annotated[float, Choice(5e-4, 1e-3, 2e-3)] = 1e-3
+    epochs: Annotated[int, Choice(3, 5, 8)] = 5
+    batch_size: int = 16
+
+    def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
+        if effort == 0:
+            return candidate.evolve("BitFit, 0 steps")
+        model = candidate.copy_model()
+        biases = [parameter for name, parameter in model.named_parameters() if name.endswith("bias")]
+        train_only(model, [*biases, *head_parameters(model)])
+        schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
+        losses = fit(candidate, model, schedule, effort=effort, seed=seed)
+        model.requires_grad_(True)
+        return candidate.evolve(f"BitFit, {len(losses)} steps", model=model)

@@ -1,0 +1,46 @@
+"""Let the head learn first, then one layer more at a time, from the top (Howard and Ruder 2018, "ULMFiT")."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.encoder import layers
+from autoopt.strategies.heads import head_parameters, train_only
+from autoopt.strategies.knobs import Choice
+from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.training import Schedule, fit
+
+
+class GradualUnfreezing(Strategy):
+    """The fresh head does not upset the layers below it while it knows nothing; the embeddings learn last.
+
+    ``share``: of the steps after which everything learns. ``learning_rate`` as for full fine-tuning, ``epochs`` one or
+    two more. About a fifth less time than full fine-tuning for the same steps.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    trains = True
+
+    share: Annotated[float, Choice(0.3, 0.6)] = 0.3
+    learning_rate: Annotated[float, Choice(5e-5, 1e-4, 2e-4)] = 2e-4
+    epochs: Annotated[int, Choice(3, 5)] = 3
+    batch_size: int = 16
+
+    def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
+        if effort == 0:
+            return candidate.evolve("gradual unfreezing, 0 steps")
+        model: Any = candidate.copy_model()
+        waiting = [model.base_model.embeddings, *layers(model)]
+        stages = len(waiting)
+
+        def unfreeze(step: int, steps: int) -> None:
+            if step == 0:
+                train_only(model, head_parameters(model))
+            while waiting and step >= self.share * steps * (1 + stages - len(waiting)) / stages:
+                waiting.pop().requires_grad_(True)
+
+        schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
+        losses = fit(candidate, model, schedule, effort=effort, seed=seed, before_step=unfreeze)
+        model.requires_grad_(True)
+        return candidate.evolve(f"gradual unfreezing, {len(losses)} steps", model=model)

@@ -1,0 +1,42 @@
+"""Train a factor for each inner activation, then merge the factors (Liu et al. 2022, "Few-shot PEFT")."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from autoopt.strategies.adapters import linear_paths, train_and_merge
+from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.encoder import layout
+from autoopt.strategies.knobs import Choice
+from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.training import Schedule
+
+
+class IA3(Strategy):
+    """Keys, values and the feed-forward activations are scaled: some thousands of weights, for very few examples.
+
+    ``learning_rate``: high, since factors near 1 learn. ``epochs``: many, since each moves little.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    trains = True
+
+    learning_rate: Annotated[float, Choice(2e-3, 5e-3, 1e-2)] = 5e-3
+    epochs: Annotated[int, Choice(5, 8, 12)] = 8
+    batch_size: int = 16
+
+    def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
+        if effort == 0:
+            return candidate.evolve("IA3, 0 steps")
+        from peft import IA3Config
+
+        where = layout(candidate.model)
+        _, key, value = where.attention_inputs
+        paths = linear_paths(candidate.model)
+        scaled_outputs = [path for path in paths if path.endswith((key, value))]
+        # BERT's attention has an ``output.dense`` too.
+        scaled_inputs = [p for p in paths if p.endswith(where.ffn_out) and not p.endswith(where.attention_output)]
+        settings = IA3Config(target_modules=[*scaled_outputs, *scaled_inputs], feedforward_modules=scaled_inputs)
+        schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
+        model, steps = train_and_merge(candidate, settings, schedule, effort=effort, seed=seed)
+        return candidate.evolve(f"IA3, {steps} steps", model=model)

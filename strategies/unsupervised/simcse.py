@@ -1,0 +1,59 @@
+"""Pull two readings of a text together and others apart (Gao et al. 2021, "SimCSE")."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from autoopt.strategies.calibration import without_labels
+from autoopt.strategies.candidate import Batch, Candidate, Example
+from autoopt.strategies.knobs import Choice
+from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.training import Schedule, train
+
+if TYPE_CHECKING:
+    import torch
+
+TEMPERATURE = 0.05
+
+
+class SimCSE(Strategy):
+    """The state of the first token, which answers for a whole text, learns to tell texts apart; dropout is the noise.
+
+    Worth it where labels are few and a text is answered as a whole. ``learning_rate``: small, it forgets fast.
+    ``epochs``: one is usual, over at most ``texts`` texts. A larger batch has more texts to tell apart.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "unlabeled"})
+    trains = True
+
+    learning_rate: Annotated[float, Choice(1e-5, 3e-5, 1e-4)] = 3e-5
+    epochs: Annotated[int, Choice(1, 2)] = 1
+    texts: int = 1000
+    batch_size: int = 32
+
+    def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
+        if effort == 0:
+            return candidate.evolve("SimCSE, 0 steps")
+        chosen = random.Random(seed).sample(candidate.unlabeled, min(self.texts, len(candidate.unlabeled)))
+        features = without_labels(candidate.encode(list(map(Example, chosen))))
+        model = candidate.copy_model()
+        losses = train(
+            model,
+            features,
+            Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size),
+            pad_token_id=candidate.tokenizer.pad_token_id,
+            effort=effort,
+            seed=seed,
+            loss=contrast,
+        )
+        return candidate.evolve(f"SimCSE, {len(losses)} steps on {len(features)} texts", model=model)
+
+
+def contrast(model: Any, batch: Batch) -> torch.Tensor:
+    """Cross entropy of finding each text's second reading among those of the batch, by cosine over the temperature."""
+    import torch
+    from torch.nn import functional as F
+
+    first, second = (F.normalize(model.base_model(**batch).last_hidden_state[:, 0], dim=-1) for _ in range(2))
+    return F.cross_entropy(first @ second.T / TEMPERATURE, torch.arange(len(first), device=first.device))
