@@ -45,7 +45,7 @@ class HeadPruning(Strategy):
         heads = _heads(model, size)
         kept = max(1, round(self.keep * heads))
         calls: list[LayerCall] = []
-        importance = torch.zeros(len(layers(model)), heads)
+        importance = torch.arange(heads, 0, -1.0).expand(len(layers(model)), heads)
         if effort > 0:
             importance = _importance(candidate, self.calibration_texts, heads, seed)
             features = calibration.sample(candidate, self.calibration_texts, seed)

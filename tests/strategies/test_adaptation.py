@@ -1,0 +1,126 @@
+"""What is special to each adaptation beyond full fine-tuning, LoRA and the two that freeze layers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import torch
+
+from autoopt.strategies.adaptation.bitfit import BitFit
+from autoopt.strategies.adaptation.dora import DoRA
+from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
+from autoopt.strategies.adaptation.gradual_unfreezing import GradualUnfreezing
+from autoopt.strategies.adaptation.ia3 import IA3
+from autoopt.strategies.adaptation.rdrop import RDrop
+from autoopt.strategies.adaptation.rslora import RankStabilizedLoRA
+from autoopt.strategies.adaptation.weight_averaging import WeightAveraging
+from autoopt.strategies.batches import collate
+from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.soft_answers import apart
+from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.training import Schedule, fit
+from tests import tiny
+
+HEAD = ("classifier.", "bert.pooler.")
+
+
+@pytest.fixture(scope="module")
+def given() -> Candidate:
+    return tiny.candidate(seed=5)
+
+
+def changed(before: Candidate, after: Candidate) -> set[str]:
+    old = before.model.state_dict()
+    return {name for name, tensor in after.model.state_dict().items() if not torch.equal(tensor, old[name])}
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        BitFit(learning_rate=2e-3, epochs=8),
+        DoRA(learning_rate=2e-3, epochs=8),
+        GradualUnfreezing(epochs=5, learning_rate=2e-4),
+        IA3(learning_rate=1e-2, epochs=12),
+        RankStabilizedLoRA(rank=32, learning_rate=5e-4, epochs=8),
+        RDrop(epochs=5),
+        WeightAveraging(epochs=5),
+    ],
+    ids=lambda strategy: strategy.name,
+)
+def test_it_learns(given: Candidate, strategy: Strategy) -> None:
+    # The tiny model wants more than the knobs' values for real ones.
+    strategy = strategy.model_copy(update={"epochs": 40, "batch_size": 8})
+    before = loss(given)
+    assert loss(strategy.apply(given, effort=1, seed=0)) < 0.8 * before
+
+
+def loss(candidate: Candidate) -> float:
+    batch: Any = collate(candidate.task.encode(tiny.examples(60, seed=3), candidate.tokenizer), pad_token_id=0)
+    with torch.inference_mode():
+        return float(candidate.model(**batch).loss)
+
+
+def test_bitfit_changes_biases_and_the_head_and_nothing_else(given: Candidate) -> None:
+    names = changed(given, BitFit().apply(given, effort=1, seed=0))
+    assert all(name.endswith("bias") for name in names if not name.startswith(HEAD))
+    assert any(name.endswith("query.bias") for name in names)
+
+
+def test_ia3_is_merged_as_a_factor_for_each_key_value_and_inner_activation(given: Candidate) -> None:
+    result = IA3(learning_rate=1e-2).apply(given, effort=1, seed=0)
+    names = {name.split("layer.")[1][2:] for name in changed(given, result) if re.search(r"encoder\..*weight", name)}
+    assert names == {
+        "attention.self.key.weight",
+        "attention.self.value.weight",
+        "output.dense.weight",
+    }
+    before, after = (found.model.state_dict() for found in (given, result))
+    value, output = (f"bert.encoder.layer.1.{path}.weight" for path in ("attention.self.value", "output.dense"))
+    by_row, by_column = after[value] / before[value], after[output] / before[output]
+    torch.testing.assert_close(by_row, by_row[:, :1].expand_as(by_row), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(by_column, by_column[:1].expand_as(by_column), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("strategy", [DoRA(rank=4), RankStabilizedLoRA(rank=32)], ids=["dora", "rslora"])
+def test_what_was_added_is_merged(given: Candidate, strategy: Strategy) -> None:
+    result = strategy.apply(given, effort=1, seed=0)
+    assert [path for path, module in result.model.named_modules() if type(module).__module__.startswith("peft")] == []
+    assert any(name.endswith("query.weight") for name in changed(given, result))
+    assert list(result.model.state_dict()) == list(given.model.state_dict())
+
+
+def test_rdrop_makes_two_passes_with_dropout_agree(given: Candidate) -> None:
+    def divergence(candidate: Candidate) -> float:
+        batch: Any = collate(candidate.task.encode(tiny.examples(60, seed=3), candidate.tokenizer), pad_token_id=0)
+        torch.manual_seed(0)
+        with torch.inference_mode():
+            model = candidate.copy_model().train()
+            first, second = model(**batch), model(**batch)
+        return float(apart(first, second, batch, problem="single_label_classification"))
+
+    strategies = (RDrop(agreement=4.0, epochs=5), FullFinetuning(epochs=5))
+    agreed, plain = (
+        strategy.model_copy(update={"epochs": 20}).apply(given, effort=1, seed=0) for strategy in strategies
+    )
+    assert divergence(agreed) < 0.8 * divergence(plain)
+
+
+def test_weight_averaging_gives_the_mean_of_the_last_weights(given: Candidate) -> None:
+    seen: list[torch.Tensor] = []
+    model: Any = given.copy_model()
+    schedule = Schedule(learning_rate=2e-4, epochs=3, batch_size=8)
+    fit(given, model, schedule, effort=1, seed=0, before_step=lambda *_: seen.append(model.classifier.weight.clone()))
+    assert len(seen) == 9
+    expected = torch.stack([*seen[5:], model.classifier.weight]).mean(0)  # After 5, 6, 7, 8 and all 9 steps.
+    averaged: Any = WeightAveraging(share=0.5, batch_size=8).apply(given, effort=1, seed=0).model
+    torch.testing.assert_close(averaged.classifier.weight, expected)
+
+
+def test_gradual_unfreezing_begins_with_the_head_and_ends_with_the_embeddings(given: Candidate) -> None:
+    first = GradualUnfreezing(share=0.6).apply(given, effort=0.01, seed=0)
+    assert first.history[-1].endswith(" 1 steps")
+    assert [name for name in changed(given, first) if not name.startswith(HEAD)] == []
+    whole = changed(given, GradualUnfreezing(share=0.6, batch_size=1).apply(given, effort=1, seed=0))
+    assert "bert.embeddings.word_embeddings.weight" in whole

@@ -1,0 +1,172 @@
+"""What is special to each augmentation: labels survive it, and it does to training what it is there for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given as for_any
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
+from autoopt.strategies.augmentation.adversarial_training import AdversarialTraining
+from autoopt.strategies.augmentation.character_noise import CharacterNoise
+from autoopt.strategies.augmentation.cutoff import Cutoff
+from autoopt.strategies.augmentation.label_smoothing import LabelSmoothing
+from autoopt.strategies.augmentation.mixup import Mixup
+from autoopt.strategies.augmentation.oversampling import Oversampling
+from autoopt.strategies.batches import collate
+from autoopt.strategies.candidate import Candidate, Example, Objective, own_loss, run
+from autoopt.strategies.noise import hide
+from autoopt.strategies.soft_answers import apart
+from autoopt.strategies.strategy import Strategy
+from tests import tiny
+
+TRAINED = FullFinetuning(learning_rate=2e-3, epochs=15)
+SHAPING = [LabelSmoothing(), Mixup(), Cutoff(), AdversarialTraining(), AdversarialTraining(steps=3)]
+
+
+@pytest.fixture(scope="module")
+def given() -> Candidate:
+    return tiny.candidate()
+
+
+@pytest.fixture(scope="module")
+def plain(given: Candidate) -> Candidate:
+    return TRAINED.apply(given, effort=1, seed=0)
+
+
+def trained_with(given: Candidate, strategy: Strategy) -> Candidate:
+    return TRAINED.apply(strategy.apply(given, effort=1, seed=0), effort=1, seed=0)
+
+
+def batch_of(given: Candidate, count: int = 12) -> dict[str, Any]:
+    return collate(given.task.encode(tiny.examples(count, seed=3), given.tokenizer), pad_token_id=0)
+
+
+@pytest.mark.parametrize("strategy", SHAPING, ids=repr)
+def test_the_task_is_learned_all_the_same_and_other_weights_with_it(
+    given: Candidate, plain: Candidate, strategy: Strategy
+) -> None:
+    shaped = trained_with(given, strategy)
+    assert tiny.accuracy(shaped) > 0.8
+    assert tiny.digest(shaped.model) != tiny.digest(plain.model)
+
+
+def test_label_smoothing_makes_answers_less_sure(given: Candidate, plain: Candidate) -> None:
+    smoothed = trained_with(given, LabelSmoothing(share=0.2))
+    sureness = [float(tiny.logits(found).softmax(-1).amax(-1).mean()) for found in (smoothed, plain)]
+    assert sureness[0] < 0.95 < sureness[1]
+
+
+def test_mixup_of_two_examples_is_the_mixture_of_their_losses(
+    given: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all of the first and nothing of the second it is the plain loss."""
+    monkeypatch.setattr(torch.distributions.Beta, "sample", lambda *_: torch.tensor(1.0))
+    mixed = Mixup().apply(given, effort=1, seed=0)
+    batch = batch_of(given)
+    batch["attention_mask"] = torch.ones_like(batch["attention_mask"])  # Else it is that of two examples together.
+    assert mixed.shaper is not None
+    loss = mixed.shaper(Objective(run, mixed.criterion), mixed.model, batch)
+    torch.testing.assert_close(loss, own_loss(run(given.model, batch), batch))
+
+
+def test_mixup_keeps_to_smoothed_labels(given: Candidate) -> None:
+    smoothed = LabelSmoothing().apply(given, effort=1, seed=0)
+    assert Mixup().apply(smoothed, effort=1, seed=0).criterion is smoothed.criterion
+
+
+def disagreement(candidate: Candidate) -> float:
+    """Between what is answered to whole texts and to texts with words hidden."""
+    batch = batch_of(candidate, 60)
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        whole = candidate.model(**batch)
+        part = candidate.model(**{**batch, "attention_mask": hide(batch["attention_mask"], 0.3)})
+    return float(apart(part, whole, batch, problem="single_label_classification"))
+
+
+def test_cutoff_makes_answers_depend_less_on_single_words(given: Candidate, plain: Candidate) -> None:
+    assert disagreement(trained_with(given, Cutoff(share=0.2, agreement=2.0))) < 0.8 * disagreement(plain)
+
+
+def attacked_loss(candidate: Candidate, size: float) -> float:
+    """The loss when the words' embeddings are moved to where it grows most."""
+    model: Any = candidate.model
+    batch = batch_of(candidate, 60)
+    words = model.get_input_embeddings()(batch.pop("input_ids")).detach().requires_grad_()
+    (slope,) = torch.autograd.grad(model(**batch, inputs_embeds=words).loss, words)
+    length = size * words.detach().flatten(1).norm(dim=1) / slope.flatten(1).norm(dim=1)
+    with torch.inference_mode():
+        return float(model(**batch, inputs_embeds=words + slope * length[:, None, None]).loss)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_adversarial_training_makes_the_answers_hard_to_upset(given: Candidate, plain: Candidate, steps: int) -> None:
+    hardened = trained_with(given, AdversarialTraining(size=0.1, steps=steps))
+    assert attacked_loss(hardened, 0.1) < 0.8 * attacked_loss(plain, 0.1)
+
+
+@for_any(labels=st.lists(st.integers(0, 3), max_size=60), balance=st.sampled_from([0.5, 1.0]), seed=st.integers(0, 99))
+def test_oversampling_brings_every_class_towards_the_largest(
+    given: Candidate, labels: list[int], balance: float, seed: int
+) -> None:
+    train = tuple(Example(f"text {number}", label) for number, label in enumerate(labels))
+    result = Oversampling(balance=balance).apply(replace(given, train=train), effort=1, seed=seed)
+    before, after = Counter(labels), Counter(example.label for example in result.train)
+    largest = max(before.values(), default=0)
+    assert result.train[: len(train)] == train
+    assert set(result.train) == set(train)
+    assert after == {label: count + round(balance * (largest - count)) for label, count in before.items()}
+
+
+def test_oversampling_repeats_the_examples_of_a_class_evenly(given: Candidate) -> None:
+    train = (*(Example(f"common {number}", 0) for number in range(11)), *(Example(f"rare {n}", 1) for n in range(3)))
+    counts = Counter(Oversampling().apply(replace(given, train=train), effort=1, seed=0).train)
+    assert sorted(counts[example] for example in train if example.label == 1) == [3, 4, 4]
+
+
+@for_any(
+    texts=st.lists(st.text(min_size=1, max_size=40).filter(str.strip), min_size=1, max_size=6),
+    errors=st.sampled_from(["keyboard", "scanner"]),
+    share=st.sampled_from([0.05, 0.2]),
+    seed=st.integers(0, 1000),
+)
+def test_character_noise_keeps_labels_and_the_number_of_words(
+    given: Candidate, texts: list[str], errors: str, share: float, seed: int
+) -> None:
+    train = tuple(Example(text, number % 2) for number, text in enumerate(texts))
+    result = CharacterNoise(errors=errors, share=share).apply(replace(given, train=train), effort=1, seed=seed)
+    assert result.train[: len(train)] == train
+    for original, copy in zip(train, result.train[len(train) :], strict=True):
+        old, new = original.text.split(), copy.text.split()
+        assert copy.label == original.label
+        assert len(new) == len(old)
+        assert all(abs(len(a) - len(b)) <= 1 for a, b in zip(old, new, strict=True))
+        assert sum(a != b for a, b in zip(old, new, strict=True)) <= max(1, round(share * len(old)))
+
+
+def test_typing_errors_and_scanning_errors_are_of_different_kinds(given: Candidate) -> None:
+    train = (Example("looking for Ideas", 0),) * 200
+    lengths = {
+        errors: {
+            len(example.text)
+            for example in CharacterNoise(errors=errors).apply(replace(given, train=train), effort=1, seed=0).train
+        }
+        for errors in ("keyboard", "scanner")
+    }
+    assert lengths["scanner"] == {len(train[0].text)}
+    assert lengths["keyboard"] == {len(train[0].text) + change for change in (-1, 0, 1)}
+
+
+def test_smoothed_cross_entropy_is_that_of_torch(given: Candidate) -> None:
+    batch = batch_of(given)
+    output = given.model(**batch)
+    criterion = LabelSmoothing(share=0.1).apply(given, effort=0, seed=0).criterion
+    expected = F.cross_entropy(output.logits, batch["labels"], label_smoothing=0.1)
+    torch.testing.assert_close(criterion(output, batch), expected)

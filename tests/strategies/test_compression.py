@@ -1,0 +1,104 @@
+"""What is special to cuts of heads and ranks, and to 8-bit embeddings: what does not matter is what goes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from autoopt.strategies import saving
+from autoopt.strategies.acceleration.int8_dynamic import Int8Dynamic
+from autoopt.strategies.acceleration.int8_embeddings import Int8Embeddings
+from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
+from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.compression.ffn_pruning import FFNPruning
+from autoopt.strategies.compression.head_pruning import HeadPruning
+from autoopt.strategies.compression.layer_drop import LayerDrop
+from autoopt.strategies.compression.low_rank import LowRank
+from autoopt.strategies.encoder import layers
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def trained() -> Candidate:
+    return FullFinetuning(learning_rate=2e-3, epochs=15).apply(tiny.candidate(), effort=1, seed=0)
+
+
+def with_idle_heads(candidate: Candidate, idle: tuple[int, ...]) -> Candidate:
+    """The candidate with these heads of each layer, of width 8, made to find nothing."""
+    model = candidate.copy_model()
+    for layer in layers(model):
+        value: Any = layer.get_submodule("attention.self.value")
+        for head in idle:
+            torch.nn.init.zeros_(value.weight[head * 8 : head * 8 + 8])
+            torch.nn.init.zeros_(value.bias[head * 8 : head * 8 + 8])
+    return replace(candidate, model=model)
+
+
+@pytest.mark.parametrize("idle", [(0, 1), (0, 3), (2, 3)])
+def test_head_pruning_removes_the_heads_that_do_nothing(trained: Candidate, idle: tuple[int, ...]) -> None:
+    given = with_idle_heads(trained, idle)
+    pruned = HeadPruning(keep=0.5).apply(given, effort=1, seed=0)
+    assert pruned.history[-1] == "2 of 4 heads in each layer"
+    error = (tiny.logits(pruned) - tiny.logits(given)).norm()
+    assert error < 0.02 * tiny.logits(given).norm()
+    blind = HeadPruning(keep=0.5).apply(given, effort=0, seed=0)  # Which keeps heads for their shape alone.
+    if idle == (0, 1):
+        assert (tiny.logits(blind) - tiny.logits(given)).norm() > 5 * error
+
+
+def test_the_repair_of_head_pruning_is_nearer_to_the_full_model_than_slicing(
+    trained: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autoopt.strategies.compression import head_pruning
+
+    repaired = HeadPruning(keep=0.5).apply(trained, effort=1, seed=0)
+    monkeypatch.setattr(head_pruning, "refit", lambda _, weight, columns: weight[:, columns])
+    sliced = HeadPruning(keep=0.5).apply(trained, effort=1, seed=0)
+    full = tiny.logits(trained)
+    assert (tiny.logits(repaired) - full).norm() < 0.9 * (tiny.logits(sliced) - full).norm()
+
+
+def test_low_rank_keeps_the_answers_where_the_matrices_are_of_that_rank(trained: Candidate) -> None:
+    model = trained.copy_model()
+    torch.manual_seed(0)
+    for layer in layers(model):
+        for module in layer.modules():
+            if isinstance(module, torch.nn.Linear):
+                outputs, inputs = module.weight.shape
+                module.weight.data = torch.randn(outputs, 4) @ torch.randn(4, inputs) / 8
+    given = replace(trained, model=model)
+    factored = LowRank(keep=0.17).apply(given, effort=1, seed=0)
+    torch.testing.assert_close(tiny.logits(factored), tiny.logits(given), rtol=1e-3, atol=1e-3)
+
+
+def test_factors_made_for_the_activations_beat_plain_ones(trained: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
+    from autoopt.strategies.compression import low_rank
+
+    full = tiny.logits(trained)
+    aware = (tiny.logits(LowRank(keep=0.33).apply(trained, effort=1, seed=0)) - full).norm()
+    monkeypatch.setattr(low_rank, "second_moments", lambda _, linear, __: torch.eye(linear.in_features).double())
+    assert aware < (tiny.logits(LowRank(keep=0.33).apply(trained, effort=1, seed=0)) - full).norm()
+
+
+def test_cuts_and_8_bits_go_together_and_are_saved_together(trained: Candidate, tmp_path: Path) -> None:
+    from autoopt.objectives.tasks import open_task
+
+    candidate = trained
+    for strategy in (LayerDrop(), FFNPruning(), HeadPruning(), LowRank(), Int8Dynamic(), Int8Embeddings()):
+        candidate = strategy.apply(candidate, effort=1, seed=0)
+    saving.save(candidate, tmp_path / "saved")
+    loaded = saving.load(tmp_path / "saved", open_task=open_task)
+    assert torch.equal(tiny.logits(loaded), tiny.logits(candidate))
+
+
+def test_8_bit_embeddings_nearly_keep_the_answers_and_shrink_the_table(trained: Candidate) -> None:
+    quantized = Int8Embeddings().apply(trained, effort=1, seed=0)
+    assert not torch.equal(tiny.logits(quantized), tiny.logits(trained))
+    assert (tiny.logits(quantized) - tiny.logits(trained)).norm() < 0.02 * tiny.logits(trained).norm()
+    table: Any = quantized.model.get_input_embeddings()
+    before: Any = trained.model.get_input_embeddings()
+    assert sum(tensor.nbytes for tensor in table.state_dict().values()) < 0.4 * before.weight.nbytes

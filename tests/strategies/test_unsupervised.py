@@ -1,0 +1,86 @@
+"""What is special to each way of learning from unlabeled texts, besides masked language modeling."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from autoopt.strategies.batches import collate
+from autoopt.strategies.calibration import without_labels
+from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.noise import hide
+from autoopt.strategies.unsupervised.consistency_training import ConsistencyTraining
+from autoopt.strategies.unsupervised.self_training import SelfTraining
+from autoopt.strategies.unsupervised.simcse import SimCSE, contrast
+from tests import tiny
+
+TEXTS = tuple(example.text for example in tiny.examples(200, seed=2))
+
+
+@pytest.fixture(scope="module")
+def given() -> Candidate:
+    return replace(tiny.candidate(seed=5), train=tiny.examples(16, seed=1), unlabeled=TEXTS)
+
+
+def unseen(candidate: Candidate) -> dict[str, Any]:
+    features = candidate.task.encode(tiny.examples(60, seed=3), candidate.tokenizer)
+    return collate(without_labels(features), pad_token_id=0)
+
+
+def test_simcse_learns_to_tell_texts_apart(given: Candidate) -> None:
+    def confusion(candidate: Candidate) -> float:
+        torch.manual_seed(0)
+        with torch.inference_mode():
+            return float(contrast(candidate.copy_model().train(), unseen(candidate)))
+
+    learned = SimCSE().model_copy(update={"learning_rate": 1e-3, "epochs": 20}).apply(given, effort=1, seed=0)
+    assert confusion(learned) < 0.8 * confusion(given)
+    head = [name for name, tensor in learned.model.named_parameters() if not name.startswith("bert.encoder")]
+    assert torch.equal(learned.model.get_parameter("classifier.weight"), given.model.get_parameter("classifier.weight"))
+    assert "classifier.weight" in head
+
+
+def test_self_training_learns_from_what_it_labelled_itself(given: Candidate) -> None:
+    strategy = SelfTraining(confidence=0.7).model_copy(update={"learning_rate": 2e-3, "epochs": 15, "batch_size": 4})
+    learned = strategy.apply(given, effort=1, seed=0)
+    labelled = re.search(r"(\d+) texts labelled", learned.history[-1])
+    assert labelled is not None
+    assert int(labelled[1]) > 50
+    assert learned.train == given.train
+    alone = strategy.apply(replace(given, unlabeled=()), effort=1, seed=0)
+    assert alone.history[-1].endswith(" 0 texts labelled")
+    assert tiny.accuracy(learned) > max(0.8, tiny.accuracy(alone))
+
+
+def test_self_training_takes_no_label_that_it_is_not_sure_of(given: Candidate) -> None:
+    """A model that has learned nothing is sure of nothing."""
+    unsure = SelfTraining(confidence=0.95).apply(given, effort=0.01, seed=0)
+    assert unsure.history[-1].endswith(" 0 texts labelled")
+
+
+def test_self_training_labels_no_text_whose_label_it_was_given(given: Candidate) -> None:
+    known = tuple(example.text for example in given.train)
+    learned = SelfTraining().apply(replace(given, unlabeled=known * 3), effort=1, seed=0)
+    assert learned.history[-1].endswith(" 0 texts labelled")
+
+
+def test_consistency_training_makes_answers_depend_less_on_single_words(given: Candidate) -> None:
+    def disagreement(candidate: Candidate) -> float:
+        batch = unseen(candidate)
+        torch.manual_seed(0)
+        with torch.inference_mode():
+            whole = candidate.model(**batch).logits.softmax(-1)
+            part = candidate.model(**{**batch, "attention_mask": hide(batch["attention_mask"], 0.3)}).logits.softmax(-1)
+        return float((whole - part).abs().mean())
+
+    strategy = ConsistencyTraining(hidden=0.3, weight=2.0).model_copy(
+        update={"learning_rate": 2e-3, "epochs": 30, "batch_size": 4}
+    )
+    learned = strategy.apply(given, effort=1, seed=0)
+    alone = strategy.model_copy(update={"weight": 0.0}).apply(given, effort=1, seed=0)
+    assert tiny.accuracy(learned) > 0.8
+    assert disagreement(learned) < 0.8 * disagreement(alone)
