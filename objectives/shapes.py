@@ -29,6 +29,9 @@ def signature(model: Any) -> str:
     That is: name, class, shape and dtype of each tensor, class and whole numbers (heads, widths) of each module, and
     the implementation of attention.
     """
+    known = getattr(model, "shape", None)
+    if isinstance(known, str):  # A graph of another runtime, of which torch sees bytes alone.
+        return known
     tensors = [
         (name, type(tensor).__name__, tuple(tensor.shape), str(tensor.dtype))
         for name, tensor in model.state_dict().items()

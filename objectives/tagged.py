@@ -14,8 +14,8 @@ from autoopt.objectives.data_settings import DataSettings
 from autoopt.objectives.labelled import MAX_CLASSES, blank_note, encodable
 from autoopt.objectives.rows import Reading, Row
 from autoopt.objectives.table import Cell, Table
-from autoopt.objectives.tag_schemes import OUTSIDE
 from autoopt.strategies.errors import DataError, did_you_mean
+from autoopt.strategies.tag_schemes import OUTSIDE
 
 WORD_NAMES = ("tokens", "words", "token", "word")
 """Names of a column of lists of words, the likeliest first."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from autoopt.objectives.tasks import find_task
 from autoopt.search import mlflow_serving
+from autoopt.strategies.catalog import find
 from autoopt.strategies.saving import describe
 
 _REQUIRED = ("autoopt", "torch", "transformers", "safetensors", "mlflow")
@@ -26,13 +28,14 @@ def upload_candidate(
     return str(logged.model_id)
 
 
-def requirements() -> list[str]:
-    """What a machine that serves the model installs, each at the version that is installed here.
+def requirements(edits: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+    """What a machine that serves a model with these edits installs, each at the version that is installed here.
 
     A local label such as ``+cpu`` is left out: no package index has it.
     """
     found = []
-    for name in _REQUIRED:
+    packages = sorted({package for edit in edits for package in find(edit["strategy"]).packages})
+    for name in (*_REQUIRED, *packages):
         try:
             found.append(f"{name}=={metadata.version(name).partition('+')[0]}")
         except metadata.PackageNotFoundError:  # Run from a checkout that is not installed.
@@ -52,7 +55,7 @@ def _pack(folder: Path, packed: Path, logged: Any, run_id: str) -> None:
         signature=_signature(),
         input_example=pd.DataFrame([dict(find_task(describe(folder)["task"]["name"]).sample)]),
         # MLflow would load the model to find out, which takes long and misses torch.
-        pip_requirements=requirements(),
+        pip_requirements=requirements(describe(folder)["edits"]),
         mlflow_model=Model(
             artifact_path=logged.artifact_location,
             model_uuid=logged.model_id,

@@ -73,7 +73,9 @@ def _kind(train: Sequence[Example]) -> set[str]:
     if not train:
         return set()
     classes = {"classes"} if isinstance(train[0].label, int) else set()
-    return classes | ({"single"} if train[0].text_pair is None else set())
+    single = {"single"} if train[0].text_pair is None else set()
+    unanswerable = {"unanswerable"} if any(example.label == () for example in train) else set()
+    return classes | single | unanswerable
 
 
 def space_of(experiment: Experiment, data: TextData) -> Space:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 from autoopt.search.recipe import Recipe
@@ -143,10 +144,13 @@ def offered(choices: Mapping[str, StrategyChoice], facts: frozenset[str]) -> Spa
     offers, withheld = [], {}
     for name, strategy in catalog().items():
         missing = strategy.needs - RECIPE_NEEDS - facts
+        absent = sorted(package for package in strategy.packages if find_spec(package) is None)
         if name not in choices:
             withheld[name] = "switched off in the experiment file"
         elif missing:
             withheld[name] = f"it needs {' and '.join(sorted(missing))}"
+        elif absent:
+            withheld[name] = f"it needs the packages {', '.join(absent)}: pip install {' '.join(absent)}"
         else:
             offers.append(choices[name])
     if not any(offer.strategy.cuts for offer in offers):

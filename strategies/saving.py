@@ -122,7 +122,7 @@ def _write_model(candidate: Candidate, folder: Path) -> None:
 
     model = candidate.model
     config = model.config.to_dict()
-    config["architectures"] = [type(model).__name__]
+    config["architectures"] = [getattr(model, "architecture", type(model).__name__)]
     (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     tensors, seen = {}, set()
     for name, tensor in model.state_dict().items():
@@ -153,7 +153,7 @@ def _read_model(folder: Path, edits: list[Mapping[str, Any]]) -> Any:
     with no_init_weights():
         model = model_class(model_class.config_class.from_dict(config))  # type: ignore[union-attr]
     for edit in edits:
-        find(edit["strategy"]).reshape(model, edit)
+        model = find(edit["strategy"]).reshape(model, edit)
     path = folder / (EDITED_WEIGHTS if edits else PLAIN_WEIGHTS)
     try:
         tensors = load_file(path)

@@ -37,10 +37,13 @@ class Strategy(BaseModel, ABC):
     needs: ClassVar[frozenset[str]] = frozenset()
     """Where it is offered. Of the study: ``encoder``, ``decoder``, ``cpu``, ``gpu``, ``unlabeled`` (texts), and of its
     examples ``labels``, ``text`` (words may be edited), ``single`` (no pairs), ``classes`` (one for each text),
-    ``tags`` (one for each word) and ``spans`` (answers in a text). Of the recipe: ``teacher`` (a strategy of the
-    adaptation family comes before it), ``cut`` (a strategy that cuts the architecture comes before it)."""
+    ``tags`` (one for each word), ``spans`` (answers in a text) and ``unanswerable`` (some have none). Of the recipe:
+    ``teacher`` (a strategy of the adaptation family comes before it), ``cut`` (a strategy that cuts the architecture
+    comes before it)."""
     after: ClassVar[frozenset[str]] = frozenset()
     """Strategies of the same family that come first where both are in a recipe."""
+    packages: ClassVar[frozenset[str]] = frozenset()
+    """Packages that it imports and that autoopt does not install by itself."""
     excludes: ClassVar[frozenset[str]] = frozenset()
     """Strategies that cannot be in the same recipe; it is enough that one of two names the other."""
     standard: ClassVar[bool] = False
@@ -72,8 +75,10 @@ class Strategy(BaseModel, ABC):
         """
 
     @classmethod
-    def reshape(cls, model: Any, edit: Mapping[str, Any]) -> None:
-        """Give a freshly built model, in place, the shapes that ``edit`` describes; weights are loaded afterwards.
+    def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
+        """Return a freshly built model with the shapes that ``edit`` describes; weights are loaded afterwards.
+
+        It may be changed in place.
 
         Called when a saved candidate is loaded, once for each edit that the strategy recorded. Only a change that the
         Hugging Face configuration cannot express records one.

@@ -12,13 +12,13 @@ from autoopt.objectives import statistics
 from autoopt.objectives.pretrained import Head
 from autoopt.objectives.raw_words import RawWord, raw_words
 from autoopt.objectives.rows import Reading, Row
-from autoopt.objectives.tag_schemes import TagScheme
 from autoopt.objectives.tagged import read_tagged, tag_names
 from autoopt.objectives.task import Task
 from autoopt.objectives.word_windows import word_windows
 from autoopt.strategies.batches import IGNORED_LABEL, forward
 from autoopt.strategies.candidate import Candidate, Example, Features
 from autoopt.strategies.errors import Diverged, UsageError
+from autoopt.strategies.tag_schemes import TagScheme
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

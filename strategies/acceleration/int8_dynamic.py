@@ -35,7 +35,7 @@ class Int8Dynamic(Strategy):
         return candidate.evolve(event, model=model, edits=(*candidate.edits, edit))
 
     @classmethod
-    def reshape(cls, model: Any, edit: Mapping[str, Any]) -> None:
+    def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
         from autoopt.strategies.int8_linear import Int8Linear
 
         for path in edit["modules"]:
@@ -43,6 +43,7 @@ class Int8Dynamic(Strategy):
             outputs, inputs = linear.weight.shape
             bias = linear.bias is not None
             replace_module(model, path, Int8Linear(inputs, outputs, bias=bias, per_token=edit["per_token"]))
+        return model
 
 
 def _linears(model: Any) -> list[str]:

@@ -28,11 +28,12 @@ class Int8Embeddings(Strategy):
         return candidate.evolve(event, model=model, edits=(*candidate.edits, {"strategy": self.name}))
 
     @classmethod
-    def reshape(cls, model: Any, edit: Mapping[str, Any]) -> None:  # noqa: ARG003
+    def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:  # noqa: ARG003
         from autoopt.strategies.int8_embedding import Int8Embedding
 
         words, width = model.get_input_embeddings().weight.shape
         replace_module(model, _path(model), Int8Embedding(words, width))
+        return model
 
 
 def _path(model: Any) -> str:

@@ -59,11 +59,12 @@ class HeadPruning(Strategy):
         return candidate.evolve(event, model=model, edits=(*candidate.edits, edit))
 
     @classmethod
-    def reshape(cls, model: Any, edit: Mapping[str, Any]) -> None:
+    def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
         import torch
 
         for layer in layers(model):
             _narrow(model, layer, torch.arange(edit["width"]), [])
+        return model
 
 
 def _head_size(model: Any) -> int:

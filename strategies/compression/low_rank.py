@@ -55,9 +55,10 @@ class LowRank(Strategy):
         return candidate.evolve(event, model=model, edits=(*candidate.edits, edit))
 
     @classmethod
-    def reshape(cls, model: Any, edit: Mapping[str, Any]) -> None:
+    def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
         for path, rank in edit["ranks"].items():
             replace_module(model, path, _blank(model.get_submodule(path), rank))
+        return model
 
 
 def _ranks(layer: nn.Module, keep: float) -> dict[str, int]:

@@ -12,15 +12,21 @@ from hypothesis import given as for_any
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from autoopt.objectives.tasks.token_classification import TokenClassification
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.augmentation.adversarial_training import AdversarialTraining
 from autoopt.strategies.augmentation.character_noise import CharacterNoise
 from autoopt.strategies.augmentation.cutoff import Cutoff
+from autoopt.strategies.augmentation.entity_resampling import EntityResampling
 from autoopt.strategies.augmentation.label_smoothing import LabelSmoothing
+from autoopt.strategies.augmentation.mention_replacement import MentionReplacement
 from autoopt.strategies.augmentation.mixup import Mixup
+from autoopt.strategies.augmentation.negative_questions import NegativeQuestions
 from autoopt.strategies.augmentation.oversampling import Oversampling
+from autoopt.strategies.augmentation.synonym_replacement import SynonymReplacement
 from autoopt.strategies.batches import collate
-from autoopt.strategies.candidate import Candidate, Example, Objective, own_loss, run
+from autoopt.strategies.candidate import Candidate, Example, Objective, Span, own_loss, run
+from autoopt.strategies.mentions import mentions
 from autoopt.strategies.noise import hide
 from autoopt.strategies.soft_answers import apart
 from autoopt.strategies.strategy import Strategy
@@ -162,6 +168,101 @@ def test_typing_errors_and_scanning_errors_are_of_different_kinds(given: Candida
     }
     assert lengths["scanner"] == {len(train[0].text)}
     assert lengths["keyboard"] == {len(train[0].text) + change for change in (-1, 0, 1)}
+
+
+# named entities and questions
+
+TAGS = ("O", "B-person", "I-person", "B-place", "I-place")
+
+
+def tagged(given: Candidate, *sentences: tuple[str, tuple[int, ...]]) -> Candidate:
+    task = TokenClassification(labels=TAGS, max_length=16)
+    return replace(given, task=task, train=tuple(Example(text, tags) for text, tags in sentences))
+
+
+def spoken(example: Example) -> list[tuple[str, str]]:
+    """The type and the words of each entity."""
+    found = mentions(tagged(tiny.candidate(layers=1)), [example])[0]
+    return [(mention.type, " ".join(mention.words)) for mention in found]
+
+
+names = st.sampled_from(
+    [("person", "Ada"), ("person", "Alan Mathison Turing"), ("place", "Zürich"), ("place", "São Paulo")]
+)
+plain_words = st.text(alphabet=st.characters(exclude_categories=("Z", "C")), min_size=1, max_size=6).map(
+    lambda w: ("", w)
+)
+
+
+@st.composite
+def sentences(draw: st.DrawFn) -> tuple[str, tuple[int, ...]]:
+    words: list[str] = []
+    tags: list[int] = []
+    for kind, text in draw(st.lists(names | plain_words, min_size=1, max_size=8)):
+        parts = text.split(" ")
+        words += parts
+        tags += [TAGS.index(f"{'I' if place else 'B'}-{kind}") if kind else 0 for place in range(len(parts))]
+    return " ".join(words), tuple(tags)
+
+
+@for_any(given_sentences=st.lists(sentences(), min_size=1, max_size=6), seed=st.integers(0, 1000))
+def test_mention_replacement_keeps_each_word_with_its_tag(
+    given: Candidate, given_sentences: list[tuple[str, tuple[int, ...]]], seed: int
+) -> None:
+    start = tagged(given, *given_sentences)
+    result = MentionReplacement(share=1.0).apply(start, effort=1, seed=seed)
+    sources = [example for example in start.train if spoken(example)]
+    known = {mention for example in sources for mention in spoken(example)}
+    made = result.train[len(start.train) :]
+    assert result.train[: len(start.train)] == start.train
+    assert len(made) == len(sources)
+    for source, copy in zip(sources, made, strict=True):
+        assert len(copy.text.split(" ")) == len(copy.label)  # type: ignore[arg-type]
+        assert [kind for kind, _ in spoken(copy)] == [kind for kind, _ in spoken(source)]
+        assert set(spoken(copy)) <= known
+
+
+def test_mentions_are_really_exchanged(given: Candidate) -> None:
+    start = tagged(given, ("Ada saw Rome", (1, 0, 3)), ("Alan Turing saw Bath", (1, 2, 0, 3)))
+    texts = {
+        example.text
+        for seed in range(9)
+        for example in MentionReplacement(share=1.0).apply(start, effort=1, seed=seed).train
+    }
+    assert {"Alan Turing saw Rome", "Ada saw Bath", "Ada saw Rome"} < texts
+
+
+def test_entity_resampling_repeats_by_the_rarest_type(given: Candidate) -> None:
+    start = tagged(given, ("nothing here", (0, 0)), *[("in Rome", (0, 3))] * 8, ("Ada in Rome", (1, 0, 3)))
+    counts = Counter(EntityResampling(most=4).apply(start, effort=1, seed=0).train)
+    assert [counts[example] for example in (start.train[0], start.train[1], start.train[-1])] == [1, 16, 4]
+
+
+def test_negative_questions_go_to_contexts_that_do_not_hold_the_answer(given: Candidate) -> None:
+    contexts = ("Ada lived in London.", "Turing lived in London, too.", "Gauss lived in Göttingen.")
+    train = tuple(
+        Example("Where did they live?", (Span(place, context.index(place)),), context)
+        for context, place in zip(contexts, ("London", "London", "Göttingen"), strict=True)
+    )
+    result = NegativeQuestions(share=0.5).apply(replace(given, train=train * 10), effort=1, seed=0)
+    made = result.train[30:]
+    assert len(made) == 15
+    assert all(example.label == () for example in made)
+    assert {example.text_pair for example in made} == set(contexts)
+    alike = NegativeQuestions(share=0.5).apply(replace(given, train=train[:2] * 10), effort=1, seed=0)
+    assert len(alike.train) == 20  # Both contexts hold the answer.
+
+
+def test_synonyms_are_neighbours_in_the_embedding_table(given: Candidate) -> None:
+    model: Any = given.copy_model()
+    table = model.get_input_embeddings().weight.data
+    tokenizer: Any = given.tokenizer
+    chelsea, coach = tokenizer.convert_tokens_to_ids(["chelsea", "coach"])
+    table[coach] = table[chelsea] * 2
+    near = replace(given, model=model, train=(Example("chelsea won unknown", 1),) * 20)
+    result = SynonymReplacement(closeness=0.7, share=0.2).apply(near, effort=1, seed=0)
+    assert {example.text for example in result.train[20:]} == {"coach won unknown"}
+    assert {example.label for example in result.train} == {1}
 
 
 def test_smoothed_cross_entropy_is_that_of_torch(given: Candidate) -> None:

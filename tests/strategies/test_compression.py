@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 import torch
 
+from autoopt.objectives.shapes import signature
+from autoopt.objectives.size import parameters
 from autoopt.strategies import saving
 from autoopt.strategies.acceleration.int8_dynamic import Int8Dynamic
 from autoopt.strategies.acceleration.int8_embeddings import Int8Embeddings
+from autoopt.strategies.acceleration.onnx_runtime import OnnxRuntime
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.compression.ffn_pruning import FFNPruning
@@ -93,6 +96,26 @@ def test_cuts_and_8_bits_go_together_and_are_saved_together(trained: Candidate, 
     saving.save(candidate, tmp_path / "saved")
     loaded = saving.load(tmp_path / "saved", open_task=open_task)
     assert torch.equal(tiny.logits(loaded), tiny.logits(candidate))
+
+
+def test_a_cut_model_in_onnx_runtime_answers_alike_and_is_saved(trained: Candidate, tmp_path: Path) -> None:
+    from autoopt.objectives.tasks import open_task
+
+    cut = HeadPruning().apply(FFNPruning().apply(trained, effort=1, seed=0), effort=1, seed=0)
+    exact = OnnxRuntime(precision="fp32").apply(cut, effort=1, seed=0)
+    torch.testing.assert_close(tiny.logits(exact), tiny.logits(cut), rtol=1e-4, atol=1e-4)
+    saving.save(exact, tmp_path / "saved")
+    loaded = saving.load(tmp_path / "saved", open_task=open_task)
+    assert torch.equal(tiny.logits(loaded), tiny.logits(exact))
+    assert loaded.model.shape == exact.model.shape
+
+
+def test_8_bits_in_onnx_runtime_nearly_keep_the_answers_and_have_a_shape_of_their_own(trained: Candidate) -> None:
+    quantized = OnnxRuntime().apply(trained, effort=1, seed=0)
+    assert (tiny.logits(quantized) - tiny.logits(trained)).norm() < 0.1 * tiny.logits(trained).norm()
+    again = OnnxRuntime().apply(replace(trained, model=tiny.model(seed=9)), effort=1, seed=0)
+    assert signature(quantized.model) == signature(again.model) != signature(trained.model)
+    assert parameters(quantized.model) == parameters(trained.model)
 
 
 def test_8_bit_embeddings_nearly_keep_the_answers_and_shrink_the_table(trained: Candidate) -> None:

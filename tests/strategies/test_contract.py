@@ -20,10 +20,27 @@ from autoopt.strategies.strategy import Family, Strategy
 from tests import tiny
 
 SMALL_EFFORT = 0.3
-STUDY_NEEDS = {"encoder", "decoder", "cpu", "gpu", "unlabeled", "labels", "text", "single", "classes", "tags", "spans"}
+STUDY_NEEDS = {
+    "encoder",
+    "decoder",
+    "cpu",
+    "gpu",
+    "unlabeled",
+    "labels",
+    "text",
+    "single",
+    "classes",
+    "tags",
+    "spans",
+    "unanswerable",
+}
 RECIPE_NEEDS = {"teacher", "cut"}
 
-every_strategy = pytest.mark.parametrize("strategy", catalog().values(), ids=catalog().keys())
+every_strategy = pytest.mark.parametrize(
+    "strategy",
+    # What exports to another runtime takes seconds each time.
+    [pytest.param(cls, id=name, marks=[pytest.mark.slow] * bool(cls.packages)) for name, cls in catalog().items()],
+)
 every_cut = pytest.mark.parametrize(
     "strategy", [pytest.param(cls, id=name) for name, cls in catalog().items() if cls.cuts]
 )

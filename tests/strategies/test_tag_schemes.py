@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from autoopt.objectives.tag_schemes import Entity, TagScheme
+from autoopt.strategies.tag_schemes import Entity, TagScheme
 
 TYPES = ("PER", "creative-work", "ЛИЦО")
 SCHEMES = {

@@ -1,0 +1,60 @@
+"""The whole model in ONNX Runtime, in 8 bits or in fp32 (8 bits after Wu et al. 2020, "Integer quantization")."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from autoopt.strategies import quiet
+from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.knobs import Choice
+from autoopt.strategies.strategy import Strategy
+
+
+class OnnxRuntime(Strategy):
+    """Another runtime than torch: two to three times as fast for single short texts, and no faster for large batches.
+
+    ``precision``: ``int8`` shrinks MiniLM to 23 MB, embeddings included, and costs next to no quality; ``fp32`` keeps
+    the answers and is worth it at batch 1 and few tokens alone. The export takes ten seconds.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "cpu"})
+    packages: ClassVar[frozenset[str]] = frozenset({"onnx", "onnxruntime", "onnxscript"})
+    excludes: ClassVar[frozenset[str]] = frozenset({"int8_dynamic", "int8_embeddings"})
+
+    precision: Annotated[str, Choice("int8", "fp32")] = "int8"
+
+    def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:  # noqa: ARG002
+        import torch
+
+        from autoopt.strategies.onnx_model import OnnxModel, exported
+
+        model: Any = candidate.copy_model()
+        with quiet.step():
+            graph = exported(model, int8=self.precision == "int8")
+        described = {
+            "size": len(graph),
+            "shape": _shape(model, self.precision),
+            "weights": sum(parameter.numel() for parameter in model.state_dict().values()),
+        }
+        made: Any = OnnxModel(model.config, type(model).__name__, **described).eval()
+        made.graph = torch.frombuffer(bytearray(graph), dtype=torch.uint8)
+        edit = {"strategy": self.name, **described}
+        event = f"ONNX Runtime, {self.precision}"
+        return candidate.evolve(event, model=made, edits=(*candidate.edits, edit))
+
+    @classmethod
+    def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
+        from autoopt.strategies.onnx_model import OnnxModel
+
+        described = {name: edit[name] for name in ("size", "shape", "weights")}
+        return OnnxModel(model.config, type(model).__name__, **described)
+
+
+def _shape(model: Any, precision: str) -> str:
+    """Sixteen digits for the names, shapes and kinds of all modules and tensors."""
+    tensors = [(name, list(tensor.shape), str(tensor.dtype)) for name, tensor in model.state_dict().items()]
+    modules = [(name, type(module).__qualname__) for name, module in model.named_modules()]
+    return hashlib.sha256(json.dumps([tensors, modules, precision]).encode()).hexdigest()[:16]

@@ -1,0 +1,153 @@
+"""A model as an ONNX graph that ONNX Runtime executes; its state is the graph's bytes, in one plain tensor."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.utils.generic import ModelOutput
+
+from autoopt.strategies.soft_answers import OUTPUTS
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+@dataclass
+class Answers(ModelOutput):
+    """What the graph returns."""
+
+    logits: torch.Tensor | None = None
+    start_logits: torch.Tensor | None = None
+    end_logits: torch.Tensor | None = None
+
+
+class OnnxModel(nn.Module):
+    """Stands in for a whole Hugging Face model once nothing more is trained. It runs on the CPU."""
+
+    graph: torch.Tensor
+
+    def __init__(self, config: Any, architecture: str, *, size: int, shape: str, weights: int) -> None:
+        super().__init__()
+        self.config = config
+        self.architecture = architecture
+        """The class of the model that the graph was made of."""
+        self.shape = shape
+        """The same for graphs that differ in nothing but the values of their weights."""
+        self.weights = weights
+        """How many numbers there are in its weights."""
+        self.all_tied_weights_keys: dict[str, str] = {}
+        self.register_buffer("graph", torch.zeros(size, dtype=torch.uint8))
+        self._session: Any = None
+        self._threads = 0
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def tie_weights(self) -> None:
+        """There is nothing to tie."""
+
+    def forward(self, *, output_hidden_states: bool = False, **inputs: torch.Tensor) -> Answers:
+        """Logits for tensors of shape (batch, length); what the graph does not read is left aside."""
+        if output_hidden_states:
+            raise ValueError("an ONNX graph returns no hidden states")
+        session = self._opened()
+        ids = inputs["input_ids"]
+        given = {**{name: torch.zeros_like(ids) for name in INPUTS}, **inputs}
+        fed = {found.name: given[found.name].numpy() for found in session.get_inputs()}
+        names = [found.name for found in session.get_outputs()]
+        return Answers(**{n: torch.from_numpy(array) for n, array in zip(names, session.run(names, fed), strict=True)})
+
+    def _opened(self) -> Any:
+        """The session, with as many threads as torch has now."""
+        threads = torch.get_num_threads()
+        if self._session is None or self._threads != threads:
+            import onnxruntime
+
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+            options.log_severity_level = 3
+            self._session = onnxruntime.InferenceSession(
+                self.graph.numpy().tobytes(), options, providers=["CPUExecutionProvider"]
+            )
+            self._threads = threads
+        return self._session
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._session = None
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What deepcopy takes along: not the session, which cannot be copied."""
+        return {**self.__dict__, "_session": None}
+
+
+class _Tuple(nn.Module):
+    """The model with the logits alone for an output, as a tuple."""
+
+    def __init__(self, model: Any, names: list[str]) -> None:
+        super().__init__()
+        self.model, self.names = model, names
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        output = self.model(**dict(zip(INPUTS, inputs, strict=False)))
+        return tuple(output[name] for name in self.names)
+
+
+def exported(model: Any, *, int8: bool) -> bytes:
+    """The graph of ``model`` for any batch size and length; with ``int8`` its matrices and embeddings in 8 bits.
+
+    Weights are quantized by output channel to 7 of their 8 bits: without VNNI the products of 8-bit ones overflow.
+    """
+    example = torch.arange(14).reshape(2, 7) % model.config.vocab_size
+    reads_types = getattr(model.config, "type_vocab_size", 0) > 0
+    inputs = {"input_ids": example, "attention_mask": torch.ones_like(example)}
+    if reads_types:
+        inputs["token_type_ids"] = torch.zeros_like(example)
+    with torch.inference_mode():
+        output = model(**inputs)
+    names = [name for name in OUTPUTS if output.get(name) is not None]
+    batch = torch.export.Dim("batch", min=1, max=1 << 20)
+    length = torch.export.Dim("length", min=1, max=model.config.max_position_embeddings)
+    with _hushed():
+        program = torch.onnx.export(
+            _Tuple(model, names).eval(),
+            tuple(inputs.values()),
+            dynamic_shapes=(tuple({0: batch, 1: length} for _ in inputs),),
+            input_names=list(inputs),
+            output_names=names,
+            dynamo=True,
+            verbose=False,
+        )
+    proto: Any = program.model_proto  # type: ignore[union-attr]
+    return _quantized(proto) if int8 else bytes(proto.SerializeToString())
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Without what the exporter and the quantizer say of their own coming changes, some twenty lines a model."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _quantized(proto: Any) -> bytes:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory() as folder, _hushed():
+        path = Path(folder) / "int8.onnx"
+        quantize_dynamic(proto, path, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True)
+        return path.read_bytes()
