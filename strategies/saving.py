@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,11 +160,18 @@ def _read_model(folder: Path, edits: list[Mapping[str, Any]]) -> Any:
     except (SafetensorError, OSError) as error:
         raise CorruptArtefact(f"{path} cannot be read: {error}") from error
     missing, unexpected = model.load_state_dict(tensors, strict=False)
-    tied = set(model.all_tied_weights_keys)
+    tied = set(model.all_tied_weights_keys) | _shared(model, tensors)
     if unexpected or set(missing) - tied:
         raise CorruptArtefact(f"{path} lacks {sorted(set(missing) - tied)} and has unknown {sorted(unexpected)}")
     model.tie_weights()
     return model.eval()  # type: ignore[no-untyped-call]
+
+
+def _shared(model: Any, loaded: Iterable[str]) -> set[str]:
+    """Other names of the tensors that were loaded: parts of the model that are one and the same."""
+    tensors = model.state_dict()
+    filled = {tensors[name].data_ptr() for name in loaded if name in tensors}
+    return {name for name, tensor in tensors.items() if tensor.data_ptr() in filled}
 
 
 def _digest(path: Path) -> str:

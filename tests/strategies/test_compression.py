@@ -21,6 +21,7 @@ from autoopt.strategies.compression.ffn_pruning import FFNPruning
 from autoopt.strategies.compression.head_pruning import HeadPruning
 from autoopt.strategies.compression.layer_drop import LayerDrop
 from autoopt.strategies.compression.low_rank import LowRank
+from autoopt.strategies.compression.weight_sharing import WeightSharing
 from autoopt.strategies.encoder import layers
 from tests import tiny
 
@@ -85,6 +86,23 @@ def test_factors_made_for_the_activations_beat_plain_ones(trained: Candidate, mo
     aware = (tiny.logits(LowRank(keep=0.33).apply(trained, effort=1, seed=0)) - full).norm()
     monkeypatch.setattr(low_rank, "second_moments", lambda _, linear, __: torch.eye(linear.in_features).double())
     assert aware < (tiny.logits(LowRank(keep=0.33).apply(trained, effort=1, seed=0)) - full).norm()
+
+
+def test_weight_sharing_is_smaller_as_a_file_and_runs_as_many_layers(trained: Candidate, tmp_path: Path) -> None:
+    shared = WeightSharing(group=2).apply(trained, effort=1, seed=0)
+    assert len(layers(shared.model)) == 4
+    first, second, third, _ = layers(shared.model)
+    assert first is second is not third
+    before = [layer.get_parameter("output.dense.weight") for layer in layers(trained.model)]
+    torch.testing.assert_close(first.get_parameter("output.dense.weight"), (before[0] + before[1]) / 2)
+    both = Int8Dynamic().apply(shared, effort=1, seed=0)
+    for name, candidate in {"full": trained, "shared": shared, "both": both}.items():
+        saving.save(candidate, tmp_path / name)
+    sizes = [saving.size_bytes(tmp_path / name) for name in ("full", "shared", "both")]
+    assert sizes[0] > sizes[1] > sizes[2]
+    loaded, edits, _ = saving.load_weights(tmp_path / "both")
+    assert edits == both.edits
+    assert torch.equal(tiny.logits(both, loaded), tiny.logits(both))
 
 
 def test_cuts_and_8_bits_go_together_and_are_saved_together(trained: Candidate, tmp_path: Path) -> None:
