@@ -1,0 +1,47 @@
+"""Keep the words that the texts use, and the parts that spell others (Abdaoui et al. 2020, "Load what you need")."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.encoder import replace_module
+from autoopt.strategies.knobs import Choice
+from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.vocabulary import pruned_tokenizer
+
+
+class VocabularyPruning(Strategy):
+    """The table of word embeddings, half of a small model, shrinks to what is used; latency stays what it is.
+
+    A word that goes is spelled by its parts from then on, so nothing becomes unreadable. For limits on size and memory.
+
+    ``common``: how many of the tokenizer's first tokens stay whether they are used or not; vocabularies begin with what
+    is frequent. More where the model will read other texts than it was trained on.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    # Training is over by then: neither a teacher nor a stored stage has another vocabulary than the model.
+    after: ClassVar[frozenset[str]] = frozenset({"distillation", "recovery_finetuning"})
+
+    common: Annotated[int, Choice(2000, 5000, 10000)] = 5000
+
+    def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:  # noqa: ARG002
+        import torch
+        from torch import nn
+
+        texts = [example.text for example in candidate.train] + [example.text_pair or "" for example in candidate.train]
+        tokenizer, kept = pruned_tokenizer(candidate.tokenizer, [*texts, *candidate.unlabeled], common=self.common)
+        model: Any = candidate.copy_model()
+        table = model.get_input_embeddings()
+        renumbered = {old: new for new, old in enumerate(kept)}
+        rows = table.weight.detach()[torch.tensor(kept, device=table.weight.device)].clone()
+        path = next(path for path, module in model.named_modules() if module is table)
+        padding = None if table.padding_idx is None else renumbered[table.padding_idx]
+        replace_module(model, path, nn.Embedding(len(kept), rows.shape[1], padding_idx=padding, _weight=rows))
+        for key in ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"):
+            if getattr(model.config, key, None) is not None:
+                setattr(model.config, key, renumbered[getattr(model.config, key)])
+        model.config.vocab_size = len(kept)
+        event = f"vocabulary of {len(kept)} of {table.num_embeddings} tokens"
+        return candidate.evolve(event, model=model, tokenizer=tokenizer)

@@ -1,0 +1,113 @@
+"""A tokenizer with fewer tokens, which spells what it lost by the parts that it kept."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from autoopt.strategies.errors import ModelError
+
+
+def pruned_tokenizer(tokenizer: Any, texts: Sequence[str], *, common: int) -> tuple[Any, list[int]]:
+    """Return the tokenizer with the tokens of the texts, its first ``common`` ones and those that it cannot do without.
+
+    With it come the old numbers of the tokens that stay; a token's new number is its place there. Raises ``ModelError``
+    for a tokenizer of another kind than WordPiece, BPE and Unigram.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise ModelError(f"the tokenizer {type(tokenizer).__name__} has no 'tokenizers' backend; its vocabulary stays")
+    state = json.loads(backend.to_str())
+    used = {number for ids in tokenizer(list(dict.fromkeys(texts)))["input_ids"] for number in ids} if texts else set()
+    numbers = _numbers(state)
+    special = {token["id"] for token in state["added_tokens"]}
+    least = {number for token, number in numbers.items() if _is_letter(token)}
+    kept = _closed(state, used | special | least | set(range(common)) & set(numbers.values()), numbers)
+    order = sorted(kept)
+    renumbered = {old: new for new, old in enumerate(order)}
+    _renumber(state, renumbered)
+    made = copy.deepcopy(tokenizer)
+    made._tokenizer = type(backend).from_str(json.dumps(state))
+    return made, order
+
+
+def _numbers(state: dict[str, Any]) -> dict[str, int]:
+    """By token its number, added tokens included."""
+    model = state["model"]
+    match model.get("type"):
+        case "WordPiece" | "BPE":
+            found = dict(model["vocab"])
+        case "Unigram":
+            found = {token: number for number, (token, _) in enumerate(model["vocab"])}
+        case other:
+            raise ModelError(f"the vocabulary of a tokenizer of the kind {other} cannot be pruned")
+    return found | {token["content"]: token["id"] for token in state["added_tokens"]}
+
+
+def _is_letter(token: str) -> bool:
+    """True for single characters, with which anything can be spelled."""
+    return len(token.removeprefix("##").removeprefix("▁").removeprefix("Ġ")) <= 1 or (
+        token.startswith("<0x") and token.endswith(">")
+    )
+
+
+def _closed(state: dict[str, Any], kept: set[int], numbers: dict[str, int]) -> set[int]:
+    """With BPE the parts of a token are needed to make it."""
+    model = state["model"]
+    if model["type"] != "BPE":
+        return kept
+    parts: dict[str, tuple[str, str]] = {}
+    for first, second in _merges(model):
+        parts.setdefault(first + second, (first, second))
+    names = {number: token for token, number in numbers.items()}
+    waiting = list(kept)
+    closed = set(kept)
+    while waiting:
+        for part in parts.get(names.get(waiting.pop(), ""), ()):
+            if part in numbers and numbers[part] not in closed:
+                closed.add(numbers[part])
+                waiting.append(numbers[part])
+    return closed
+
+
+def _merges(model: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    for merge in model["merges"]:
+        first, second = merge.split(" ") if isinstance(merge, str) else merge
+        yield first, second
+
+
+def _renumber(state: dict[str, Any], renumbered: dict[int, int]) -> None:
+    model = state["model"]
+    if model["type"] == "Unigram":
+        model["vocab"] = [entry for number, entry in enumerate(model["vocab"]) if number in renumbered]
+        if model.get("unk_id") is not None:
+            model["unk_id"] = renumbered[model["unk_id"]]
+    else:
+        vocabulary = {token: renumbered[number] for token, number in model["vocab"].items() if number in renumbered}
+        if model["type"] == "BPE":
+            model["merges"] = [
+                merge
+                for merge, (first, second) in zip(model["merges"], _merges(model), strict=True)
+                if {first, second, first + second} <= vocabulary.keys()
+            ]
+        model["vocab"] = vocabulary
+    for token in state["added_tokens"]:
+        token["id"] = renumbered[token["id"]]
+    _renumber_template(state.get("post_processor"), renumbered)
+
+
+def _renumber_template(part: Any, renumbered: dict[int, int]) -> None:
+    """What is put around a text: ``ids`` of the special tokens, or pairs of token and number."""
+    if isinstance(part, dict):
+        for key, value in part.items():
+            if key == "ids":
+                part[key] = [renumbered[number] for number in value]
+            elif key in ("sep", "cls"):
+                part[key] = [value[0], renumbered[value[1]]]
+            else:
+                _renumber_template(value, renumbered)
+    elif isinstance(part, list):
+        for item in part:
+            _renumber_template(item, renumbered)
