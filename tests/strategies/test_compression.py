@@ -16,7 +16,8 @@ from autoopt.strategies.acceleration.int8_dynamic import Int8Dynamic
 from autoopt.strategies.acceleration.int8_embeddings import Int8Embeddings
 from autoopt.strategies.acceleration.onnx_runtime import OnnxRuntime
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
-from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.candidate import Candidate, Example
+from autoopt.strategies.compression.embedding_factorization import EmbeddingFactorization
 from autoopt.strategies.compression.ffn_pruning import FFNPruning
 from autoopt.strategies.compression.head_pruning import HeadPruning
 from autoopt.strategies.compression.layer_drop import LayerDrop
@@ -103,6 +104,18 @@ def test_weight_sharing_is_smaller_as_a_file_and_runs_as_many_layers(trained: Ca
     loaded, edits, _ = saving.load_weights(tmp_path / "both")
     assert edits == both.edits
     assert torch.equal(tiny.logits(both, loaded), tiny.logits(both))
+
+
+def test_factored_embeddings_are_best_for_the_words_that_are_used(trained: Candidate) -> None:
+    seen = replace(trained, train=(Example("chelsea cup goal", 1),) * 50)
+    factored = EmbeddingFactorization(keep=0.25).apply(seen, effort=1, seed=0)
+    tables: list[Any] = [found.model.get_input_embeddings() for found in (trained, factored)]
+    tokenizer: Any = trained.tokenizer
+    ids = torch.arange(len(tokenizer))
+    errors = (tables[1](ids) - tables[0](ids)).norm(dim=1).detach()
+    used = tokenizer.convert_tokens_to_ids(["chelsea", "cup", "goal"])
+    assert float(errors[used].max()) < 0.5 * float(errors.mean())
+    assert tables[1](ids).shape == tables[0](ids).shape
 
 
 def test_cuts_and_8_bits_go_together_and_are_saved_together(trained: Candidate, tmp_path: Path) -> None:
