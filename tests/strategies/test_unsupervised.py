@@ -13,9 +13,12 @@ from autoopt.strategies.batches import collate
 from autoopt.strategies.calibration import without_labels
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.noise import hide
+from autoopt.strategies.sentence_decoder import SentenceDecoder
+from autoopt.strategies.training import Schedule, train
 from autoopt.strategies.unsupervised.consistency_training import ConsistencyTraining
 from autoopt.strategies.unsupervised.self_training import SelfTraining
 from autoopt.strategies.unsupervised.simcse import SimCSE, contrast
+from autoopt.strategies.unsupervised.tsdae import TSDAE
 from tests import tiny
 
 TEXTS = tuple(example.text for example in tiny.examples(200, seed=2))
@@ -42,6 +45,27 @@ def test_simcse_learns_to_tell_texts_apart(given: Candidate) -> None:
     head = [name for name, tensor in learned.model.named_parameters() if not name.startswith("bert.encoder")]
     assert torch.equal(learned.model.get_parameter("classifier.weight"), given.model.get_parameter("classifier.weight"))
     assert "classifier.weight" in head
+
+
+def test_tsdae_learns_to_write_texts_again_from_their_vectors(given: Candidate) -> None:
+    def loss_of_fresh_decoder(candidate: Candidate) -> float:
+        """After the same training of a decoder on top of the trunk, which stays as it is."""
+        torch.manual_seed(0)
+        model: Any = candidate.copy_model()
+        decoder = SentenceDecoder(model.base_model)
+        own = [parameter for name, parameter in decoder.named_parameters() if not name.startswith("trunk.")]
+        features = without_labels(candidate.task.encode(tiny.examples(60, seed=4), candidate.tokenizer))
+
+        def loss(decoder: Any, batch: dict[str, Any]) -> torch.Tensor:
+            return decoder(batch["input_ids"], batch["attention_mask"], batch["attention_mask"])  # type: ignore[no-any-return]
+
+        schedule = Schedule(learning_rate=1e-2, epochs=30)
+        train(decoder, features, schedule, pad_token_id=0, effort=1, seed=0, loss=loss, parameters=own)
+        with torch.inference_mode():
+            return float(loss(decoder, unseen(candidate)))
+
+    strategy = TSDAE(hidden=0.4).model_copy(update={"learning_rate": 1e-3, "epochs": 30})
+    assert loss_of_fresh_decoder(strategy.apply(given, effort=1, seed=0)) < loss_of_fresh_decoder(given)
 
 
 def test_self_training_learns_from_what_it_labelled_itself(given: Candidate) -> None:
