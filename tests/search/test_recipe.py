@@ -50,8 +50,14 @@ def test_strategies_are_in_the_order_of_their_families_with_recovery_last(chosen
     ordered = Recipe.of(chosen).steps
     families = [list(Family).index(step.family) for step in ordered]
     assert families == sorted(families)
-    within = [step.recovers for step in ordered if step.family is Family.COMPRESSION]
+    within = [
+        step.recovers for step in ordered if step.family is Family.COMPRESSION and not _comes_after_recovery(step)
+    ]
     assert within == sorted(within)
+
+
+def _comes_after_recovery(step: Strategy) -> bool:
+    return any(find(name).recovers for name in type(step).after)
 
 
 def test_a_strategy_comes_after_those_that_it_names() -> None:

@@ -38,7 +38,7 @@ SHAPING = [LabelSmoothing(), Mixup(), Cutoff(), AdversarialTraining(), Adversari
 
 @pytest.fixture(scope="module")
 def given() -> Candidate:
-    return tiny.candidate()
+    return tiny.candidate(layers=2)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_the_task_is_learned_all_the_same_and_other_weights_with_it(
 def test_label_smoothing_makes_answers_less_sure(given: Candidate, plain: Candidate) -> None:
     smoothed = trained_with(given, LabelSmoothing(share=0.2))
     sureness = [float(tiny.logits(found).softmax(-1).amax(-1).mean()) for found in (smoothed, plain)]
-    assert sureness[0] < 0.95 < sureness[1]
+    assert sureness[0] < sureness[1] - 0.05
 
 
 def test_mixup_of_two_examples_is_the_mixture_of_their_losses(

@@ -53,13 +53,15 @@ every_training = pytest.mark.parametrize(
 @pytest.fixture(scope="module")
 def given() -> Candidate:
     """A candidate that has whatever a strategy may need."""
-    return replace(tiny.candidate(), teacher=tiny.model(seed=7))
+    return replace(tiny.candidate(layers=2), teacher=tiny.model(layers=2, seed=7))
 
 
 @cache
 def result_of(strategy: type[Strategy], effort: float = SMALL_EFFORT) -> Candidate:
     """What it makes of a candidate that has whatever it may need; made once for all tests that look at it."""
-    return strategy().apply(replace(tiny.candidate(), teacher=tiny.model(seed=7)), effort=effort, seed=0)
+    return strategy().apply(
+        replace(tiny.candidate(layers=2), teacher=tiny.model(layers=2, seed=7)), effort=effort, seed=0
+    )
 
 
 def parameters(candidate: Candidate) -> int:
@@ -156,7 +158,7 @@ def test_the_same_seed_gives_the_same_candidate(strategy: type[Strategy], given:
 @every_strategy
 @pytest.mark.parametrize("effort", [0, SMALL_EFFORT])
 def test_the_candidate_that_it_is_given_stays_as_it_was(strategy: type[Strategy], effort: float) -> None:
-    given = replace(tiny.candidate(), teacher=tiny.model(seed=7))
+    given = replace(tiny.candidate(layers=2), teacher=tiny.model(layers=2, seed=7))
     before = (tiny.digest(given.model), tiny.digest(given.teacher), given.train, given.unlabeled, given.edits)
     logits = tiny.logits(given)
     strategy().apply(given, effort=effort, seed=0)

@@ -26,7 +26,7 @@ TEXTS = tuple(example.text for example in tiny.examples(200, seed=2))
 
 @pytest.fixture(scope="module")
 def given() -> Candidate:
-    return replace(tiny.candidate(seed=5), train=tiny.examples(16, seed=1), unlabeled=TEXTS)
+    return replace(tiny.candidate(layers=2, seed=5), train=tiny.examples(16, seed=1), unlabeled=TEXTS)
 
 
 def unseen(candidate: Candidate) -> dict[str, Any]:
