@@ -542,7 +542,12 @@ def test_the_word_after_the_one_asked_for_is_learned(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "strategy", [pytest.param(cls, id=name) for name, cls in catalog().items() if cls.needs <= MET]
+    "strategy",
+    [
+        pytest.param(s, id=name, marks=[pytest.mark.slow] * bool(s.packages))
+        for name, s in catalog().items()
+        if s.needs <= MET
+    ],
 )
 def test_every_strategy_whose_needs_are_met_works_on_questions(
     strategy: type[Strategy], untrained: Candidate, body: Path, tmp_path: Path

@@ -293,7 +293,14 @@ def test_a_saved_candidate_gives_the_same_answers(learned: Candidate, tmp_path: 
 MET = TokenClassification.facts | {"encoder", "unlabeled", "cpu", "teacher", "cut"}
 
 
-@pytest.mark.parametrize("strategy", [pytest.param(s, id=name) for name, s in catalog().items() if s.needs <= MET])
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        pytest.param(s, id=name, marks=[pytest.mark.slow] * bool(s.packages))
+        for name, s in catalog().items()
+        if s.needs <= MET
+    ],
+)
 def test_every_strategy_that_is_offered_works_on_words(
     strategy: type[Strategy], opened: Candidate, tmp_path: Path
 ) -> None:

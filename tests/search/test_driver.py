@@ -25,8 +25,9 @@ from autoopt.strategies.errors import UnknownName
 
 OBJECTIVES = {"quality": Direction.MAXIMIZE, "latency_p50": Direction.MINIMIZE}
 LIMITS = (Limit.parse("latency_p50 <= 0.5 * baseline"), Limit.parse("quality >= 0.9 * baseline"))
+MORE = ("masked_language_modeling", "random_edits")
 SPACE: Space = offered(
-    {name: choose(strategy, {}) for name, strategy in catalog().items()},
+    {name: choose(strategy, {}) for name, strategy in catalog().items() if strategy.standard or name in MORE},
     frozenset({"encoder", "labels", "text", "unlabeled", "cpu"}),
 )
 

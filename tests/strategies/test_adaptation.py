@@ -28,7 +28,7 @@ HEAD = ("classifier.", "bert.pooler.")
 
 @pytest.fixture(scope="module")
 def given() -> Candidate:
-    return tiny.candidate(layers=2, seed=5)
+    return tiny.candidate(seed=5)
 
 
 def changed(before: Candidate, after: Candidate) -> set[str]:

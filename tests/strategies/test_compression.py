@@ -141,6 +141,7 @@ def test_a_cut_model_in_onnx_runtime_answers_alike_and_is_saved(trained: Candida
     assert loaded.model.shape == exact.model.shape
 
 
+@pytest.mark.slow
 def test_8_bits_in_onnx_runtime_nearly_keep_the_answers_and_have_a_shape_of_their_own(trained: Candidate) -> None:
     quantized = OnnxRuntime().apply(trained, effort=1, seed=0)
     assert (tiny.logits(quantized) - tiny.logits(trained)).norm() < 0.1 * tiny.logits(trained).norm()

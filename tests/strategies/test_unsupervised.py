@@ -26,7 +26,7 @@ TEXTS = tuple(example.text for example in tiny.examples(200, seed=2))
 
 @pytest.fixture(scope="module")
 def given() -> Candidate:
-    return replace(tiny.candidate(layers=2, seed=5), train=tiny.examples(16, seed=1), unlabeled=TEXTS)
+    return replace(tiny.candidate(seed=5), train=tiny.examples(16, seed=1), unlabeled=TEXTS)
 
 
 def unseen(candidate: Candidate) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def test_tsdae_learns_to_write_texts_again_from_their_vectors(given: Candidate) 
         with torch.inference_mode():
             return float(loss(decoder, unseen(candidate)))
 
-    strategy = TSDAE(hidden=0.4).model_copy(update={"learning_rate": 1e-3, "epochs": 30})
+    strategy = TSDAE(hidden=0.4).model_copy(update={"learning_rate": 1e-3, "epochs": 12})
     assert loss_of_fresh_decoder(strategy.apply(given, effort=1, seed=0)) < loss_of_fresh_decoder(given)
 
 
