@@ -29,6 +29,12 @@ def sample(candidate: Candidate, count: int, seed: int) -> list[Features]:
     return without_labels(candidate.task.encode(chosen, candidate.tokenizer))
 
 
+def unlabeled(candidate: Candidate, count: int, seed: int) -> list[Features]:
+    """At most ``count`` of the candidate's unlabeled texts, tokenized."""
+    chosen = random.Random(seed).sample(candidate.unlabeled, min(count, len(candidate.unlabeled)))
+    return without_labels(candidate.encode(list(map(Example, chosen))))
+
+
 def without_labels(features: Sequence[Features]) -> list[Features]:
     """The same examples as inputs alone."""
     return [{name: value for name, value in item.items() if name not in ANSWERS} for item in features]

@@ -38,6 +38,10 @@ class Example:
     label: Label = None
     text_pair: str | None = None
 
+    def edited(self, edit: Callable[[str], str]) -> Example:
+        """The example with both its texts as ``edit`` makes them, and its label."""
+        return replace(self, text=edit(self.text), text_pair=None if self.text_pair is None else edit(self.text_pair))
+
 
 class TaskView(Protocol):
     """What a strategy may know of the task: how its examples become tensors."""

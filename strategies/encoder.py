@@ -85,3 +85,9 @@ def replace_module(root: nn.Module, path: str, module: nn.Module) -> None:
     module.train(root.get_submodule(path).training)
     parent, _, attribute = path.rpartition(".")
     setattr(root.get_submodule(parent), attribute, module)
+
+
+def replace_word_embeddings(model: Any, module: nn.Module) -> None:
+    """Put ``module`` in place of the model's table of word embeddings."""
+    paths: dict[Any, str] = {found: path for path, found in model.named_modules()}
+    replace_module(model, paths[model.get_input_embeddings()], module)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import replace_module
+from autoopt.strategies.encoder import replace_word_embeddings
 from autoopt.strategies.strategy import Strategy
 
 
@@ -23,7 +23,7 @@ class Int8Embeddings(Strategy):
 
         model: Any = candidate.copy_model()
         table = model.get_input_embeddings()
-        replace_module(model, _path(model), Int8Embedding.of(table))
+        replace_word_embeddings(model, Int8Embedding.of(table))
         event = f"8-bit embeddings of {table.num_embeddings} words"
         return candidate.evolve(event, model=model, edits=(*candidate.edits, {"strategy": self.name}))
 
@@ -32,12 +32,5 @@ class Int8Embeddings(Strategy):
         from autoopt.strategies.int8_embedding import Int8Embedding
 
         words, width = model.get_input_embeddings().weight.shape
-        replace_module(model, _path(model), Int8Embedding(words, width))
+        replace_word_embeddings(model, Int8Embedding(words, width))
         return model
-
-
-def _path(model: Any) -> str:
-    """Where the table of word embeddings is."""
-    table = model.get_input_embeddings()
-    paths: dict[Any, str] = {module: path for path, module in model.named_modules()}
-    return paths[table]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import Annotated, ClassVar
 
-from autoopt.strategies.candidate import Candidate, Example
+from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
 
@@ -33,12 +32,12 @@ class CharacterNoise(Strategy):
         if effort == 0:
             return candidate.evolve("character noise, none made")
         chance = random.Random(seed)
-        made = tuple(self._noisy(example, chance) for _ in range(self.copies) for example in candidate.train)
+        made = tuple(
+            example.edited(lambda text: self._noise(text, chance))
+            for _ in range(self.copies)
+            for example in candidate.train
+        )
         return candidate.evolve(f"character noise, {len(made)} examples added", train=(*candidate.train, *made))
-
-    def _noisy(self, example: Example, chance: random.Random) -> Example:
-        pair = None if example.text_pair is None else self._noise(example.text_pair, chance)
-        return replace(example, text=self._noise(example.text, chance), text_pair=pair)
 
     def _noise(self, text: str, chance: random.Random) -> str:
         err = _mistype if self.errors == "keyboard" else _misread

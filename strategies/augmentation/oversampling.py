@@ -19,7 +19,7 @@ class Oversampling(Strategy):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"classes"})
-    after: ClassVar[frozenset[str]] = frozenset({"random_edits", "character_noise"})
+    after: ClassVar[frozenset[str]] = frozenset({"random_edits", "character_noise", "synonym_replacement"})
 
     balance: Annotated[float, Choice(0.5, 1.0)] = 1.0
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import Annotated, ClassVar
 
-from autoopt.strategies.candidate import Candidate, Example
+from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
 
@@ -28,14 +27,11 @@ class RandomEdits(Strategy):
             return candidate.evolve("random edits, none made")
         chance = random.Random(seed)
         made = tuple(
-            _edit_example(example, self.share, chance) for _ in range(self.copies) for example in candidate.train
+            example.edited(lambda text: _edit(text, self.share, chance))
+            for _ in range(self.copies)
+            for example in candidate.train
         )
         return candidate.evolve(f"random edits, {len(made)} examples added", train=(*candidate.train, *made))
-
-
-def _edit_example(example: Example, share: float, chance: random.Random) -> Example:
-    pair = None if example.text_pair is None else _edit(example.text_pair, share, chance)
-    return replace(example, text=_edit(example.text, share, chance), text_pair=pair)
 
 
 def _edit(text: str, share: float, chance: random.Random) -> str:

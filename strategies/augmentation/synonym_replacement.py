@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Candidate
@@ -44,15 +43,7 @@ class SynonymReplacement(Strategy):
                 words[place] = chance.choice(near[words[place]])
             return " ".join(words)
 
-        made = [
-            replace(
-                example,
-                text=exchange(example.text),
-                text_pair=None if example.text_pair is None else exchange(example.text_pair),
-            )
-            for _ in range(self.copies)
-            for example in candidate.train
-        ]
+        made = [example.edited(exchange) for _ in range(self.copies) for example in candidate.train]
         return candidate.evolve(f"synonym replacement, {len(made)} examples added", train=(*candidate.train, *made))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import replace_module
+from autoopt.strategies.encoder import replace_word_embeddings
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
 
@@ -34,25 +34,18 @@ class EmbeddingFactorization(Strategy):
         table = model.get_input_embeddings()
         words, width = table.weight.shape
         rank = max(1, round(self.keep * min(words, width)))
-        path = _path(model)
         made = _blank(table, rank)
         if effort > 0:
             _fill(made, table.weight.detach(), _counts(candidate, words))
-        replace_module(model, path, made)
+        replace_word_embeddings(model, made)
         edit = {"strategy": self.name, "rank": rank}
         event = f"word embeddings of rank {rank} of {width}"
         return candidate.evolve(event, model=model, edits=(*candidate.edits, edit))
 
     @classmethod
     def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
-        replace_module(model, _path(model), _blank(model.get_input_embeddings(), edit["rank"]))
+        replace_word_embeddings(model, _blank(model.get_input_embeddings(), edit["rank"]))
         return model
-
-
-def _path(model: Any) -> str:
-    """Where the table of word embeddings is."""
-    paths: dict[Any, str] = {module: path for path, module in model.named_modules()}
-    return paths[model.get_input_embeddings()]
 
 
 def _blank(table: Any, rank: int) -> nn.Module:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import replace_module
+from autoopt.strategies.encoder import replace_word_embeddings
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.vocabulary import pruned_tokenizer
@@ -36,9 +36,8 @@ class VocabularyPruning(Strategy):
         table = model.get_input_embeddings()
         renumbered = {old: new for new, old in enumerate(kept)}
         rows = table.weight.detach()[torch.tensor(kept, device=table.weight.device)].clone()
-        path = next(path for path, module in model.named_modules() if module is table)
         padding = None if table.padding_idx is None else renumbered[table.padding_idx]
-        replace_module(model, path, nn.Embedding(len(kept), rows.shape[1], padding_idx=padding, _weight=rows))
+        replace_word_embeddings(model, nn.Embedding(len(kept), rows.shape[1], padding_idx=padding, _weight=rows))
         for key in ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"):
             if getattr(model.config, key, None) is not None:
                 setattr(model.config, key, renumbered[getattr(model.config, key)])

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from autoopt.strategies.batches import collate
-from autoopt.strategies.candidate import Batch, Candidate, Example, Objective
+from autoopt.strategies.calibration import unlabeled
+from autoopt.strategies.candidate import Batch, Candidate, Objective
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.noise import hide
 from autoopt.strategies.strategy import Strategy
@@ -45,23 +46,20 @@ class ConsistencyTraining(Strategy):
         if effort == 0:
             return candidate.evolve("consistency training, 0 steps")
         chance = random.Random(seed)
-        texts = chance.sample(candidate.unlabeled, min(self.texts, len(candidate.unlabeled)))
-        unlabeled = candidate.encode(list(map(Example, texts)))
+        features = unlabeled(candidate, self.texts, seed)
         pad_token_id = candidate.tokenizer.pad_token_id
-        plain = candidate.shaper
 
         def shape(objective: Objective, model: Any, batch: Batch) -> torch.Tensor:
-            right = objective(model, batch) if plain is None else plain(objective, model, batch)
-            chosen = chance.sample(unlabeled, min(self.batch_size, len(unlabeled)))
+            chosen = chance.sample(features, min(self.batch_size, len(features)))
             others = {
                 name: value.to(model.device) for name, value in collate(chosen, pad_token_id=pad_token_id).items()
             }
-            return right + self.weight * self._disagreement(model, others)
+            return objective(model, batch) + self.weight * self._disagreement(model, others)
 
         model = candidate.copy_model()
         schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
         losses = fit(replace(candidate, shaper=shape), model, schedule, effort=effort, seed=seed)
-        return candidate.evolve(f"consistency training, {len(losses)} steps on {len(texts)} texts", model=model)
+        return candidate.evolve(f"consistency training, {len(losses)} steps on {len(features)} texts", model=model)
 
     def _disagreement(self, model: Any, batch: Batch) -> torch.Tensor:
         """KL(whole, sharpened || with words hidden), the mean over all texts; 0 for those that are not sure."""

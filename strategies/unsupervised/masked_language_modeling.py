@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from autoopt.strategies.calibration import without_labels
-from autoopt.strategies.candidate import Candidate, Example, Features
+from autoopt.strategies.calibration import unlabeled
+from autoopt.strategies.candidate import Candidate, Features
 from autoopt.strategies.errors import ModelError
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
@@ -95,7 +94,5 @@ def _maskable(candidate: Candidate, count: int, seed: int) -> list[Features]:
     """At most ``count`` of the unlabeled texts, tokenized, those left out that have nothing but special tokens."""
     if candidate.tokenizer.mask_token_id is None:
         raise ModelError("masked language modeling needs a tokenizer with a mask token, and this one has none")
-    chosen = random.Random(seed).sample(candidate.unlabeled, min(count, len(candidate.unlabeled)))
-    encoded = candidate.task.encode(list(map(Example, chosen)), candidate.tokenizer)
     special = set(candidate.tokenizer.all_special_ids)
-    return [item for item in without_labels(encoded) if set(item["input_ids"]) - special]
+    return [item for item in unlabeled(candidate, count, seed) if set(item["input_ids"]) - special]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from autoopt.strategies.calibration import without_labels
-from autoopt.strategies.candidate import Batch, Candidate, Example
+from autoopt.strategies.calibration import unlabeled
+from autoopt.strategies.candidate import Batch, Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import Schedule, train
@@ -35,8 +34,7 @@ class SimCSE(Strategy):
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
             return candidate.evolve("SimCSE, 0 steps")
-        chosen = random.Random(seed).sample(candidate.unlabeled, min(self.texts, len(candidate.unlabeled)))
-        features = without_labels(candidate.encode(list(map(Example, chosen))))
+        features = unlabeled(candidate, self.texts, seed)
         model = candidate.copy_model()
         losses = train(
             model,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from autoopt.strategies.calibration import without_labels
-from autoopt.strategies.candidate import Batch, Candidate, Example
+from autoopt.strategies.calibration import unlabeled
+from autoopt.strategies.candidate import Batch, Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.noise import hide
 from autoopt.strategies.strategy import Strategy
@@ -41,8 +40,7 @@ class TSDAE(Strategy):
 
         from autoopt.strategies.sentence_decoder import SentenceDecoder
 
-        chosen = random.Random(seed).sample(candidate.unlabeled, min(self.texts, len(candidate.unlabeled)))
-        features = without_labels(candidate.encode(list(map(Example, chosen))))
+        features = unlabeled(candidate, self.texts, seed)
         model: Any = candidate.copy_model()
         torch.manual_seed(seed)
 

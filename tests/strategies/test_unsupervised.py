@@ -42,9 +42,7 @@ def test_simcse_learns_to_tell_texts_apart(given: Candidate) -> None:
 
     learned = SimCSE().model_copy(update={"learning_rate": 1e-3, "epochs": 20}).apply(given, effort=1, seed=0)
     assert confusion(learned) < 0.8 * confusion(given)
-    head = [name for name, tensor in learned.model.named_parameters() if not name.startswith("bert.encoder")]
     assert torch.equal(learned.model.get_parameter("classifier.weight"), given.model.get_parameter("classifier.weight"))
-    assert "classifier.weight" in head
 
 
 def test_tsdae_learns_to_write_texts_again_from_their_vectors(given: Candidate) -> None:
@@ -102,7 +100,7 @@ def test_consistency_training_makes_answers_depend_less_on_single_words(given: C
         return float((whole - part).abs().mean())
 
     strategy = ConsistencyTraining(hidden=0.3, weight=2.0).model_copy(
-        update={"learning_rate": 2e-3, "epochs": 30, "batch_size": 4}
+        update={"learning_rate": 2e-3, "epochs": 60, "batch_size": 4}
     )
     learned = strategy.apply(given, effort=1, seed=0)
     alone = strategy.model_copy(update={"weight": 0.0}).apply(given, effort=1, seed=0)
