@@ -129,6 +129,7 @@ def test_cuts_and_8_bits_go_together_and_are_saved_together(trained: Candidate, 
     assert torch.equal(tiny.logits(loaded), tiny.logits(candidate))
 
 
+@pytest.mark.slow
 def test_a_cut_model_in_onnx_runtime_answers_alike_and_is_saved(trained: Candidate, tmp_path: Path) -> None:
     from autoopt.objectives.tasks import open_task
 

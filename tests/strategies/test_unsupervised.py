@@ -45,6 +45,7 @@ def test_simcse_learns_to_tell_texts_apart(given: Candidate) -> None:
     assert torch.equal(learned.model.get_parameter("classifier.weight"), given.model.get_parameter("classifier.weight"))
 
 
+@pytest.mark.slow
 def test_tsdae_learns_to_write_texts_again_from_their_vectors(given: Candidate) -> None:
     def loss_of_fresh_decoder(candidate: Candidate) -> float:
         """After the same training of a decoder on top of the trunk, which stays as it is."""
@@ -90,6 +91,7 @@ def test_self_training_labels_no_text_whose_label_it_was_given(given: Candidate)
     assert learned.history[-1].endswith(" 0 texts labelled")
 
 
+@pytest.mark.slow
 def test_consistency_training_makes_answers_depend_less_on_single_words(given: Candidate) -> None:
     def disagreement(candidate: Candidate) -> float:
         batch = unseen(candidate)
