@@ -62,7 +62,9 @@ class Score:
 
     def stage(self, number: int, stage: str) -> None:
         if number in self.stages:
-            self.stages[number] = (stage, self.now())
+            before, since = self.stages[number]
+            goes_on = before.partition(",")[0] == stage.partition(",")[0]
+            self.stages[number] = (stage, since if goes_on else self.now())
 
     @property
     def baseline(self) -> TrialRecord | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from autoopt import strategies
+from autoopt.strategies import checkpoints
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.errors import CorruptArtefact
 from autoopt.strategies.saving import load_weights, save
@@ -81,13 +82,15 @@ class StageStore:
     def once(self, where: str, into: Candidate, compute: Callable[[], Candidate]) -> tuple[Candidate, bool]:
         """Return what is stored at ``where``, computed first if need be, and whether it was found.
 
-        One process computes, others that want the same wait for it; where it dies, the next one takes over at once.
+        One process computes, others that want the same wait for it; where it dies, the next one takes over at once,
+        from the last checkpoint of its training.
         """
         with self._lease(where):
             if (stored := self.load(where, into)) is not None:
                 return stored, True
-            computed = compute()
-            save(computed, self._entry(where))
+            with checkpoints.kept_in(self._entry(where).with_suffix(".training")):
+                computed = compute()
+                save(computed, self._entry(where))
             return computed, False
 
     def _entry(self, where: str) -> Path:

@@ -15,11 +15,12 @@ from autoopt.search.recipe import TRUNK, Recipe
 from autoopt.search.record import StageRecord, State, TrialRecord
 from autoopt.search.stage_store import address
 from autoopt.search.workspace import Workspace
+from autoopt.strategies import progress
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.strategy import Family
 
 Report: TypeAlias = Callable[[str], None]
-"""Called with the name of each stage when it begins."""
+"""Called with the name of each stage when it begins, and again with how far its training is."""
 
 
 def run_trial(
@@ -98,11 +99,16 @@ def build(
             candidate = replace(candidate, teacher=teacher)
         apply = partial(step.apply, candidate, effort=effort, seed=workspace.seed)
         if step.trains and effort > 0:
-            candidate, reused = workspace.store.once(addresses[position], candidate, apply)
+            with progress.shown(_look(step.name, report)):
+                candidate, reused = workspace.store.once(addresses[position], candidate, apply)
         else:
             candidate, reused = apply(), False
         stages.append(StageRecord(step.name, time.monotonic() - began, reused))
     return candidate, tuple(stages)
+
+
+def _look(stage: str, report: Report) -> progress.Look:
+    return lambda done, total: report(f"{stage}, {done / total:.0%}")
 
 
 def _addresses(recipe: Recipe, workspace: Workspace, effort: float) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from autoopt.strategies.encoder import layers
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -21,6 +23,22 @@ def train_only(model: Any, parameters: list[nn.Parameter]) -> None:
     model.requires_grad_(False)
     for parameter in parameters:
         parameter.requires_grad_(True)
+
+
+def rates_by_depth(model: Any, decay: float) -> dict[float, list[nn.Parameter]]:
+    """All parameters, by ``decay`` to the power of the number of layers above theirs; the embeddings lie lowest.
+
+    The last layer and what lies above it have 1.
+    """
+    present = list(layers(model))
+    depth = {id(parameter): len(present) for parameter in model.parameters()}
+    depth |= {id(parameter): 0 for parameter in head_parameters(model)}
+    for above, layer in enumerate(reversed(present)):
+        depth |= {id(parameter): above for parameter in layer.parameters()}
+    found: dict[float, list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        found.setdefault(decay ** depth[id(parameter)], []).append(parameter)
+    return found
 
 
 def reads_first_token(model: Any) -> bool:

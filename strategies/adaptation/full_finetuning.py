@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.heads import rates_by_depth
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import Schedule, fit
@@ -15,6 +18,10 @@ class FullFinetuning(Strategy):
 
     ``learning_rate``: small encoders (MiniLM) like 1e-4 to 2e-4, large ones (BERT-base and up) 2e-5 to 5e-5.
     ``epochs``: the fewer examples, the more; with some hundreds 3 are enough, with many thousands 2.
+
+    ``layer_decay``: the learning rate of each layer as a share of that of the layer above it; 0.9 helps deep models
+    with few examples (Zhang et al. 2021). ``accumulation`` and ``gradient_checkpointing`` take less memory and more
+    time: batches in so many parts, activations computed again for the backward pass.
     """
 
     trains = True
@@ -22,12 +29,34 @@ class FullFinetuning(Strategy):
 
     learning_rate: Annotated[float, Choice(2e-5, 5e-5, 1e-4, 2e-4)] = 2e-4
     epochs: Annotated[int, Choice(2, 3, 5)] = 3
-    batch_size: int = 16
+    batch_size: int = Field(default=16, ge=1)
+    accumulation: int = Field(default=1, ge=1)
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    warmup: float = Field(default=0.1, ge=0, le=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    gradient_checkpointing: bool = False
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
             return candidate.evolve("full fine-tuning, 0 steps")
-        model = candidate.copy_model()
-        schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
-        losses = fit(candidate, model, schedule, effort=effort, seed=seed)
+        model: Any = candidate.copy_model()
+        schedule = Schedule(
+            learning_rate=self.learning_rate,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            accumulation=self.accumulation,
+            warmup=self.warmup,
+            weight_decay=self.weight_decay,
+        )
+        groups = None
+        if self.layer_decay < 1:
+            groups = [
+                {"params": parameters, "lr": self.learning_rate * share}
+                for share, parameters in rates_by_depth(model, self.layer_decay).items()
+            ]
+        if self.gradient_checkpointing:
+            model.gradient_checkpointing_enable()
+        losses = fit(candidate, model, schedule, effort=effort, seed=seed, parameters=groups)
+        if self.gradient_checkpointing:
+            model.gradient_checkpointing_disable()
         return candidate.evolve(f"full fine-tuning, {len(losses)} steps", model=model)

@@ -32,13 +32,12 @@ class GradualUnfreezing(Strategy):
             return candidate.evolve("gradual unfreezing, 0 steps")
         model: Any = candidate.copy_model()
         waiting = [model.base_model.embeddings, *layers(model)]
-        stages = len(waiting)
 
         def unfreeze(step: int, steps: int) -> None:
-            if step == 0:
-                train_only(model, head_parameters(model))
-            while waiting and step >= self.share * steps * (1 + stages - len(waiting)) / stages:
-                waiting.pop().requires_grad_(True)
+            learning = min(len(waiting), int(step / (self.share * steps) * len(waiting)))
+            train_only(model, head_parameters(model))
+            for module in waiting[len(waiting) - learning :]:
+                module.requires_grad_(True)
 
         schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
         losses = fit(candidate, model, schedule, effort=effort, seed=seed, before_step=unfreeze)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -45,12 +44,13 @@ class ConsistencyTraining(Strategy):
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
             return candidate.evolve("consistency training, 0 steps")
-        chance = random.Random(seed)
         features = unlabeled(candidate, self.texts, seed)
         pad_token_id = candidate.tokenizer.pad_token_id
 
         def shape(objective: Objective, model: Any, batch: Batch) -> torch.Tensor:
-            chosen = chance.sample(features, min(self.batch_size, len(features)))
+            import torch
+
+            chosen = [features[row] for row in torch.randperm(len(features))[: self.batch_size].tolist()]
             others = {
                 name: value.to(model.device) for name, value in collate(chosen, pad_token_id=pad_token_id).items()
             }

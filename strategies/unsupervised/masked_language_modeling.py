@@ -49,10 +49,9 @@ class MaskedLanguageModeling(Strategy):
         model = candidate.copy_model()
         torch.manual_seed(seed)
         words = WordHead(model.base_model)
-        generator = torch.Generator().manual_seed(seed)
 
         def loss(words: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-            selected, masked = mask(batch["input_ids"], tokenizer, generator)
+            selected, masked = mask(batch["input_ids"], tokenizer)
             logits = words({**batch, "input_ids": masked}, selected)
             return F.cross_entropy(logits, batch["input_ids"][selected])
 
@@ -77,15 +76,15 @@ class MaskedLanguageModeling(Strategy):
         return candidate.evolve(f"masked language modeling, {steps} steps on {len(features)} texts", model=model)
 
 
-def mask(ids: torch.Tensor, tokenizer: Any, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def mask(ids: torch.Tensor, tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Choose tokens to guess, at least one and never a special one; return (chosen, ids with the chosen hidden)."""
     import torch
 
     special = torch.isin(ids.cpu(), torch.tensor(tokenizer.all_special_ids))
-    draw = torch.rand(ids.shape, generator=generator).masked_fill(special, 2.0)
+    draw = torch.rand(ids.shape).masked_fill(special, 2.0)
     selected = draw <= max(MASKED_SHARE, draw.min().item())
-    how = torch.rand(ids.shape, generator=generator)
-    others = torch.randint(len(tokenizer), ids.shape, generator=generator)
+    how = torch.rand(ids.shape)
+    others = torch.randint(len(tokenizer), ids.shape)
     hidden = torch.where(how < 0.8, tokenizer.mask_token_id, torch.where(how < 0.9, others, ids.cpu()))
     return selected.to(ids.device), torch.where(selected, hidden, ids.cpu()).to(ids.device)
 

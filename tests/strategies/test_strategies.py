@@ -71,7 +71,8 @@ def masked_loss(candidate: Candidate) -> float:
     words = WordHead(model.base_model)
 
     def loss(words: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        selected, masked = mask(batch["input_ids"], tokenizer, torch.Generator().manual_seed(len(batch["input_ids"])))
+        torch.manual_seed(len(batch["input_ids"]))
+        selected, masked = mask(batch["input_ids"], tokenizer)
         return F.cross_entropy(words({**batch, "input_ids": masked}, selected), batch["input_ids"][selected])
 
     def features(count: int, seed: int) -> list[dict[str, Any]]:
@@ -110,7 +111,8 @@ def test_masked_language_modeling_leaves_the_task_head_as_it_is(given: Candidate
 def test_masking_hides_a_word_at_least_and_never_a_special_token(ids: list[int], seed: int) -> None:
     tokenizer: Any = tiny.candidate(layers=1).tokenizer
     row = torch.tensor([[tokenizer.cls_token_id, *ids, tokenizer.sep_token_id, tokenizer.pad_token_id]])
-    selected, hidden = mask(row, tokenizer, torch.Generator().manual_seed(seed))
+    torch.manual_seed(seed)
+    selected, hidden = mask(row, tokenizer)
     assert selected.any()
     assert not selected[torch.isin(row, torch.tensor(tokenizer.all_special_ids))].any()
     assert torch.equal(hidden[~selected], row[~selected])
