@@ -40,6 +40,9 @@ def run_trial(
             number, recipe, State.REJECTED, measurements, stages=(screening,), seconds=screening.seconds, reason=reason
         )
     candidate, stages = build(recipe, workspace, report=report)
+    if any(type(step).adaptive for step in recipe.steps):
+        report("measuring")
+        measurements = measure(candidate, recipe, workspace)
     report("scoring")
     scoring_started = time.monotonic()
     candidate = workspace.task.tune(candidate, workspace.data.validation)
@@ -58,7 +61,11 @@ def run_trial(
 
 def screen(recipe: Recipe, workspace: Workspace) -> dict[str, Measurement]:
     """Measure what the recipe's shape costs to serve; it does not depend on the weights, so nothing is trained."""
-    candidate, _ = build(recipe, workspace, effort=0.0)
+    return measure(build(recipe, workspace, effort=0.0)[0], recipe, workspace)
+
+
+def measure(candidate: Candidate, recipe: Recipe, workspace: Workspace) -> dict[str, Measurement]:
+    """What the candidate costs to serve."""
     return {**workspace.latency(candidate), **workspace.size_of(candidate, recipe)}
 
 

@@ -88,7 +88,7 @@ class Checkpoint:
         if self.file is None or not self.file.is_file():
             return []
         try:
-            with safe_open(self.file, framework="pt") as opened:  # type: ignore[no-untyped-call]
+            with safe_open(self.file, framework="pt") as opened:
                 if (opened.metadata() or {}).get("steps") != str(self.steps):
                     return []
                 kept = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118

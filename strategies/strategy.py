@@ -50,6 +50,9 @@ class Strategy(BaseModel, ABC):
     """True where it works well nearly everywhere: the first recipes of a search are made of such."""
     cuts: ClassVar[bool] = False
     """True where it removes a part of the architecture, so that recovery training is worth something."""
+    adaptive: ClassVar[bool] = False
+    """True where the shapes that it gives depend on the weights: what serving costs is then measured once more after
+    training, and at effort 0 it gives shapes of about that cost."""
     recovers: ClassVar[bool] = False
     """True where it trains after the cuts: it is applied after all other strategies of its family."""
     trains: ClassVar[bool] = False

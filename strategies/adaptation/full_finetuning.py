@@ -55,8 +55,8 @@ class FullFinetuning(Strategy):
                 for share, parameters in rates_by_depth(model, self.layer_decay).items()
             ]
         if self.gradient_checkpointing:
-            model.gradient_checkpointing_enable()
+            model.activation_checkpointing_enable()
         losses = fit(candidate, model, schedule, effort=effort, seed=seed, parameters=groups)
         if self.gradient_checkpointing:
-            model.gradient_checkpointing_disable()
+            model.activation_checkpointing_disable()
         return candidate.evolve(f"full fine-tuning, {len(losses)} steps", model=model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from autoopt.strategies import soft_answers
 from autoopt.strategies.candidate import Batch, Candidate
@@ -21,6 +21,10 @@ class Distillation(Strategy):
     The teacher's logits are computed once. ``temperature``: higher shows the student more of what the teacher holds
     for possible; 2 is a safe start. ``weight``: lower where the labels are clean and many. ``epochs``: distillation
     overfits later than plain training, so it can use more. ``learning_rate``: as for recovery fine-tuning.
+
+    ``match``: what more than the answers is to be alike. ``hidden``: the states after each layer, by projections that
+    are learned with them, as TinyBERT; ``relations``: those within the last layer's attention, as MiniLM. Both run the
+    teacher at every step, which doubles the time of a student of half its size, and help where texts are many.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"teacher", "cut"})
@@ -33,6 +37,7 @@ class Distillation(Strategy):
     weight: Annotated[float, Choice(0.5, 0.7, 0.9)] = 0.7
     learning_rate: Annotated[float, Choice(5e-5, 1e-4, 2e-4, 4e-4)] = 2e-4
     epochs: Annotated[int, Choice(3, 5, 8)] = 5
+    match: Literal["answers", "hidden", "relations"] = "answers"
     batch_size: int = 16
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
@@ -44,13 +49,14 @@ class Distillation(Strategy):
         features = candidate.features()
         pad_token_id = candidate.tokenizer.pad_token_id
         answers = soft_answers.record(candidate.teacher, features, pad_token_id=pad_token_id)
+        inner = self._inner(model, candidate.teacher)
 
         def loss(student: Any, batch: Batch) -> torch.Tensor:
             teacher = [answers[row] for row in batch.pop("row").tolist()]
-            output = student(**batch)
+            output, apart = (student(**batch), 0.0) if inner is None else inner.run(student, batch)
             problem = student.config.problem_type
             divergence = soft_answers.divergence(output, teacher, batch, problem=problem, temperature=self.temperature)
-            return self.weight * divergence + (1 - self.weight) * candidate.criterion(output, batch)
+            return self.weight * divergence + (1 - self.weight) * candidate.criterion(output, batch) + apart
 
         losses = train(
             model,
@@ -60,5 +66,19 @@ class Distillation(Strategy):
             effort=effort,
             seed=seed,
             loss=loss,
+            parameters=[*model.parameters(), *(inner.parameters() if inner is not None else ())],
+            beside=[inner] if inner is not None else [],
         )
         return candidate.evolve(f"distillation, {len(losses)} steps", model=model)
+
+    def _inner(self, student: Any, teacher: Any) -> Any:
+        """What compares more than the answers; None where nothing does."""
+        from autoopt.strategies.inner_states import HiddenStates, Relations
+
+        match self.match:
+            case "hidden":
+                return HiddenStates(student, teacher.eval())
+            case "relations":
+                return Relations(teacher.eval())
+            case _:
+                return None

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from autoopt.strategies import calibration
 from autoopt.strategies.calibration import LayerCall
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import layers, layout, replace_module
+from autoopt.strategies.encoder import layers, layout
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.refitting import linear_of, refit, second_moments
+from autoopt.strategies.pruning import keep_width
 from autoopt.strategies.strategy import Strategy
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
 
 
 class FFNPruning(Strategy):
@@ -45,33 +41,7 @@ class FFNPruning(Strategy):
             features = calibration.sample(candidate, self.calibration_texts, seed)
             calls = calibration.first_layer_calls(model, features, pad_token_id=candidate.tokenizer.pad_token_id)
         for layer in layers(model):
-            _narrow(layer, where.ffn_in, where.ffn_out, width, calls)
+            keep_width(model, layer, width, calls)
             calls = [call.through(layer) for call in calls]
         setattr(model.config, where.ffn_width, width)
         return candidate.evolve(f"feed-forward width {width} of {full}", model=model)
-
-
-def _narrow(layer: nn.Module, path_in: str, path_out: str, width: int, calls: list[LayerCall]) -> None:
-    """Replace both linears of one block; without calls the first columns stay, which is enough for the shapes."""
-    import torch
-
-    inner: Any = layer.get_submodule(path_in)
-    outer: Any = layer.get_submodule(path_out)
-    with torch.no_grad():
-        if calls:
-            moments = second_moments(layer, outer, calls)
-            columns = _strongest(moments, outer.weight, width)
-            repaired = refit(moments, outer.weight, columns)
-        else:
-            columns = torch.arange(width, device=outer.weight.device)
-            repaired = outer.weight[:, :width]
-        bias = None if inner.bias is None else inner.bias[columns]
-        replace_module(layer, path_in, linear_of(inner.weight[columns], bias))
-        replace_module(layer, path_out, linear_of(repaired, outer.bias))
-
-
-def _strongest(moments: torch.Tensor, weight: torch.Tensor, width: int) -> torch.Tensor:
-    """The ``width`` columns with the largest root mean square activation times weight norm, in order."""
-    scores = moments.diagonal().sqrt() * weight.double().norm(dim=0)
-    columns: torch.Tensor = scores.topk(width).indices.sort().values
-    return columns

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from autoopt.strategies import calibration, quiet
-from autoopt.strategies.batches import collate
+from autoopt.strategies import calibration
 from autoopt.strategies.calibration import LayerCall
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import layers, layout, replace_module
+from autoopt.strategies.encoder import layers
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.refitting import linear_of, refit, second_moments
+from autoopt.strategies.pruning import head_count, keep_heads, sensitivity
 from autoopt.strategies.strategy import Strategy
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
 
 
 class HeadPruning(Strategy):
@@ -41,20 +35,18 @@ class HeadPruning(Strategy):
         import torch
 
         model = candidate.copy_model()
-        size = _head_size(model)
-        heads = _heads(model, size)
+        heads = head_count(model)
         kept = max(1, round(self.keep * heads))
         calls: list[LayerCall] = []
         importance = torch.arange(heads, 0, -1.0).expand(len(layers(model)), heads)
         if effort > 0:
-            importance = _importance(candidate, self.calibration_texts, heads, seed)
+            importance = sensitivity(candidate, self.calibration_texts, seed).heads.abs().sum(0)
             features = calibration.sample(candidate, self.calibration_texts, seed)
             calls = calibration.first_layer_calls(model, features, pad_token_id=candidate.tokenizer.pad_token_id)
         for layer, scores in zip(layers(model), importance, strict=True):
-            chosen = scores.topk(kept).indices.sort().values
-            _narrow(model, layer, (chosen[:, None] * size + torch.arange(size)).flatten(), calls)
+            keep_heads(model, layer, scores.topk(kept).indices.sort().values, calls)
             calls = [call.through(layer) for call in calls]
-        edit = {"strategy": self.name, "width": kept * size}
+        edit = {"strategy": self.name, "heads": kept}
         event = f"{kept} of {heads} heads in each layer"
         return candidate.evolve(event, model=model, edits=(*candidate.edits, edit))
 
@@ -63,63 +55,5 @@ class HeadPruning(Strategy):
         import torch
 
         for layer in layers(model):
-            _narrow(model, layer, torch.arange(edit["width"]), [])
+            keep_heads(model, layer, torch.arange(edit["heads"]), [])
         return model
-
-
-def _head_size(model: Any) -> int:
-    size: int = model.config.hidden_size // model.config.num_attention_heads
-    return size
-
-
-def _heads(model: Any, size: int) -> int:
-    """How many heads each layer has now."""
-    query: Any = layers(model)[0].get_submodule(layout(model).attention_inputs[0])
-    heads: int = query.out_features // size
-    return heads
-
-
-def _narrow(model: Any, layer: nn.Module, columns: torch.Tensor, calls: list[LayerCall]) -> None:
-    """Keep these outputs of the three projections and the inputs that they are for the matrix after them."""
-    import torch
-
-    where = layout(model)
-    mixing: Any = layer.get_submodule(where.attention_output)
-    columns = columns.to(mixing.weight.device)
-    with torch.no_grad():
-        weight = mixing.weight[:, columns]
-        if calls:
-            weight = refit(second_moments(layer, mixing, calls), mixing.weight, columns)
-        for path in where.attention_inputs:
-            projection: Any = layer.get_submodule(path)
-            replace_module(layer, path, linear_of(projection.weight[columns], projection.bias[columns]))
-        replace_module(layer, where.attention_output, linear_of(weight, mixing.bias))
-
-
-def _importance(candidate: Candidate, count: int, heads: int, seed: int) -> torch.Tensor:
-    """|d loss / d gate| of each head, summed over batches of training examples, (layers, heads)."""
-    import torch
-
-    model: Any = candidate.copy_model()
-    chosen = random.Random(seed).sample(candidate.train, min(count, len(candidate.train)))
-    features = sorted(candidate.task.encode(chosen, candidate.tokenizer), key=lambda item: len(item["input_ids"]))
-    gates = torch.ones(len(layers(model)), heads, device=model.device, requires_grad=True)
-    model.requires_grad_(False)
-
-    def gate(place: int) -> Any:
-        def scale(_: Any, args: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-            found = args[0]
-            return ((found.view(*found.shape[:-1], heads, -1) * gates[place][:, None]).flatten(-2),)
-
-        return scale
-
-    for place, layer in enumerate(layers(model)):
-        layer.get_submodule(layout(model).attention_output).register_forward_pre_hook(gate(place))
-    total = torch.zeros_like(gates)
-    for start in range(0, len(features), 8):
-        batch = collate(features[start : start + 8], pad_token_id=candidate.tokenizer.pad_token_id)
-        batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-        with quiet.step():
-            loss = candidate.criterion(model(**batch), batch)
-            total += torch.autograd.grad(loss, gates)[0].abs()
-    return total.detach().cpu()

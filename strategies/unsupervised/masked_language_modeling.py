@@ -25,6 +25,8 @@ class MaskedLanguageModeling(Strategy):
     for words, so a fresh one is trained first, alone: a random one would wreck the trunk.
 
     ``learning_rate``: 5e-5 keeps what the model knows, 2e-4 moves it fast. ``epochs``: over at most ``texts`` texts.
+    ``whole_words`` hides all pieces of a word together, of tokenizers that mark pieces by ``##``: a piece beside the
+    rest of its word is too easy to guess (Cui et al. 2021).
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "unlabeled"})
@@ -35,6 +37,7 @@ class MaskedLanguageModeling(Strategy):
     texts: int = 400
     batch_size: int = 16
     head_learning_rate: float = 2e-3
+    whole_words: bool = True
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
@@ -46,12 +49,14 @@ class MaskedLanguageModeling(Strategy):
 
         tokenizer: Any = candidate.tokenizer
         features = _maskable(candidate, self.texts, seed)
+        if self.whole_words:
+            features = [{**item, "word": _word_numbers(item["input_ids"], tokenizer)} for item in features]
         model = candidate.copy_model()
         torch.manual_seed(seed)
         words = WordHead(model.base_model)
 
         def loss(words: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-            selected, masked = mask(batch["input_ids"], tokenizer)
+            selected, masked = mask(batch["input_ids"], tokenizer, words=batch.pop("word", None))
             logits = words({**batch, "input_ids": masked}, selected)
             return F.cross_entropy(logits, batch["input_ids"][selected])
 
@@ -76,12 +81,18 @@ class MaskedLanguageModeling(Strategy):
         return candidate.evolve(f"masked language modeling, {steps} steps on {len(features)} texts", model=model)
 
 
-def mask(ids: torch.Tensor, tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Choose tokens to guess, at least one and never a special one; return (chosen, ids with the chosen hidden)."""
+def mask(ids: torch.Tensor, tokenizer: Any, *, words: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Choose tokens to guess, at least one and never a special one; return (chosen, ids with the chosen hidden).
+
+    ``words`` numbers the words of each text, of the shape of ``ids``: all tokens of a word are then chosen together.
+    """
     import torch
 
     special = torch.isin(ids.cpu(), torch.tensor(tokenizer.all_special_ids))
-    draw = torch.rand(ids.shape).masked_fill(special, 2.0)
+    draw = torch.rand(ids.shape)
+    if words is not None:
+        draw = draw.gather(1, words.cpu())  # What was drawn for the place of the word's number goes for all of it.
+    draw = draw.masked_fill(special, 2.0)
     selected = draw <= max(MASKED_SHARE, draw.min().item())
     how = torch.rand(ids.shape)
     others = torch.randint(len(tokenizer), ids.shape)
@@ -95,3 +106,11 @@ def _maskable(candidate: Candidate, count: int, seed: int) -> list[Features]:
         raise ModelError("masked language modeling needs a tokenizer with a mask token, and this one has none")
     special = set(candidate.tokenizer.all_special_ids)
     return [item for item in unlabeled(candidate, count, seed) if set(item["input_ids"]) - special]
+
+
+def _word_numbers(ids: list[int], tokenizer: Any) -> list[int]:
+    """For each token the number of its word: a piece that goes on (``##ing``) has that of the token before it."""
+    numbers: list[int] = []
+    for token in tokenizer.convert_ids_to_tokens(ids):
+        numbers.append(numbers[-1] if numbers and token.startswith("##") else len(numbers))
+    return numbers

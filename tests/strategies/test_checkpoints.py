@@ -126,6 +126,7 @@ with checkpoints.kept_in(Path(sys.argv[1]), every=0), progress.shown(kill, every
 """
 
 
+@pytest.mark.slow
 def test_killed_in_mid_training_another_process_comes_to_the_same_weights(tmp_path: Path) -> None:
     whole = tiny.digest(FullFinetuning().apply(given(), effort=EFFORT, seed=0).model)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given as for_any
+from hypothesis import strategies as st
 
 from autoopt.objectives.shapes import signature
 from autoopt.objectives.size import parameters
@@ -17,9 +20,11 @@ from autoopt.strategies.acceleration.int8_embeddings import Int8Embeddings
 from autoopt.strategies.acceleration.onnx_runtime import OnnxRuntime
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.candidate import Candidate, Example
+from autoopt.strategies.compression import joint_pruning
 from autoopt.strategies.compression.embedding_factorization import EmbeddingFactorization
 from autoopt.strategies.compression.ffn_pruning import FFNPruning
 from autoopt.strategies.compression.head_pruning import HeadPruning
+from autoopt.strategies.compression.joint_pruning import JointPruning
 from autoopt.strategies.compression.layer_drop import LayerDrop
 from autoopt.strategies.compression.low_rank import LowRank
 from autoopt.strategies.compression.weight_sharing import WeightSharing
@@ -58,13 +63,76 @@ def test_head_pruning_removes_the_heads_that_do_nothing(trained: Candidate, idle
 def test_the_repair_of_head_pruning_is_nearer_to_the_full_model_than_slicing(
     trained: Candidate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from autoopt.strategies.compression import head_pruning
+    from autoopt.strategies import pruning
 
     repaired = HeadPruning(keep=0.5).apply(trained, effort=1, seed=0)
-    monkeypatch.setattr(head_pruning, "refit", lambda _, weight, columns: weight[:, columns])
+    monkeypatch.setattr(pruning, "refit", lambda _, weight, columns: weight[:, columns])
     sliced = HeadPruning(keep=0.5).apply(trained, effort=1, seed=0)
     full = tiny.logits(trained)
     assert (tiny.logits(repaired) - full).norm() < 0.9 * (tiny.logits(sliced) - full).norm()
+
+
+def cost_of(model: Any) -> float:
+    """By the shapes alone, as a share of the whole tiny model of four layers."""
+    total = 0.0
+    present: list[Any] = list(layers(model))
+    for layer in present:
+        heads, width = layer.attention.self.query.out_features / 32, layer.intermediate.dense.out_features / 64
+        total += 0.25 + 0.75 * (heads + width) / 2  # Four matrices of 32 x 32 against two of 32 x 64.
+    return total / 4
+
+
+@pytest.mark.parametrize("keep", [0.75, 0.5, 0.33, 0.25, 0.17])
+@pytest.mark.parametrize("effort", [0, 1])
+def test_joint_pruning_spends_what_it_may(trained: Candidate, keep: float, effort: float) -> None:
+    cut = JointPruning(keep=keep).apply(trained, effort=effort, seed=0)
+    assert keep - 0.06 < cost_of(cut.model) <= max(keep, 0.11)  # A layer with next to nothing in it costs 0.08.
+    assert torch.isfinite(tiny.logits(cut)).all()
+
+
+def test_joint_pruning_keeps_what_is_worth_something(trained: Candidate) -> None:
+    """A layer that adds nothing goes, a head that adds nothing goes, and the answers stay."""
+    model: Any = trained.copy_model()
+    present: list[Any] = list(layers(model))
+    idle, partly = present[1], present[2]
+    with torch.no_grad():
+        for part in (idle.attention.output.dense, idle.output.dense):
+            part.weight.zero_()
+        partly.attention.output.dense.weight[:, :16] = 0  # Heads 0 and 1 of 4.
+        partly.output.dense.weight[:, :48] = 0
+    given = replace(trained, model=model)
+    cut = JointPruning(keep=0.6).apply(given, effort=1, seed=0)
+    kept = cut.edits[-1]
+    assert "kept layers [0, 2, 3] of 4" in cut.history[-1]
+    assert (kept["heads"][1], kept["widths"][1]) == (2, 16)
+    assert (tiny.logits(cut) - tiny.logits(given)).abs().max() < 0.5 * tiny.logits(given).std()
+
+
+@for_any(
+    of_heads=st.lists(st.lists(st.floats(0, 1), min_size=2, max_size=2), min_size=2, max_size=3),
+    seed=st.integers(0, 99),
+    keep=st.sampled_from([0.2, 0.4, 0.7, 1.0]),
+)
+def test_the_plan_of_joint_pruning_is_the_best_one(of_heads: list[list[float]], seed: int, keep: float) -> None:
+    heads = torch.tensor(of_heads)
+    columns = torch.rand(len(of_heads), 3, generator=torch.Generator().manual_seed(seed))
+    plan = joint_pruning._best_plan(heads, columns, 0.4, keep)
+
+    def worth(place: int, part: joint_pruning.Part | None) -> float:
+        if part is None:
+            return 0.0
+        return float(heads[place].topk(part.heads).values.sum() + columns[place].topk(part.width).values.sum())
+
+    def cost(part: joint_pruning.Part | None) -> int:
+        return 0 if part is None else joint_pruning._cost(part.heads / 2, part.width / 3, 0.4)
+
+    parts = [None, *(joint_pruning.Part(h, w) for h in (1, 2) for w in (1, 2, 3))]
+    budget = max(int(keep * len(of_heads) * joint_pruning.GRAIN), min(map(cost, parts[1:])))
+    allowed = [found for found in itertools.product(parts, repeat=len(of_heads)) if sum(map(cost, found)) <= budget]
+    best = max(sum(worth(place, part) for place, part in enumerate(found)) for found in allowed)
+    assert sum(map(cost, plan)) <= budget
+    assert sum(worth(place, part) for place, part in enumerate(plan)) == pytest.approx(best)
+    assert any(part is not None for part in plan)
 
 
 def test_low_rank_keeps_the_answers_where_the_matrices_are_of_that_rank(trained: Candidate) -> None:

@@ -45,6 +45,14 @@ every_strategy = pytest.mark.parametrize(
 every_cut = pytest.mark.parametrize(
     "strategy", [pytest.param(cls, id=name) for name, cls in catalog().items() if cls.cuts]
 )
+every_fixed_shape = pytest.mark.parametrize(
+    "strategy",
+    [
+        pytest.param(cls, id=name, marks=[pytest.mark.slow] * bool(cls.packages))
+        for name, cls in catalog().items()
+        if not cls.adaptive
+    ],
+)
 every_training = pytest.mark.parametrize(
     "strategy", [pytest.param(cls, id=name) for name, cls in catalog().items() if cls.trains]
 )
@@ -137,7 +145,7 @@ def test_without_effort_it_gives_the_shapes_and_gives_them_again(strategy: type[
     assert len(first.history) == len(given.history) + 1
 
 
-@every_strategy
+@every_fixed_shape
 def test_its_shapes_do_not_depend_on_the_effort(strategy: type[Strategy]) -> None:
     shapes = [
         {name: tensor.shape for name, tensor in result.model.state_dict().items()}

@@ -24,13 +24,14 @@ from autoopt.strategies.augmentation.random_edits import RandomEdits
 from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.compression.distillation import Distillation
 from autoopt.strategies.compression.ffn_pruning import FFNPruning
+from autoopt.strategies.compression.head_pruning import HeadPruning
 from autoopt.strategies.compression.layer_drop import LayerDrop
 from autoopt.strategies.compression.recovery_finetuning import RecoveryFinetuning
 from autoopt.strategies.encoder import layers
 from autoopt.strategies.errors import DataError, ModelError, UsageError
 from autoopt.strategies.int8_linear import Int8Linear
 from autoopt.strategies.training import Schedule, train
-from autoopt.strategies.unsupervised.masked_language_modeling import MaskedLanguageModeling, mask
+from autoopt.strategies.unsupervised.masked_language_modeling import MaskedLanguageModeling, _word_numbers, mask
 from autoopt.strategies.word_head import WordHead
 from tests import tiny
 
@@ -116,6 +117,20 @@ def test_masking_hides_a_word_at_least_and_never_a_special_token(ids: list[int],
     assert selected.any()
     assert not selected[torch.isin(row, torch.tensor(tokenizer.all_special_ids))].any()
     assert torch.equal(hidden[~selected], row[~selected])
+
+
+def test_all_pieces_of_a_word_are_hidden_together() -> None:
+    tokenizer: Any = tiny.candidate(layers=1).tokenizer
+    ids = [tokenizer.cls_token_id, *[tokenizer.vocab["cup"], tokenizer.vocab["##s"]] * 5, tokenizer.sep_token_id]
+    assert _word_numbers(ids, tokenizer) == [0, 1, 1, 3, 3, 5, 5, 7, 7, 9, 9, 11]
+    row, words = torch.tensor([ids]), torch.tensor([_word_numbers(ids, tokenizer)])
+    chosen = []
+    for seed in range(30):
+        torch.manual_seed(seed)
+        selected, _ = mask(row, tokenizer, words=words)
+        chosen.append(selected[0, 1:-1])
+        assert torch.equal(selected[0, 1:-1:2], selected[0, 2:-1:2])
+    assert 0 < torch.stack(chosen).float().mean() < 0.4
 
 
 def test_masked_language_modeling_needs_a_mask_token(given: Candidate) -> None:
@@ -242,6 +257,12 @@ def test_layer_drop_never_keeps_simply_the_first_layers(seed: int) -> None:
         assert history.endswith(", 5] of 6")
 
 
+@pytest.mark.parametrize(("choose", "kept"), [("bottom", "[0, 1]"), ("spread", "[0, 3]")])
+@pytest.mark.parametrize("effort", [0, 1])
+def test_layer_drop_chooses_as_it_is_told(given: Candidate, choose: Any, kept: str, effort: float) -> None:
+    assert f"kept layers {kept} of 4" in LayerDrop(choose=choose).apply(given, effort=effort, seed=0).history[-1]
+
+
 @pytest.mark.parametrize("strategy", [LayerDrop(), FFNPruning()], ids=["layer_drop", "ffn_pruning"])
 def test_a_cut_without_any_text_says_so(given: Candidate, strategy: LayerDrop | FFNPruning) -> None:
     with pytest.raises(DataError, match="neither training nor unlabeled texts"):
@@ -299,6 +320,37 @@ def test_distillation_follows_the_teacher_where_the_labels_say_otherwise(given: 
     student = replace(given, train=wrong, teacher=trained.model)
     strategy = Distillation(learning_rate=2e-3, epochs=15, weight=0.9, temperature=1.0)
     assert tiny.accuracy(strategy.apply(student, effort=1, seed=0)) > 0.8
+
+
+@pytest.mark.parametrize("match", ["hidden", "relations"])
+def test_distillation_brings_what_happens_within_nearer_to_the_teacher(trained: Candidate, match: Any) -> None:
+    student = HeadPruning().apply(LayerDrop().apply(trained, effort=1, seed=0), effort=1, seed=0)
+    student = replace(student, teacher=trained.model)
+    batch = batches.collate(student.features(), pad_token_id=0)
+
+    def apart(candidate: Candidate) -> float:
+        inner = Distillation(match=match)._inner(candidate.model, trained.model)
+        with torch.no_grad():
+            return float(inner.run(candidate.model, dict(batch))[1])
+
+    without = Distillation(learning_rate=2e-3, epochs=20).apply(student, effort=1, seed=0)
+    with_it = Distillation(learning_rate=2e-3, epochs=20, match=match).apply(student, effort=1, seed=0)
+    assert apart(with_it) < 0.8 * min(apart(student), apart(without))
+    assert tiny.accuracy(with_it) > 0.8
+
+
+def test_relations_are_none_to_padding_and_nothing_apart_from_themselves(trained: Candidate) -> None:
+    inner = Distillation(match="relations")._inner(trained.model, trained.model)
+    features = trained.features()
+    student = FFNPruning(keep=0.25).apply(trained, effort=1, seed=0).model
+    found = []
+    for longer in (0, 3):
+        batch = batches.collate(features, pad_token_id=0)
+        batch = {name: F.pad(value, (0, longer)) if value.dim() > 1 else value for name, value in batch.items()}
+        with torch.no_grad():
+            assert float(inner.run(trained.model, batch)[1]) == pytest.approx(0, abs=1e-6)
+            found.append(float(inner.run(student, batch)[1]))
+    assert found[1] == pytest.approx(found[0], rel=1e-4) != 0
 
 
 def test_distillation_without_a_teacher_says_what_to_do(given: Candidate) -> None:

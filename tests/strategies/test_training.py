@@ -127,3 +127,16 @@ def test_a_device_without_memory_is_reported_with_the_step_and_the_batch(given: 
 
     with pytest.raises(OutOfMemory, match="out of memory at training step 0 with a batch of 8"):
         run(given, loss=too_large)
+
+
+def test_a_loss_that_rises_far_above_its_start_stops_it_early(given: Candidate) -> None:
+    calls = []
+
+    def rises(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        calls.append(1)
+        return TASK_LOSS(model, batch) + max(0, len(calls) - 10)
+
+    schedule = Schedule(learning_rate=1e-5, epochs=20, batch_size=8)
+    with pytest.raises(Diverged, match=r"the loss rose from 1\.\d+ to 7\.\d+ by training step 20; a lower"):
+        train(given.model, given.features(), schedule, pad_token_id=0, effort=1, seed=0, loss=rises)
+    assert len(calls) == 21
