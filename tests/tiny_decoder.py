@@ -66,7 +66,9 @@ def model(kind: str = "llama", *, seed: int = 0, tied: bool = True, positions: i
         initializer_range=0.3,  # Far from zero, so that no two tokens are equally likely.
     )
     torch.manual_seed(seed)
-    return AutoModelForCausalLM.from_config(config).eval()  # type: ignore[no-untyped-call]
+    made = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    made.config.architectures = [type(made).__name__]  # As it is in any model that was loaded.
+    return made.eval()
 
 
 def save(folder: Path, kind: str = "llama", *, start: bool = False, **settings: Any) -> Path:

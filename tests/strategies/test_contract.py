@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from autoopt.strategies import saving
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import catalog
 from autoopt.strategies.strategy import Family, Strategy
-from tests import tiny
+from tests import tiny, tiny_decoder
 
 SMALL_EFFORT = 0.3
 STUDY_NEEDS = {
@@ -58,18 +59,34 @@ every_training = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(scope="module")
-def given() -> Candidate:
-    """A candidate that has whatever a strategy may need."""
+def candidate_for(strategy: type[Strategy]) -> Candidate:
+    """A candidate that has whatever the strategy may need."""
+    if "decoder" in strategy.needs:
+        return replace(tiny_decoder.candidate(), unlabeled=tiny_decoder.CORPUS)
     return replace(tiny.candidate(layers=2), teacher=tiny.model(layers=2, seed=7))
+
+
+@pytest.fixture
+def given(strategy: type[Strategy]) -> Candidate:
+    return candidate_for(strategy)
 
 
 @cache
 def result_of(strategy: type[Strategy], effort: float = SMALL_EFFORT) -> Candidate:
     """What it makes of a candidate that has whatever it may need; made once for all tests that look at it."""
-    return strategy().apply(
-        replace(tiny.candidate(layers=2), teacher=tiny.model(layers=2, seed=7)), effort=effort, seed=0
-    )
+    return strategy().apply(candidate_for(strategy), effort=effort, seed=0)
+
+
+def logits(candidate: Candidate, model: Any = None) -> Any:
+    """What it answers to texts that it was not trained on."""
+    if candidate.task.name == "causal_lm":
+        with torch.inference_mode():
+            return (model or candidate.model)(input_ids=torch.arange(24).reshape(2, 12)).logits
+    return tiny.logits(candidate, model)
+
+
+def digest(model: Any) -> str | None:
+    return None if model is None else tiny.digest(model)
 
 
 def parameters(candidate: Candidate) -> int:
@@ -139,8 +156,8 @@ def test_what_it_names_exists(strategy: type[Strategy]) -> None:
 def test_without_effort_it_gives_the_shapes_and_gives_them_again(strategy: type[Strategy], given: Candidate) -> None:
     first = result_of(strategy, 0)
     again = strategy().apply(given, effort=0, seed=0)
-    assert tiny.logits(first).shape == tiny.logits(given).shape
-    assert tiny.digest(first.model) == tiny.digest(again.model)
+    assert logits(first).shape == logits(given).shape
+    assert digest(first.model) == digest(again.model)
     assert first.edits == again.edits
     assert len(first.history) == len(given.history) + 1
 
@@ -159,19 +176,19 @@ def test_the_same_seed_gives_the_same_candidate(strategy: type[Strategy], given:
     first = result_of(strategy)
     torch.rand(3)  # What else has drawn random numbers must not matter.
     again = strategy().apply(given, effort=SMALL_EFFORT, seed=0)
-    assert tiny.digest(first.model) == tiny.digest(again.model)
+    assert digest(first.model) == digest(again.model)
     assert (first.train, first.edits, first.history) == (again.train, again.edits, again.history)
 
 
 @every_strategy
 @pytest.mark.parametrize("effort", [0, SMALL_EFFORT])
 def test_the_candidate_that_it_is_given_stays_as_it_was(strategy: type[Strategy], effort: float) -> None:
-    given = replace(tiny.candidate(layers=2), teacher=tiny.model(layers=2, seed=7))
-    before = (tiny.digest(given.model), tiny.digest(given.teacher), given.train, given.unlabeled, given.edits)
-    logits = tiny.logits(given)
+    given = candidate_for(strategy)
+    before = (digest(given.model), digest(given.teacher), given.train, given.unlabeled, given.edits)
+    answers = logits(given)
     strategy().apply(given, effort=effort, seed=0)
-    assert (tiny.digest(given.model), tiny.digest(given.teacher), given.train, given.unlabeled, given.edits) == before
-    assert torch.equal(tiny.logits(given), logits)
+    assert (digest(given.model), digest(given.teacher), given.train, given.unlabeled, given.edits) == before
+    assert torch.equal(logits(given), answers)
     assert all(parameter.requires_grad and parameter.grad is None for parameter in given.model.parameters())
 
 
@@ -187,11 +204,11 @@ def test_its_result_is_ready_to_serve_and_to_train(strategy: type[Strategy], eff
 @every_strategy
 def test_its_result_survives_saving_bit_for_bit(strategy: type[Strategy], tmp_path: Path) -> None:
     result = result_of(strategy)
-    expected = tiny.logits(result)
+    expected = logits(result)
     saving.save(result, tmp_path / "saved")
     loaded = saving.load(tmp_path / "saved", open_task=open_task)
-    assert torch.equal(tiny.logits(loaded), expected)
-    assert tiny.digest(loaded.model) == tiny.digest(result.model)
+    assert torch.equal(logits(loaded), expected)
+    assert digest(loaded.model) == digest(result.model)
     assert (loaded.edits, loaded.history, loaded.task) == (result.edits, result.history, result.task)
 
 
@@ -205,16 +222,17 @@ def test_what_it_saves_holds_no_pickle(strategy: type[Strategy], tmp_path: Path)
 
 @every_strategy
 def test_transformers_opens_its_result_or_refuses_it(strategy: type[Strategy], tmp_path: Path) -> None:
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+    opens: Any = AutoModelForCausalLM if "decoder" in strategy.needs else AutoModelForSequenceClassification
     result = result_of(strategy)
     saving.save(result, tmp_path / "saved")
     if result.edits:
         with pytest.raises(OSError, match=r"no file named model\.safetensors"):
-            AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved")
+            opens.from_pretrained(tmp_path / "saved")
     else:
-        plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved")
-        assert torch.equal(tiny.logits(result, plain), tiny.logits(result))
+        plain = opens.from_pretrained(tmp_path / "saved")
+        assert torch.equal(logits(result, plain), logits(result))
 
 
 @every_cut
@@ -225,5 +243,5 @@ def test_a_cut_leaves_fewer_parameters(strategy: type[Strategy], given: Candidat
 
 @every_training
 def test_training_changes_weights_with_effort_and_none_without(strategy: type[Strategy], given: Candidate) -> None:
-    assert tiny.digest(result_of(strategy, 0).model) == tiny.digest(given.model)
-    assert tiny.digest(result_of(strategy).model) != tiny.digest(given.model)
+    assert digest(result_of(strategy, 0).model) == digest(given.model)
+    assert digest(result_of(strategy).model) != digest(given.model)

@@ -15,11 +15,12 @@ from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.noise import hide
 from autoopt.strategies.sentence_decoder import SentenceDecoder
 from autoopt.strategies.training import Schedule, train
+from autoopt.strategies.unsupervised.causal_language_modeling import CausalLanguageModeling
 from autoopt.strategies.unsupervised.consistency_training import ConsistencyTraining
 from autoopt.strategies.unsupervised.self_training import SelfTraining
 from autoopt.strategies.unsupervised.simcse import SimCSE, contrast
 from autoopt.strategies.unsupervised.tsdae import TSDAE
-from tests import tiny
+from tests import tiny, tiny_decoder
 
 TEXTS = tuple(example.text for example in tiny.examples(200, seed=2))
 
@@ -108,3 +109,20 @@ def test_consistency_training_makes_answers_depend_less_on_single_words(given: C
     alone = strategy.model_copy(update={"weight": 0.0}).apply(given, effort=1, seed=0)
     assert tiny.accuracy(learned) > 0.8
     assert disagreement(learned) < 0.8 * disagreement(alone)
+
+
+def test_causal_language_modeling_makes_such_text_likelier() -> None:
+    given = replace(tiny_decoder.candidate(), unlabeled=tiny_decoder.CORPUS * 4)
+    after = CausalLanguageModeling(learning_rate=2e-3, epochs=5, block=16, batch_size=2).apply(given, effort=1, seed=0)
+    text = tiny_decoder.packed(tiny_decoder.CORPUS[:1], given.tokenizer)
+    assert tiny_decoder.loss(after.model, text, 1) < 0.7 * tiny_decoder.loss(given.model, text, 1)
+
+
+def test_causal_language_modeling_packs_whole_texts_with_an_end_after_each() -> None:
+    given = replace(tiny_decoder.candidate(), unlabeled=tiny_decoder.CORPUS)
+    blocks = CausalLanguageModeling(block=7)._blocks(given, seed=0)
+    ids = [token for block in blocks for token in block["input_ids"]]
+    assert {len(block["input_ids"]) for block in blocks[:-1]} == {7}
+    texts = str(given.tokenizer.decode(ids)).split(tiny_decoder.END)
+    assert sorted(texts[: len(tiny_decoder.CORPUS)]) == sorted(tiny_decoder.CORPUS)
+    assert all(block["labels"] == block["input_ids"] for block in blocks)

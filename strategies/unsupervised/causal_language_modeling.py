@@ -1,0 +1,64 @@
+"""Continue pretraining a decoder on the task's own text (Gururangan et al. 2020, "Don't stop pretraining")."""
+
+from __future__ import annotations
+
+import random
+from typing import Annotated, Any, ClassVar
+
+from autoopt.strategies.candidate import Candidate, Features
+from autoopt.strategies.knobs import Choice
+from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.training import Schedule, train
+
+
+class CausalLanguageModeling(Strategy):
+    """The decoder learns to predict each next token of the unlabeled texts, packed into blocks without padding.
+
+    Worth it where what follows learns from few prompts with their responses, and there is much more text of the kind.
+
+    ``learning_rate``: 5e-5 keeps what the model knows, 2e-4 moves it fast. ``epochs``: over at most ``texts`` texts.
+    ``block``: tokens that are read at once.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"decoder", "unlabeled"})
+    trains = True
+
+    learning_rate: Annotated[float, Choice(2e-5, 5e-5, 2e-4)] = 5e-5
+    epochs: Annotated[int, Choice(1, 2)] = 1
+    texts: int = 2000
+    block: int = 128
+    batch_size: int = 8
+
+    def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
+        if effort == 0:
+            return candidate.evolve("causal language modeling, 0 steps")
+        features = self._blocks(candidate, seed)
+        model = candidate.copy_model()
+        losses = train(
+            model,
+            features,
+            Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size),
+            pad_token_id=candidate.tokenizer.pad_token_id,
+            effort=effort,
+            seed=seed,
+        )
+        return candidate.evolve(
+            f"causal language modeling, {len(losses)} steps on {len(features)} blocks of {self.block} tokens",
+            model=model,
+        )
+
+    def _blocks(self, candidate: Candidate, seed: int) -> list[Features]:
+        """The texts in random order, one after the other with the end token between them, cut into blocks."""
+        tokenizer: Any = candidate.tokenizer
+        chosen = random.Random(seed).sample(candidate.unlabeled, min(self.texts, len(candidate.unlabeled)))
+        ids = [
+            token
+            for text in chosen
+            for token in [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        ]
+        blocks = [ids[start : start + self.block] for start in range(0, len(ids), self.block)]
+        return [
+            {"input_ids": block, "attention_mask": [1] * len(block), "labels": block}
+            for block in blocks
+            if len(block) > 1
+        ]
