@@ -32,13 +32,22 @@ def model_calls(model: Any, target: Target, *, seed: int = 0) -> Sequence[Call]:
 
 @contextmanager
 def placed(target: Target, *models: Any) -> Iterator[None]:
-    """Hold the models in evaluation mode on the target's device; each goes back to where it was and how it was."""
+    """Hold the models in evaluation mode on the target's device; each goes back to where it was and how it was.
+
+    A model whose time depends on what it reads (``strategies.early_exit_model``) meanwhile takes the time that texts
+    take: what it is timed on are random words.
+    """
     before = [(model, model.training, model.device) for model in models]
     try:
         for model in models:
             model.eval().to(target.device)
+            if hasattr(model, "replay"):
+                model.replay()
         yield
     finally:
+        for model in models:
+            if hasattr(model, "stop_replay"):
+                model.stop_replay()
         for model, training, device in before:
             model.train(training).to(device)
 

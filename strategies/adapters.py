@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import layers, layout
 from autoopt.strategies.heads import head_parameters
 from autoopt.strategies.training import Schedule, fit
 
@@ -30,16 +29,3 @@ def train_and_merge(
         parameter.requires_grad_(True)
     losses = fit(candidate, adapted, schedule, effort=effort, seed=seed)
     return adapted.merge_and_unload().requires_grad_(True).eval(), len(losses)
-
-
-def linear_paths(model: Any, *, attention_only: bool = False) -> list[str]:
-    """Full paths of the linear layers within the transformer layers, or of their query, key and value projections."""
-    from torch import nn
-
-    inner = {id(module) for module in layers(model).modules() if isinstance(module, nn.Linear)}
-    ends = layout(model).attention_inputs
-    return [
-        path
-        for path, module in model.named_modules()
-        if id(module) in inner and (not attention_only or path.endswith(ends))
-    ]

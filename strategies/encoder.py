@@ -70,6 +70,19 @@ def layers(model: Any) -> nn.ModuleList:
     return model.base_model.get_submodule(layout(model).layers)  # type: ignore[no-any-return]
 
 
+def linear_paths(model: Any, *, attention_only: bool = False) -> list[str]:
+    """Full paths of the linear layers within the transformer layers, or of their query, key and value projections."""
+    from torch import nn
+
+    inner = {id(module) for module in layers(model).modules() if isinstance(module, nn.Linear)}
+    ends = layout(model).attention_inputs
+    return [
+        path
+        for path, module in model.named_modules()
+        if id(module) in inner and (not attention_only or path.endswith(ends))
+    ]
+
+
 def set_layers(model: Any, kept: list[nn.Module]) -> None:
     """Put ``kept`` in place of the model's layers and write their number into its configuration."""
     from torch import nn

@@ -151,7 +151,8 @@ def _read_model(folder: Path, edits: list[Mapping[str, Any]]) -> Any:
             f"{folder / 'config.json'} names the architecture '{architecture}', which is not in transformers"
         )
     with no_init_weights():
-        model = model_class(model_class.config_class.from_dict(config))  # type: ignore[union-attr]
+        model: Any = model_class(model_class.config_class.from_dict(config))  # type: ignore[union-attr]
+    model.to(model.config.dtype or model.dtype)
     for edit in edits:
         model = find(edit["strategy"]).reshape(model, edit)
     path = folder / (EDITED_WEIGHTS if edits else PLAIN_WEIGHTS)
@@ -164,7 +165,7 @@ def _read_model(folder: Path, edits: list[Mapping[str, Any]]) -> Any:
     if unexpected or set(missing) - tied:
         raise CorruptArtefact(f"{path} lacks {sorted(set(missing) - tied)} and has unknown {sorted(unexpected)}")
     model.tie_weights()
-    return model.eval()  # type: ignore[no-untyped-call]
+    return model.eval()
 
 
 def _shared(model: Any, loaded: Iterable[str]) -> set[str]:

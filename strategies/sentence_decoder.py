@@ -24,10 +24,6 @@ class SentenceDecoder(nn.Module):
         self.bias = nn.Parameter(torch.zeros(embeddings.shape[0]))
         self.to(trunk.device)
 
-    @property
-    def device(self) -> torch.device:
-        return self.bias.device
-
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
         """The mean cross entropy of each next token, given the ones before and the vector of what was ``read``.
 

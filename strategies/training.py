@@ -156,13 +156,14 @@ def _step(
 ) -> float:
     import torch
 
+    device = next(model.parameters()).device
     part_size = math.ceil(len(examples) / schedule.accumulation)
     mean = 0.0
     for start in range(0, len(examples), part_size):
         part = examples[start : start + part_size]
-        batch = {name: value.to(model.device) for name, value in collate(part, pad_token_id=pad_token_id).items()}
+        batch = {name: value.to(device) for name, value in collate(part, pad_token_id=pad_token_id).items()}
         try:
-            with _mixed_precision(model.device):
+            with _mixed_precision(device):
                 value = loss(model, batch) * (len(part) / len(examples))
             value.backward()  # type: ignore[no-untyped-call]
         except torch.OutOfMemoryError as error:

@@ -23,10 +23,6 @@ class WordHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(embeddings.shape[0]))
         self.to(trunk.device)
 
-    @property
-    def device(self) -> torch.device:
-        return self.bias.device
-
     def head_parameters(self) -> list[nn.Parameter]:
         return [*self.dense.parameters(), *self.norm.parameters(), self.bias]
 

@@ -79,10 +79,12 @@ def candidate(kind: str = "bert", *, layers: int = 4, seed: int = 0) -> Candidat
 
 def digest(model: Any) -> str:
     """A fingerprint of all weights and of the configuration."""
+    import torch
+
     digest = hashlib.sha256(model.config.to_json_string(use_diff=False).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -93,7 +95,7 @@ def logits(candidate: Candidate, model: Any = None) -> Any:
     features = candidate.task.encode(examples(12, seed=3), candidate.tokenizer)
     answers = torch.empty(len(features), len(LABELS))
     for positions, _, output in batches.forward(model or candidate.model, features, pad_token_id=0):
-        answers[positions] = output.logits
+        answers[positions] = output.logits.float()
     return answers
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import layers, replace_module
+from autoopt.strategies.encoder import linear_paths, replace_module
 from autoopt.strategies.strategy import Strategy
 
 
@@ -26,7 +26,7 @@ class Int8Dynamic(Strategy):
         from autoopt.strategies.int8_linear import Int8Linear
 
         model = candidate.copy_model()
-        modules = _linears(model)
+        modules = linear_paths(model)
         for path in modules:
             linear: Any = model.get_submodule(path)
             replace_module(model, path, Int8Linear.of(linear, per_token=self.per_token))
@@ -44,11 +44,3 @@ class Int8Dynamic(Strategy):
             bias = linear.bias is not None
             replace_module(model, path, Int8Linear(inputs, outputs, bias=bias, per_token=edit["per_token"]))
         return model
-
-
-def _linears(model: Any) -> list[str]:
-    """The paths of all linear layers within the transformer layers."""
-    from torch import nn
-
-    within = {id(module) for module in layers(model).modules() if isinstance(module, nn.Linear)}
-    return [path for path, module in model.named_modules() if id(module) in within]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from autoopt.strategies.adapters import linear_paths, train_and_merge
+from autoopt.strategies.adapters import train_and_merge
 from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.encoder import linear_paths
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import Schedule
