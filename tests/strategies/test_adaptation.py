@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from autoopt.strategies.adaptation.bitfit import BitFit
+from autoopt.strategies.adaptation.bottleneck_adapters import BottleneckAdapters
 from autoopt.strategies.adaptation.dora import DoRA
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.adaptation.gradual_unfreezing import GradualUnfreezing
@@ -21,6 +23,7 @@ from autoopt.strategies.adaptation.rslora import RankStabilizedLoRA
 from autoopt.strategies.adaptation.weight_averaging import WeightAveraging
 from autoopt.strategies.batches import collate
 from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.encoder import layers
 from autoopt.strategies.soft_answers import apart
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import Schedule, fit
@@ -166,3 +169,24 @@ def test_batches_in_parts_and_recomputed_activations_give_the_same_weights() -> 
 def test_full_finetuning_refuses_settings_that_mean_nothing(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=f"{next(iter(settings))}"):
         FullFinetuning(**settings)
+
+
+def test_bottlenecks_begin_as_nothing_and_learn_with_the_trunk_at_rest(given: Candidate) -> None:
+    untrained = BottleneckAdapters().apply(given, effort=0, seed=0)
+    assert torch.equal(tiny.logits(untrained), tiny.logits(given))
+    after = BottleneckAdapters(learning_rate=1e-2, epochs=20).apply(given, effort=1, seed=0)
+    before = untrained.model.state_dict()
+    changed = {name for name, tensor in after.model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert {name for name in changed if "bottleneck" not in name and not name.startswith(HEAD)} == set()
+    assert any("bottleneck" in name for name in changed)
+    assert tiny.accuracy(after) > 0.8
+
+
+def test_a_copy_with_bottlenecks_uses_its_own(given: Candidate) -> None:
+    after = BottleneckAdapters().apply(given, effort=1, seed=0)
+    twin = replace(after, model=after.copy_model())
+    for layer in layers(twin.model):
+        torch.nn.init.ones_(layer.get_submodule("bottleneck.up").bias)  # type: ignore[arg-type]
+    before = tiny.logits(after)
+    assert not torch.equal(tiny.logits(twin), before)
+    assert torch.equal(tiny.logits(after), before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from dataclasses import replace
 from pathlib import Path
@@ -27,8 +28,13 @@ from autoopt.strategies.compression.head_pruning import HeadPruning
 from autoopt.strategies.compression.joint_pruning import JointPruning
 from autoopt.strategies.compression.layer_drop import LayerDrop
 from autoopt.strategies.compression.low_rank import LowRank
+from autoopt.strategies.compression.magnitude_pruning import MagnitudePruning
+from autoopt.strategies.compression.recovery_finetuning import RecoveryFinetuning
+from autoopt.strategies.compression.wanda import Wanda
 from autoopt.strategies.compression.weight_sharing import WeightSharing
 from autoopt.strategies.encoder import layers
+from autoopt.strategies.sparse_linear import SparseLinear, kept_of
+from autoopt.strategies.strategy import Strategy
 from tests import tiny
 
 
@@ -226,3 +232,64 @@ def test_8_bit_embeddings_nearly_keep_the_answers_and_shrink_the_table(trained: 
     table: Any = quantized.model.get_input_embeddings()
     before: Any = trained.model.get_input_embeddings()
     assert sum(tensor.nbytes for tensor in table.state_dict().values()) < 0.4 * before.weight.nbytes
+
+
+@for_any(
+    outputs=st.integers(1, 9), inputs=st.integers(1, 9), keep=st.sampled_from([0.3, 0.5, 0.7]), seed=st.integers(0, 99)
+)
+def test_a_sparse_layer_is_the_dense_one_with_zeros(outputs: int, inputs: int, keep: float, seed: int) -> None:
+    torch.manual_seed(seed)
+    linear = torch.nn.Linear(inputs, outputs)
+    kept = kept_of(linear.weight.detach().abs(), keep, "rows")
+    sparse = SparseLinear.of(linear, kept)
+    assert torch.equal(sparse._unpacked(), linear.weight * kept)
+    assert set(kept.sum(1).tolist()) == {max(1, round(keep * inputs))}
+    batch = torch.randn(3, inputs)
+    expected = torch.nn.functional.linear(batch, linear.weight * kept, linear.bias)
+    with torch.inference_mode():
+        assert torch.equal(sparse(batch), expected)
+        assert torch.equal(copy.deepcopy(sparse)(batch), expected)
+    assert torch.equal(sparse(batch), expected)
+
+
+def test_of_four_neighbours_the_two_largest_stay() -> None:
+    scores = torch.tensor([[4.0, 1, 3, 2, 0, 9, 8, 1]])
+    assert kept_of(scores, 0.9, "2:4").tolist() == [[True, False, True, False, False, True, True, False]]
+
+
+@pytest.mark.parametrize("strategy", [MagnitudePruning(), Wanda()], ids=lambda strategy: strategy.name)
+def test_recovery_trains_what_is_left_and_keeps_the_zeros(trained: Candidate, strategy: Strategy) -> None:
+    cut = strategy.apply(trained, effort=1, seed=0)
+    recovered = RecoveryFinetuning().apply(cut, effort=1, seed=0)
+    before: Any = cut.model.get_submodule("bert.encoder.layer.0.intermediate.dense")
+    after: Any = recovered.model.get_submodule("bert.encoder.layer.0.intermediate.dense")
+    assert torch.equal(before._unpacked() == 0, after._unpacked() == 0)
+    assert not torch.equal(before.values, after.values)
+    assert float((after._unpacked() == 0).float().mean()) == pytest.approx(0.5)
+
+
+def test_wanda_keeps_what_is_fed_where_magnitudes_do_not(trained: Candidate) -> None:
+    """Inputs that are always zero need no weights, however large these are."""
+    model = trained.copy_model()
+    mixing: Any = model.get_submodule("bert.encoder.layer.0.output.dense")
+    inner: Any = model.get_submodule("bert.encoder.layer.0.intermediate.dense")
+    with torch.no_grad():
+        inner.weight[:32] = 0
+        inner.bias[:32] = -50.0  # GELU makes zero of it.
+        mixing.weight[:, :32] *= 9
+    given = replace(trained, model=model)
+    cuts: list[Any] = [
+        strategy.apply(given, effort=1, seed=0).model.get_submodule("bert.encoder.layer.0.output.dense")
+        for strategy in (Wanda(), MagnitudePruning())
+    ]
+    assert [bool((cut._unpacked()[:, :32] != 0).any()) for cut in cuts] == [False, True]
+
+
+def test_zeros_take_a_bit_each(trained: Candidate) -> None:
+    sizes = []
+    for candidate in (trained, MagnitudePruning(keep=0.3).apply(trained, effort=1, seed=0)):
+        linears = {
+            name: t for name, t in candidate.model.state_dict().items() if ".layer." in name and "Norm" not in name
+        }
+        sizes.append(sum(tensor.numel() * tensor.element_size() for tensor in linears.values()))
+    assert sizes[1] / sizes[0] == pytest.approx(0.3 + 1 / 32, abs=0.03)

@@ -1,0 +1,55 @@
+"""Set the smallest weights to zero and store the rest (Han et al. 2015, "Learning both weights and connections")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.encoder import linear_paths, replace_module
+from autoopt.strategies.knobs import Choice
+from autoopt.strategies.strategy import Strategy
+
+
+class MagnitudePruning(Strategy):
+    """A smaller file at the same latency, for limits on size: a CPU gains nothing from zeros.
+
+    Of each row of a matrix the weights that are largest stay, and recovery training moves them.
+
+    ``keep``: the share that stays; 0.5 costs little, 0.3 needs recovery training. ``pattern``: ``2:4`` keeps two of
+    each four neighbours, the form that some accelerators have kernels for; ``keep`` then means nothing.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    after: ClassVar[frozenset[str]] = frozenset(
+        {"layer_drop", "ffn_pruning", "head_pruning", "joint_pruning", "weight_sharing"}
+    )
+    excludes: ClassVar[frozenset[str]] = frozenset(
+        {"low_rank", "wanda", "int8_dynamic", "int8_weight_only", "int4_weight_only", "onnx_runtime"}
+    )
+    cuts = True
+
+    keep: Annotated[float, Choice(0.7, 0.5, 0.3)] = 0.5
+    pattern: Literal["rows", "2:4"] = "rows"
+
+    def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:  # noqa: ARG002
+        from autoopt.strategies.sparse_linear import SparseLinear, kept_of
+
+        model = candidate.copy_model()
+        kept = {}
+        for path in linear_paths(model):
+            linear: Any = model.get_submodule(path)
+            sparse = SparseLinear.of(linear, kept_of(linear.weight.detach().abs(), self.keep, self.pattern))
+            kept[path] = sparse.values.numel()
+            replace_module(model, path, sparse)
+        edit = {"strategy": self.name, "kept": kept}
+        event = f"zeros in {len(kept)} linear layers, {sum(kept.values()):,} weights left in them"
+        return candidate.evolve(event, model=model, edits=(*candidate.edits, edit))
+
+    @classmethod
+    def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
+        from autoopt.strategies.sparse_linear import blank
+
+        for path, kept in edit["kept"].items():
+            replace_module(model, path, blank(model.get_submodule(path), kept))
+        return model
