@@ -152,9 +152,10 @@ def _read_model(folder: Path, edits: list[Mapping[str, Any]]) -> Any:
         )
     with no_init_weights():
         model: Any = model_class(model_class.config_class.from_dict(config))  # type: ignore[union-attr]
-    model.to(model.config.dtype or model.dtype)
     for edit in edits:
         model = find(edit["strategy"]).reshape(model, edit)
+    if model.config.dtype is not None:
+        model.to(model.config.dtype)
     path = folder / (EDITED_WEIGHTS if edits else PLAIN_WEIGHTS)
     try:
         tensors = load_file(path)

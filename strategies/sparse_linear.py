@@ -8,10 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from autoopt.strategies.unpacked_linear import UnpackedLinear
+
 BITS = 8
 
 
-class SparseLinear(nn.Module):
+class SparseLinear(UnpackedLinear):
     """Stands in for ``nn.Linear``; what is left can be trained, and what is zero stays so.
 
     It multiplies densely: no kernel of a CPU gains from zeros that lie anywhere.
@@ -24,7 +26,6 @@ class SparseLinear(nn.Module):
         super().__init__()
         self.inputs = inputs
         self.outputs = outputs
-        self._dense: torch.Tensor | None = None
         self.values = nn.Parameter(torch.zeros(kept))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.register_buffer("places", torch.zeros(-(-inputs * outputs // BITS), dtype=torch.uint8))
@@ -40,26 +41,10 @@ class SparseLinear(nn.Module):
             made.bias = nn.Parameter(linear.bias.detach().clone())
         return made.to(linear.weight.device)
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        if self.training or torch.is_grad_enabled():
-            self._dense = None
-            return F.linear(inputs, self._unpacked(), self.bias)
-        if self._dense is None or self._dense.device != inputs.device:
-            self._dense = self._unpacked()
-        return F.linear(inputs, self._dense, self.bias)
-
-    def _unpacked(self) -> torch.Tensor:
+    def unpacked(self) -> torch.Tensor:
         where = _unpacked(self.places, self.inputs * self.outputs)
         dense = torch.zeros(self.inputs * self.outputs, device=self.values.device, dtype=self.values.dtype)
         return dense.masked_scatter(where, self.values).view(self.outputs, self.inputs)
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._dense = None
-        super()._load_from_state_dict(*args, **kwargs)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What deepcopy takes along: not the dense weights, which are made again."""
-        return {**self.__dict__, "_dense": None}
 
     def extra_repr(self) -> str:
         return f"in_features={self.inputs}, out_features={self.outputs}, kept={self.values.numel()}"

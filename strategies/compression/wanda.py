@@ -46,16 +46,16 @@ class Wanda(Strategy):
         if effort > 0:
             features = calibration.sample(candidate, self.calibration_texts, seed)
             calls = calibration.first_layer_calls(model, features, pad_token_id=candidate.tokenizer.pad_token_id)
-        paths = {id(model.get_submodule(path)): path for path in linear_paths(model)}
+        linears: dict[Any, str] = {model.get_submodule(path): path for path in linear_paths(model)}
         kept: dict[str, int] = {}
         for layer in layers(model):
             for within, module in list(layer.named_modules()):
-                if id(module) in paths:
+                if module in linears:
                     linear: Any = module
                     norms = second_moments(layer, linear, calls).diagonal().sqrt().float() if calls else torch.ones(())
                     scores = linear.weight.detach().abs() * norms.to(linear.weight.device)
                     sparse = SparseLinear.of(linear, kept_of(scores, self.keep, self.pattern))
-                    kept[paths[id(module)]] = sparse.values.numel()
+                    kept[linears[module]] = sparse.values.numel()
                     replace_module(layer, within, sparse)
             calls = [call.through(layer) for call in calls]
         edit = {"strategy": self.name, "kept": kept}

@@ -76,7 +76,7 @@ def test_a_saved_half_precision_model_comes_back_in_it(trained: Candidate, dtype
 @for_any(
     outputs=st.integers(1, 5),
     groups=st.integers(1, 3),
-    group=st.sampled_from([2, 8, 32]),
+    group=st.sampled_from([5, 8, 32]),
     bits=st.sampled_from([4, 8]),
     seed=st.integers(0, 99),
 )
@@ -87,14 +87,14 @@ def test_stored_weights_are_within_half_a_step_of_what_they_were(
     linear = torch.nn.Linear(groups * group, outputs, bias=seed % 2 == 0)
     stored = WeightOnlyLinear.of(linear, bits=bits, group=group)
     step = stored.scale.repeat_interleave(stored.group, dim=1)
-    assert ((stored._unpacked() - linear.weight).abs() <= step * 0.5001).all()
+    assert ((stored.unpacked() - linear.weight).abs() <= step * 0.5001).all()
     inputs = torch.randn(3, groups * group)
-    expected = torch.nn.functional.linear(inputs, stored._unpacked(), linear.bias)
+    expected = torch.nn.functional.linear(inputs, stored.unpacked(), linear.bias)
     assert torch.equal(stored(inputs), expected)
     assert torch.equal(copy.deepcopy(stored)(inputs), expected)
 
 
-@pytest.mark.parametrize(("inputs", "group", "size"), [(384, 128, 128), (48, 32, 24), (7, 4, 7), (6, 128, 6)])
+@pytest.mark.parametrize(("inputs", "group", "size"), [(384, 128, 128), (48, 32, 24), (7, 4, 7), (6, 128, 6), (61, 32, 61)])
 def test_a_group_divides_the_inputs(inputs: int, group: int, size: int) -> None:
     assert fitting_group(inputs, group) == size
 

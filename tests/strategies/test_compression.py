@@ -242,7 +242,7 @@ def test_a_sparse_layer_is_the_dense_one_with_zeros(outputs: int, inputs: int, k
     linear = torch.nn.Linear(inputs, outputs)
     kept = kept_of(linear.weight.detach().abs(), keep, "rows")
     sparse = SparseLinear.of(linear, kept)
-    assert torch.equal(sparse._unpacked(), linear.weight * kept)
+    assert torch.equal(sparse.unpacked(), linear.weight * kept)
     assert set(kept.sum(1).tolist()) == {max(1, round(keep * inputs))}
     batch = torch.randn(3, inputs)
     expected = torch.nn.functional.linear(batch, linear.weight * kept, linear.bias)
@@ -263,9 +263,9 @@ def test_recovery_trains_what_is_left_and_keeps_the_zeros(trained: Candidate, st
     recovered = RecoveryFinetuning().apply(cut, effort=1, seed=0)
     before: Any = cut.model.get_submodule("bert.encoder.layer.0.intermediate.dense")
     after: Any = recovered.model.get_submodule("bert.encoder.layer.0.intermediate.dense")
-    assert torch.equal(before._unpacked() == 0, after._unpacked() == 0)
+    assert torch.equal(before.unpacked() == 0, after.unpacked() == 0)
     assert not torch.equal(before.values, after.values)
-    assert float((after._unpacked() == 0).float().mean()) == pytest.approx(0.5)
+    assert float((after.unpacked() == 0).float().mean()) == pytest.approx(0.5)
 
 
 def test_wanda_keeps_what_is_fed_where_magnitudes_do_not(trained: Candidate) -> None:
@@ -282,7 +282,7 @@ def test_wanda_keeps_what_is_fed_where_magnitudes_do_not(trained: Candidate) -> 
         strategy.apply(given, effort=1, seed=0).model.get_submodule("bert.encoder.layer.0.output.dense")
         for strategy in (Wanda(), MagnitudePruning())
     ]
-    assert [bool((cut._unpacked()[:, :32] != 0).any()) for cut in cuts] == [False, True]
+    assert [bool((cut.unpacked()[:, :32] != 0).any()) for cut in cuts] == [False, True]
 
 
 def test_zeros_take_a_bit_each(trained: Candidate) -> None:
