@@ -37,7 +37,10 @@ def _described(strategy: type[Strategy]) -> dict[str, Any]:
         "family": strategy.family.value,
         "summary": strategy.summary(),
         "description": inspect.cleandoc(strategy.__doc__ or ""),
+        "paper": strategy.paper(),
         "needs": sorted(strategy.needs),
+        "packages": sorted(strategy.packages),
+        "after": sorted(strategy.after),
         "excludes": sorted(strategy.excludes),
         "knobs": {name: {**_range(knob), "default": fields[name].default} for name, knob in knobs.items()},
         "settings": {name: field.default for name, field in fields.items() if name not in knobs},
@@ -80,6 +83,8 @@ def _print_one(strategy: type[Strategy]) -> None:
     out.print(plain_text_lines(inspect.cleandoc(strategy.__doc__ or "")))
     if strategy.needs:
         out.print(f"\nNeeds: {', '.join(sorted(strategy.needs))}")
+    if strategy.packages:
+        out.print(f"\nNeeds the packages: {', '.join(sorted(strategy.packages))}")
     if strategy.excludes:
         out.print(f"\nCannot be combined with: {', '.join(sorted(strategy.excludes))}")
     knobs, fields = strategy.knobs(), strategy.model_fields

@@ -104,3 +104,8 @@ class Strategy(BaseModel, ABC):
         import sys
 
         return (sys.modules[cls.__module__].__doc__ or "").strip().split("\n")[0]
+
+    @classmethod
+    def paper(cls) -> str:
+        """The work that it is after, as its summary names it: authors, year, short title."""
+        return cls.summary().rpartition("(")[2].rstrip(").")

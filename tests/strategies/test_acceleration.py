@@ -94,7 +94,9 @@ def test_stored_weights_are_within_half_a_step_of_what_they_were(
     assert torch.equal(copy.deepcopy(stored)(inputs), expected)
 
 
-@pytest.mark.parametrize(("inputs", "group", "size"), [(384, 128, 128), (48, 32, 24), (7, 4, 7), (6, 128, 6), (61, 32, 61)])
+@pytest.mark.parametrize(
+    ("inputs", "group", "size"), [(384, 128, 128), (48, 32, 24), (7, 4, 7), (6, 128, 6), (61, 32, 61)]
+)
 def test_a_group_divides_the_inputs(inputs: int, group: int, size: int) -> None:
     assert fitting_group(inputs, group) == size
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -23,6 +24,7 @@ from autoopt.strategies.augmentation.mention_replacement import MentionReplaceme
 from autoopt.strategies.augmentation.mixup import Mixup
 from autoopt.strategies.augmentation.negative_questions import NegativeQuestions
 from autoopt.strategies.augmentation.oversampling import Oversampling
+from autoopt.strategies.augmentation.random_edits import RandomEdits
 from autoopt.strategies.augmentation.synonym_replacement import SynonymReplacement
 from autoopt.strategies.batches import collate
 from autoopt.strategies.candidate import Candidate, Example, Objective, Span, own_loss, run
@@ -271,3 +273,88 @@ def test_smoothed_cross_entropy_is_that_of_torch(given: Candidate) -> None:
     criterion = LabelSmoothing(share=0.1).apply(given, effort=0, seed=0).criterion
     expected = F.cross_entropy(output.logits, batch["labels"], label_smoothing=0.1)
     torch.testing.assert_close(criterion(output, batch), expected)
+
+
+# 10,000 texts
+
+ODD = "aZ9 éß 漢字 👩‍🚀 \u0301\u200d\u00a0\ufeff – ’ ا ﷺ 𝔘 İ ﬁ"
+
+
+def odd_word(chance: random.Random) -> str:
+    """Letters of many scripts, marks without a letter, emoji of several code points; never a plain space."""
+    return "".join(
+        chance.choices([piece for piece in ODD.split(" ") if piece] + list("abc,.()"), k=chance.randint(1, 5))
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", [MentionReplacement(share=1.0), EntityResampling()], ids=lambda s: s.name)
+def test_tags_stay_with_their_words_in_10_000_texts(given: Candidate, strategy: Strategy) -> None:
+    chance = random.Random(0)
+    rows = []
+    for _ in range(10_000):
+        words: list[str] = []
+        tags: list[int] = []
+        for _ in range(chance.randint(1, 6)):
+            kind = chance.choice(["", "", "person", "place"])
+            parts = [odd_word(chance) for _ in range(chance.randint(1, 3) if kind else 1)]
+            words += parts
+            tags += [TAGS.index(f"{'I' if place else 'B'}-{kind}") if kind else 0 for place in range(len(parts))]
+        rows.append((" ".join(words), tuple(tags)))
+    start = tagged(given, *rows)
+    pairs = {pair for text, tags in rows for pair in zip(text.split(" "), tags, strict=True)}
+    known = {
+        mention for found in mentions(start, start.train) for mention in [(m.type, " ".join(m.words)) for m in found]
+    }
+    made = strategy.apply(start, effort=1, seed=0).train[len(rows) :]
+    assert len(made) > 5_000
+    for example in made:
+        assert isinstance(example.label, tuple)
+        assert set(zip(example.text.split(" "), example.label, strict=True)) <= pairs
+    assert {(m.type, " ".join(m.words)) for found in mentions(start, made) for m in found} <= known
+
+
+@pytest.mark.slow
+def test_answers_stay_where_they_are_in_10_000_contexts(given: Candidate) -> None:
+    chance = random.Random(0)
+    train = []
+    for number in range(10_000):
+        words = [odd_word(chance) for _ in range(chance.randint(3, 12))]
+        context = " ".join(words)
+        place = chance.randrange(len(words))
+        start = len(" ".join(words[:place])) + (place > 0)
+        label = () if chance.random() < 0.2 else (Span(words[place], start),)
+        train.append(Example(f"Where is {odd_word(chance)} {number}?", label, context))
+    result = NegativeQuestions(share=1.0).apply(replace(given, train=tuple(train)), effort=1, seed=0)
+    assert len(result.train) > 15_000
+    for example in result.train:
+        for span in example.label:  # type: ignore[union-attr]
+            assert isinstance(span, Span)
+            assert (example.text_pair or "")[span.start : span.start + len(span.text)] == span.text
+    answers = {example.text: example.label[0].text for example in train if example.label}  # type: ignore[index, union-attr]
+    for example in result.train[10_000:]:
+        assert example.label == ()
+        assert answers.get(example.text, "\0") not in (example.text_pair or "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "strategy",
+    [RandomEdits(), SynonymReplacement(), CharacterNoise(), CharacterNoise(errors="scanner"), Oversampling()],
+    ids=repr,
+)
+def test_labels_stay_with_10_000_texts(given: Candidate, strategy: Strategy) -> None:
+    chance = random.Random(0)
+    texts = [
+        " ".join(odd_word(chance) for _ in range(chance.randint(1, 9))) + f" n{number}" for number in range(10_000)
+    ]
+    train = tuple(Example(text, chance.choice([0, 0, 0, 1])) for text in texts)
+    result = strategy.apply(replace(given, train=train), effort=1, seed=0)
+    made = result.train[len(train) :]
+    assert result.train[: len(train)] == train
+    assert len(made) >= (4_000 if isinstance(strategy, Oversampling) else 10_000)
+    if isinstance(strategy, Oversampling):
+        assert set(made) <= set(train)
+    else:
+        assert [example.label for example in made] == [example.label for example in train] * (len(made) // len(train))
+        assert all(example.text.strip() for example in made)

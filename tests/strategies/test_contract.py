@@ -96,6 +96,7 @@ def parameters(candidate: Candidate) -> int:
 @every_strategy
 def test_its_file_sums_it_up_in_a_line_that_names_the_paper(strategy: type[Strategy]) -> None:
     assert re.fullmatch(r"[A-Z0-9].{20,110}\(.*(19|20)\d\d.*\)\.", strategy.summary())
+    assert re.search(r"(19|20)\d\d", strategy.paper())
 
 
 @every_strategy
