@@ -45,6 +45,11 @@ def drawn(base: Candidate, *, labels: int, texts: int, seed: int) -> Candidate:
     return replace(base, train=tuple(chosen[:labels]), unlabeled=tuple(example.text for example in chosen[labels:]))
 
 
+def with_texts(strategy: type[Strategy], count: int) -> Strategy:
+    """The strategy as it is by default, but with all the texts that there are."""
+    return strategy.model_validate({"texts": count} if "texts" in strategy.model_fields else {})
+
+
 def accuracy(task: TextClassification, given: Candidate, steps: list[Strategy], seed: int, held_out: tuple) -> float:  # type: ignore[type-arg]
     for step in steps:
         given = step.apply(given, effort=1, seed=seed)
@@ -67,7 +72,7 @@ def main() -> None:
     scores: dict[str, list[float]] = {}
     print(ROW.format("strategy", "accuracy", "points", "95 % interval", "seconds"))
     for name in ["full fine-tuning alone", *chosen.only]:
-        before = [catalog()[name]()] if name in catalog() else []
+        before = [with_texts(catalog()[name], chosen.texts)] if name in catalog() else []
         begun = time.perf_counter()
         scores[name] = []
         for seed in range(chosen.seeds):

@@ -9,7 +9,7 @@ import pytest
 
 from autoopt.objectives.data import TextData
 from autoopt.objectives.latency import Calibration
-from autoopt.objectives.shapes import ShapeTable
+from autoopt.objectives.shapes import ShapeTable, signature
 from autoopt.objectives.target import Target
 from autoopt.objectives.tasks import open_task
 from autoopt.objectives.tasks.question_answering import QuestionAnswering
@@ -66,6 +66,21 @@ def test_a_trial_trains_scores_and_saves(tmp_path: Path) -> None:
     assert {"quality", "accuracy", "macro_f1", "latency_p50", "latency_ratio", "size"} <= set(record.measurements)
     assert record.measurements["quality"].samples == 20
     assert (tmp_path / "model" / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize("strategy", ["joint_pruning", "early_exit"])
+def test_what_serving_costs_is_measured_once_more_where_it_depends_on_the_weights(
+    tmp_path: Path, strategy: str
+) -> None:
+    seen: list[str] = []
+    workspace = opened(tmp_path)
+    recipe = Recipe.of([*BASELINE.steps, find(strategy)()])
+    record = run_trial(3, recipe, workspace, folder=tmp_path / "model", report=seen.append)
+    assert seen == ["screening", "full_finetuning", strategy, "measuring", "scoring"]
+    saved = saving.load(tmp_path / "model", open_task=open_task)
+    kept = workspace.shapes.get(signature(saved.model), reference=signature(workspace.base.model))
+    assert kept is not None
+    assert kept.ratio == record.measurements["latency_ratio"].value
 
 
 def test_a_trial_over_budget_is_never_trained(tmp_path: Path) -> None:
