@@ -83,6 +83,12 @@ def load_text_data(settings: DataSettings, kind: type[Task], *, metric: str | No
     )
 
 
+def load_labelled(address: str, kind: type[Task]) -> tuple[tuple[Example, ...], tuple[str, ...]]:
+    """All examples of a data set of a kind of task, and the names of its classes. Raises as ``load_text_data``."""
+    data = load_text_data(DataSettings(source=address), kind)
+    return (*data.train, *data.validation, *data.test), data.labels
+
+
 def _read(
     settings: DataSettings, kind: type[Task], metric: str | None
 ) -> tuple[dict[str, list[Row]], list[str], list[str]]:

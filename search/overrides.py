@@ -11,6 +11,7 @@ from autoopt.objectives import packages
 from autoopt.objectives.readers import is_data_file
 from autoopt.objectives.sources import present
 from autoopt.search.yaml_file import Document, Where, parse_yaml
+from autoopt.strategies.catalog import catalog
 from autoopt.strategies.errors import ExperimentError
 
 PATH_KEYS: tuple[Where, ...] = (
@@ -58,7 +59,8 @@ class _Overridden(Document):
 
 def resolve_paths(data: Any, folder: Path, *, only: Where = ()) -> Any:
     """Make the paths of models and data absolute, relative to ``folder``; names on the Hub and in packages stay."""
-    for where in PATH_KEYS:
+    of_strategies = [("strategies", name, key) for name, strategy in catalog().items() for key in strategy.reads]
+    for where in (*PATH_KEYS, *of_strategies):
         if where[: len(only)] == only:
             data = _mapped(data, where, folder)
     return data

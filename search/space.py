@@ -144,11 +144,17 @@ def offered(choices: Mapping[str, StrategyChoice], facts: frozenset[str]) -> Spa
     offers, withheld = [], {}
     for name, strategy in catalog().items():
         missing = strategy.needs - RECIPE_NEEDS - facts
+        unset = sorted(
+            setting for setting in strategy.requires if name in choices and not choices[name].fixed.get(setting)
+        )
         absent = sorted(package for package in strategy.packages if find_spec(package) is None)
         if name not in choices:
             withheld[name] = "switched off in the experiment file"
         elif missing:
             withheld[name] = f"it needs {' and '.join(sorted(missing))}"
+        elif unset:
+            given = ", ".join(f"{setting}: ..." for setting in unset)
+            withheld[name] = f"it needs to be told {' and '.join(unset)}: {name}: {{{given}}} under strategies"
         elif absent:
             withheld[name] = f"it needs the packages {', '.join(absent)}: pip install {' '.join(absent)}"
         else:

@@ -36,11 +36,26 @@ def address(parent: str, step: Strategy, *, effort: float, seed: int) -> str:
             "parent": parent,
             "strategy": step.name,
             "values": step.model_dump(mode="json"),
+            "read": {name: content_of(getattr(step, name)) for name in sorted(step.reads)},
             "code": _code(step.family, step.name),
             "effort": effort,
             "seed": seed,
         }
     )
+
+
+def content_of(name: str) -> str:
+    """Digest of the file or the folder's files of this name; empty where there is neither, as of a name of a hub."""
+    path = Path(name)
+    files = sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else [path]
+    if not name or not path.exists():
+        return ""
+    total = hashlib.sha256()
+    for file in files:
+        total.update(f"{file.relative_to(path)} ".encode())
+        with file.open("rb") as opened:
+            total.update(hashlib.file_digest(opened, "sha256").digest())
+    return total.hexdigest()
 
 
 def origin(*, model: str, data: str, task: Mapping[str, Any]) -> str:

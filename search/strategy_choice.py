@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from autoopt.objectives import packages
+from autoopt.objectives.readers import is_data_file
+from autoopt.objectives.sources import present
 from autoopt.strategies.catalog import catalog, find
 from autoopt.strategies.errors import UnknownStrategy, UsageError, did_you_mean
 from autoopt.strategies.knobs import Choice, Float, Int, Knob, KnobValue
@@ -94,6 +99,8 @@ def choose(strategy: type[Strategy], settings: Mapping[str, Any]) -> StrategyCho
             fixed[key] = _fixed(key, knobs[key], value)
             del searched[key]
     _check(strategy, fixed)
+    for key in strategy.reads & {name for name, value in fixed.items() if value}:
+        _present(key, fixed[key])
     for key in [key for key, knob in searched.items() if len(_values(knob)) == 1]:
         fixed[key] = _values(searched.pop(key))[0]
     return StrategyChoice(strategy, fixed, searched)
@@ -115,6 +122,13 @@ def _fixed(key: str, knob: Knob, value: Any) -> KnobValue:
     if isinstance(knob, Choice) and _numeric(knob):
         words += f", or a number from {min(knob.options)} to {max(knob.options)}"
     raise BadSetting(key, f"{key}: {_shown(value)} is not legal; it is {words}")
+
+
+def _present(key: str, name: str) -> None:
+    """Raise ``BadSetting`` where ``name`` is no file or folder and cannot be a name in a package or on a hub."""
+    of_hub = re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", name) and not is_data_file(name)
+    if not (present(Path(name)) or name.startswith(packages.PREFIX) or of_hub):
+        raise BadSetting(key, f"{key}: there is no file or folder '{name}'; correct the path")
 
 
 def _narrowed(key: str, knob: Knob, value: Any) -> Knob:

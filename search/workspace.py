@@ -7,12 +7,12 @@ import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from autoopt.objectives.bench import SINGLE, energy_of, samples_for, single, sizes
-from autoopt.objectives.data import TextData
+from autoopt.objectives.data import TextData, load_labelled
 from autoopt.objectives.energy import ENERGY
 from autoopt.objectives.latency import LATENCIES, Calibration, Comparison, measurements
 from autoopt.objectives.measurement import Measurement
@@ -59,7 +59,11 @@ class Workspace:
         seed = experiment.search.seed if seed is None else seed
         data = open_data(experiment)
         task = task_of(experiment, data)
-        base = replace(task.open_model(experiment.model, data=data, seed=seed), tokens=TokenCache(root.tokens))
+        base = replace(
+            task.open_model(experiment.model, data=data, seed=seed),
+            tokens=TokenCache(root.tokens),
+            other_data=partial(load_labelled, kind=type(task)),
+        )
         return cls(
             experiment=experiment,
             task=task,

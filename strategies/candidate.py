@@ -71,6 +71,9 @@ class Tokens(Protocol):
         ...
 
 
+OtherData: TypeAlias = "Callable[[str], tuple[tuple[Example, ...], tuple[str, ...]]]"
+"""Reads another labelled data set of the task's kind that a person names: its examples, the names of its classes."""
+
 Batch: TypeAlias = "dict[str, torch.Tensor]"
 """Examples as the model is given them, ``ANSWERS`` among them."""
 Criterion: TypeAlias = "Callable[[Any, Batch], torch.Tensor]"
@@ -120,6 +123,8 @@ class Candidate:
     """The trained trunk, for strategies that distil from it."""
     tokens: Tokens | None = None
     """Where tokenized examples are kept; None where they are not."""
+    other_data: OtherData | None = None
+    """How a strategy comes to another labelled data set; None where it does not."""
     criterion: Criterion = own_loss
     """How far answers are from what is right, for whatever learns the task from the training examples."""
     shaper: Shaper | None = None

@@ -44,6 +44,10 @@ class Strategy(BaseModel, ABC):
     """Strategies of the same family that come first where both are in a recipe."""
     packages: ClassVar[frozenset[str]] = frozenset()
     """Packages that it imports and that autoopt does not install by itself."""
+    requires: ClassVar[frozenset[str]] = frozenset()
+    """Settings that a person has to give before it is offered."""
+    reads: ClassVar[frozenset[str]] = frozenset()
+    """Settings that name files or folders; what is in them decides the result as the setting itself does."""
     excludes: ClassVar[frozenset[str]] = frozenset()
     """Strategies that cannot be in the same recipe; it is enough that one of two names the other."""
     standard: ClassVar[bool] = False

@@ -129,3 +129,17 @@ def test_the_start_design_stays_in_a_narrowed_space() -> None:
 def test_the_baseline_is_full_finetuning_even_where_the_search_may_not_use_it() -> None:
     design = start_design(space(disabled=frozenset({"full_finetuning"})))
     assert [step.name for step in design[0].steps] == ["full_finetuning"]
+
+
+def test_a_strategy_that_has_to_be_told_something_is_offered_once_it_is() -> None:
+    facts = frozenset({"encoder", "text", "labels"})
+    choices = {"full_finetuning": choose(find("full_finetuning"), {})}
+    silent = offered({**choices, "back_translation": choose(find("back_translation"), {"there": ""})}, facts)
+    assert silent.offer("back_translation") is None
+    assert silent.withheld["back_translation"] == (
+        "it needs to be told back and there: back_translation: {back: ..., there: ...} under strategies"
+    )
+    told = choose(find("back_translation"), {"there": "a/b", "back": "b/a"})
+    found = offered({**choices, "back_translation": told}, facts).offer("back_translation")
+    assert found is not None
+    assert set(found.searched) == {"share"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autoopt.search.stage_store import StageStore, address, digest, origin
+from autoopt.search.stage_store import StageStore, address, content_of, digest, origin
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import find
 from autoopt.strategies.strategy import Strategy
@@ -146,3 +146,15 @@ def test_training_data_stay_those_of_the_trial_that_loads(tmp_path: Path) -> Non
     found = store.load(HERE, augmented)
     assert found is not None
     assert len(found.train) == 2 * len(start.train)
+
+
+def test_what_is_in_a_file_that_a_step_reads_is_part_of_its_address(tmp_path: Path) -> None:
+    file = tmp_path / "other.csv"
+    step = find("intermediate_task").model_validate({"data": str(file)})
+    found = []
+    for content in ("text,label\na,b\n", "text,label\na,c\n", "text,label\na,b\n"):
+        file.write_text(content, encoding="utf-8")
+        found.append(address("parent", step, effort=1.0, seed=0))
+    assert found[0] == found[2] != found[1]
+    assert content_of("owner/data") == content_of("") == ""
+    assert content_of(str(tmp_path)) != content_of(str(file))

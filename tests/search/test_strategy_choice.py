@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar
 
 import pytest
@@ -7,7 +8,7 @@ from pydantic import Field
 
 from autoopt.search.strategy_choice import BadSetting, choose, choose_all
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.catalog import catalog
+from autoopt.strategies.catalog import catalog, find
 from autoopt.strategies.knobs import Choice, Float, Int
 from autoopt.strategies.strategy import Strategy
 
@@ -119,3 +120,14 @@ def test_each_default_of_the_catalog_may_be_fixed(name: str) -> None:
     for knob in strategy.knobs():
         default = strategy.model_fields[knob].default
         assert choose(strategy, {knob: default}).fixed == {knob: default}
+
+
+@pytest.mark.parametrize("name", ["/nowhere/other.csv", "../other.csv", "my texts.csv"])
+def test_a_file_that_a_setting_names_has_to_be_there(name: str) -> None:
+    with pytest.raises(BadSetting, match=f"data: there is no file or folder '{re.escape(name)}'; correct the path"):
+        choose(find("intermediate_task"), {"data": name})
+
+
+@pytest.mark.parametrize("name", ["owner/data", "glue", "package://tests/data.csv"])
+def test_a_name_of_a_hub_or_a_package_may_be_right(name: str) -> None:
+    assert choose(find("intermediate_task"), {"data": name}).fixed == {"data": name}

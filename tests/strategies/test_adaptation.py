@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -12,18 +14,22 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from autoopt.objectives.data import load_labelled
+from autoopt.objectives.tasks.text_classification import TextClassification
 from autoopt.strategies.adaptation.bitfit import BitFit
 from autoopt.strategies.adaptation.bottleneck_adapters import BottleneckAdapters
 from autoopt.strategies.adaptation.dora import DoRA
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.adaptation.gradual_unfreezing import GradualUnfreezing
 from autoopt.strategies.adaptation.ia3 import IA3
+from autoopt.strategies.adaptation.intermediate_task import IntermediateTask
 from autoopt.strategies.adaptation.rdrop import RDrop
 from autoopt.strategies.adaptation.rslora import RankStabilizedLoRA
 from autoopt.strategies.adaptation.weight_averaging import WeightAveraging
 from autoopt.strategies.batches import collate
-from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.encoder import layers
+from autoopt.strategies.errors import UsageError
 from autoopt.strategies.soft_answers import apart
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import Schedule, fit
@@ -190,3 +196,35 @@ def test_a_copy_with_bottlenecks_uses_its_own(given: Candidate) -> None:
     before = tiny.logits(after)
     assert not torch.equal(tiny.logits(twin), before)
     assert torch.equal(tiny.logits(after), before)
+
+
+def test_an_intermediate_task_helps_where_the_task_has_few_examples(tmp_path: Path) -> None:
+    """The other data set tells sport from business by other names of the classes; the task has four examples."""
+    other = tmp_path / "other.csv"
+    rows = [f"{example.text},{'money' if example.label == 0 else 'games'}" for example in tiny.examples(80, seed=8)]
+    rows += [f"today said {word},weather" for word in ("sharply", "after", "new", "the")]
+    other.write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    few = replace(
+        tiny.candidate(), train=tiny.examples(4, seed=1), other_data=partial(load_labelled, kind=TextClassification)
+    )
+    settings = {"learning_rate": 2e-3, "epochs": 5}
+    strategy = IntermediateTask(data=str(other), first_epochs=10, **settings)  # type: ignore[arg-type]
+    after = strategy.apply(few, effort=1, seed=0)
+    alone = FullFinetuning(**settings).apply(few, effort=1, seed=0)  # type: ignore[arg-type]
+    assert tiny.accuracy(after) > 0.9 > tiny.accuracy(alone)
+    assert re.search(r"60 steps on 84 other examples, then 5 steps", after.history[-1])
+    assert after.model.config.id2label == few.model.config.id2label
+
+
+def test_an_intermediate_task_may_be_one_of_numbers(given: Candidate) -> None:
+    def read(_: str) -> tuple[tuple[Example, ...], tuple[str, ...]]:
+        return tuple(Example(example.text, float(tiny.class_of(example))) for example in given.train), ()
+
+    after = IntermediateTask(data="numbers").apply(replace(given, other_data=read), effort=1, seed=0)
+    assert tiny.logits(after).shape == tiny.logits(given).shape
+
+
+def test_an_intermediate_task_refuses_several_classes_for_a_text(given: Candidate) -> None:
+    read = lambda _: ((Example("won the cup", (0, 1)),) * 4, ("a", "b"))  # noqa: E731
+    with pytest.raises(UsageError, match="one class or one number for each text"):
+        IntermediateTask(data="sets").apply(replace(given, other_data=read), effort=1, seed=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from autoopt.objectives.tasks.token_classification import TokenClassification
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.augmentation.adversarial_training import AdversarialTraining
+from autoopt.strategies.augmentation.back_translation import BackTranslation, translated
 from autoopt.strategies.augmentation.character_noise import CharacterNoise
 from autoopt.strategies.augmentation.cutoff import Cutoff
 from autoopt.strategies.augmentation.entity_resampling import EntityResampling
@@ -28,11 +30,12 @@ from autoopt.strategies.augmentation.random_edits import RandomEdits
 from autoopt.strategies.augmentation.synonym_replacement import SynonymReplacement
 from autoopt.strategies.batches import collate
 from autoopt.strategies.candidate import Candidate, Example, Objective, Span, own_loss, run
+from autoopt.strategies.errors import ModelError
 from autoopt.strategies.mentions import mentions
 from autoopt.strategies.noise import hide
 from autoopt.strategies.soft_answers import apart
 from autoopt.strategies.strategy import Strategy
-from tests import tiny
+from tests import tiny, tiny_given
 
 TRAINED = FullFinetuning(learning_rate=2e-3, epochs=15)
 SHAPING = [LabelSmoothing(), Mixup(), Cutoff(), AdversarialTraining(), AdversarialTraining(steps=3)]
@@ -265,6 +268,30 @@ def test_synonyms_are_neighbours_in_the_embedding_table(given: Candidate) -> Non
     result = SynonymReplacement(closeness=0.7, share=0.2).apply(near, effort=1, seed=0)
     assert {example.text for example in result.train[20:]} == {"coach won unknown"}
     assert {example.label for example in result.train} == {1}
+
+
+def test_back_translation_adds_what_both_models_make_of_a_text(given: Candidate) -> None:
+    there, back = str(tiny_given.translator()), str(tiny_given.translator(1))
+    pair = Example("chelsea won", 1, text_pair="the cup")
+    strategy = BackTranslation(there=there, back=back)
+    made = strategy.apply(replace(given, train=(*given.train, pair)), effort=1, seed=0).train[len(given.train) + 1 :]
+    assert 0 < len(made) <= len(given.train) + 1
+    (text,) = translated(back, translated(there, ("the cup",)))
+    assert made[-1] == Example(translated(back, translated(there, ("chelsea won",)))[0], 1, text_pair=text)
+    by_label = Counter(example.label for example in made)
+    assert by_label[0] <= 12
+    assert by_label[1] <= 13
+
+
+def test_a_translation_does_not_depend_on_what_else_is_translated() -> None:
+    name = str(tiny_given.translator())
+    texts = tuple(example.text for example in tiny.examples(20))
+    assert translated(name, texts) == tuple(translated(name, (text,))[0] for text in texts)
+
+
+def test_a_model_that_cannot_translate_says_so(given: Candidate, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=f"cannot open the translation model '{tmp_path}'"):
+        BackTranslation(there=str(tmp_path), back=str(tmp_path)).apply(given, effort=1, seed=0)
 
 
 def test_smoothed_cross_entropy_is_that_of_torch(given: Candidate) -> None:

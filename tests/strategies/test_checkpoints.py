@@ -8,18 +8,21 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from autoopt.objectives.data import load_labelled
+from autoopt.objectives.tasks.text_classification import TextClassification
 from autoopt.strategies import checkpoints, progress
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import catalog
 from autoopt.strategies.errors import Diverged
 from autoopt.strategies.strategy import Strategy
-from tests import tiny, tiny_decoder
+from tests import tiny, tiny_decoder, tiny_given
 
 EFFORT = 0.5
 
@@ -36,7 +39,8 @@ class Cut(BaseException):
 def given(strategy: Strategy | None = None) -> Candidate:
     if strategy is not None and "decoder" in strategy.needs:
         return replace(tiny_decoder.candidate(), unlabeled=tiny_decoder.CORPUS * 8)
-    return replace(tiny.candidate(layers=2), teacher=tiny.model(layers=2, seed=7))
+    other_data = partial(load_labelled, kind=TextClassification)
+    return replace(tiny.candidate(layers=2), teacher=tiny.model(layers=2, seed=7), other_data=other_data)
 
 
 def cut_after(steps: int) -> Callable[[int, int], None]:
@@ -65,7 +69,7 @@ def trained(strategy: Strategy, folder: Path, *, cuts: tuple[int, ...] = ()) -> 
 
 @every_training
 def test_cut_off_twice_it_comes_to_the_same_weights(strategy: type[Strategy], tmp_path: Path) -> None:
-    made = strategy.model_validate({"batch_size": 4, **({"block": 16} if "decoder" in strategy.needs else {})})
+    made = tiny_given.made(strategy, batch_size=4, **({"block": 16} if "decoder" in strategy.needs else {}))
     whole = trained(made, tmp_path / "whole")
     again = trained(made, tmp_path / "cut", cuts=(2, 1))
     assert tiny.digest(again.model) == tiny.digest(whole.model)

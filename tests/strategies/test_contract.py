@@ -6,7 +6,7 @@ import ast
 import inspect
 import re
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,16 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from autoopt.objectives.data import load_labelled
 from autoopt.objectives.tasks import open_task
+from autoopt.objectives.tasks.text_classification import TextClassification
 from autoopt.strategies import saving
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import catalog
+from autoopt.strategies.errors import UsageError
 from autoopt.strategies.strategy import Family, Strategy
 from tests import tiny, tiny_decoder
+from tests.tiny_given import made
 
 SMALL_EFFORT = 0.3
 STUDY_NEEDS = {
@@ -63,7 +67,8 @@ def candidate_for(strategy: type[Strategy]) -> Candidate:
     """A candidate that has whatever the strategy may need."""
     if "decoder" in strategy.needs:
         return replace(tiny_decoder.candidate(), unlabeled=tiny_decoder.CORPUS)
-    return replace(tiny.candidate(layers=2), teacher=tiny.model(layers=2, seed=7))
+    other_data = partial(load_labelled, kind=TextClassification)
+    return replace(tiny.candidate(layers=2), teacher=tiny.model(layers=2, seed=7), other_data=other_data)
 
 
 @pytest.fixture
@@ -74,7 +79,7 @@ def given(strategy: type[Strategy]) -> Candidate:
 @cache
 def result_of(strategy: type[Strategy], effort: float = SMALL_EFFORT) -> Candidate:
     """What it makes of a candidate that has whatever it may need; made once for all tests that look at it."""
-    return strategy().apply(candidate_for(strategy), effort=effort, seed=0)
+    return made(strategy).apply(candidate_for(strategy), effort=effort, seed=0)
 
 
 def logits(candidate: Candidate, model: Any = None) -> Any:
@@ -125,9 +130,9 @@ def test_it_cannot_be_changed_once_made(strategy: type[Strategy]) -> None:
 
 @every_strategy
 def test_the_default_of_each_knob_lies_where_the_knob_searches(strategy: type[Strategy]) -> None:
-    made = strategy()
+    default = strategy()
     assert {
-        name: getattr(made, name) for name, knob in strategy.knobs().items() if getattr(made, name) not in knob
+        name: getattr(default, name) for name, knob in strategy.knobs().items() if getattr(default, name) not in knob
     } == {}
 
 
@@ -151,12 +156,21 @@ def test_what_it_names_exists(strategy: type[Strategy]) -> None:
     assert strategy.needs <= STUDY_NEEDS | RECIPE_NEEDS
     assert strategy.after <= {name for name, other in catalog().items() if other.family == strategy.family}
     assert strategy.excludes <= set(catalog())
+    assert strategy.requires | strategy.reads <= set(strategy.model_fields)
+
+
+@every_strategy
+def test_it_says_what_it_has_to_be_told(strategy: type[Strategy], given: Candidate) -> None:
+    for name in strategy.requires:
+        assert strategy.model_fields[name].get_default() == ""
+        with pytest.raises(UsageError, match=f"'{name}'"):
+            strategy().apply(given, effort=SMALL_EFFORT, seed=0)
 
 
 @every_strategy
 def test_without_effort_it_gives_the_shapes_and_gives_them_again(strategy: type[Strategy], given: Candidate) -> None:
     first = result_of(strategy, 0)
-    again = strategy().apply(given, effort=0, seed=0)
+    again = made(strategy).apply(given, effort=0, seed=0)
     assert logits(first).shape == logits(given).shape
     assert digest(first.model) == digest(again.model)
     assert first.edits == again.edits
@@ -176,7 +190,7 @@ def test_its_shapes_do_not_depend_on_the_effort(strategy: type[Strategy]) -> Non
 def test_the_same_seed_gives_the_same_candidate(strategy: type[Strategy], given: Candidate) -> None:
     first = result_of(strategy)
     torch.rand(3)  # What else has drawn random numbers must not matter.
-    again = strategy().apply(given, effort=SMALL_EFFORT, seed=0)
+    again = made(strategy).apply(given, effort=SMALL_EFFORT, seed=0)
     assert digest(first.model) == digest(again.model)
     assert (first.train, first.edits, first.history) == (again.train, again.edits, again.history)
 
@@ -187,7 +201,7 @@ def test_the_candidate_that_it_is_given_stays_as_it_was(strategy: type[Strategy]
     given = candidate_for(strategy)
     before = (digest(given.model), digest(given.teacher), given.train, given.unlabeled, given.edits)
     answers = logits(given)
-    strategy().apply(given, effort=effort, seed=0)
+    made(strategy).apply(given, effort=effort, seed=0)
     assert (digest(given.model), digest(given.teacher), given.train, given.unlabeled, given.edits) == before
     assert torch.equal(logits(given), answers)
     assert all(parameter.requires_grad and parameter.grad is None for parameter in given.model.parameters())

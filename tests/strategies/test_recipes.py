@@ -19,6 +19,7 @@ from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import catalog
 from autoopt.strategies.knobs import Choice, Float, Knob, KnobValue
 from tests import tiny
+from tests.tiny_given import made
 
 FACTS = frozenset({"encoder", "cpu", "unlabeled", "labels", "text", "single", "classes"})
 SLOW = frozenset(name for name, strategy in catalog().items() if strategy.packages)
@@ -27,7 +28,8 @@ SLOW = frozenset(name for name, strategy in catalog().items() if strategy.packag
 
 def draw(chance: random.Random, *, without: frozenset[str] = SLOW) -> Recipe:
     """A recipe out of the whole space, each strategy and value as likely as the others."""
-    space = offered(choose_all({name: True for name in catalog() if name not in without}), FACTS)
+    told = {name: {key: getattr(made(s), key) for key in s.requires} or True for name, s in catalog().items()}
+    space = offered(choose_all({name: value for name, value in told.items() if name not in without}), FACTS)
 
     def suggest(_: str, knob: Knob) -> KnobValue:
         match knob:
@@ -48,13 +50,13 @@ def draw(chance: random.Random, *, without: frozenset[str] = SLOW) -> Recipe:
 def check(recipe: Recipe, folder: Path) -> None:
     """Build it without training, save it, load it, and compare."""
     given = replace(tiny.candidate(), teacher=tiny.model(seed=7))
-    made: Candidate = given
+    built: Candidate = given
     for step in recipe.steps:
-        made = step.apply(made, effort=0, seed=0)
-    answers = tiny.logits(made)
+        built = step.apply(built, effort=0, seed=0)
+    answers = tiny.logits(built)
     assert answers.shape == tiny.logits(given).shape
     assert bool(torch.isfinite(answers).all())
-    saving.save(made, folder)
+    saving.save(built, folder)
     files = list(folder.iterdir())
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt"}
     assert not any(re.match(rb"PK\x03\x04|\x80[\x02-\x05]", path.read_bytes()) for path in files)

@@ -1,0 +1,85 @@
+"""Fine-tune on another labelled data set first, then on the task's own (Phang et al. 2018, "STILTs").
+
+The head of the first training is thrown away.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from autoopt.strategies.calibration import without_labels
+from autoopt.strategies.candidate import Candidate, Example
+from autoopt.strategies.errors import UsageError
+from autoopt.strategies.knobs import Choice
+from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.training import Schedule, fit, train
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class IntermediateTask(Strategy):
+    """Worth it where the task has few examples and there are many of one like it: other reviews, other questions.
+
+    ``data`` names them in any form that a study's data may have, for the same kind of task; their classes may be
+    others. All weights learn both times.
+
+    ``learning_rate`` and ``epochs``: as for full fine-tuning; of the first training the epochs are ``first_epochs``,
+    over at most ``examples`` examples.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "text"})
+    requires: ClassVar[frozenset[str]] = frozenset({"data"})
+    reads: ClassVar[frozenset[str]] = frozenset({"data"})
+    trains = True
+
+    data: str = ""
+    learning_rate: Annotated[float, Choice(5e-5, 1e-4, 2e-4)] = 1e-4
+    epochs: Annotated[int, Choice(3, 5)] = 3
+    first_epochs: int = 1
+    examples: int = 10_000
+    batch_size: int = 16
+
+    def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
+        if effort == 0:
+            return candidate.evolve("intermediate task, 0 steps")
+        if not self.data or candidate.other_data is None:
+            raise UsageError("intermediate_task needs another labelled data set; name it by 'data'")
+        found, labels = candidate.other_data(self.data)
+        chosen = random.Random(seed).sample(found, min(self.examples, len(found)))
+        other = _with_head(candidate.model, chosen, labels, seed)
+        schedule = Schedule(learning_rate=self.learning_rate, epochs=self.first_epochs, batch_size=self.batch_size)
+        texts = [replace(example, label=None) for example in chosen]
+        features = without_labels(candidate.task.encode(texts, candidate.tokenizer))
+        first = train(
+            other,
+            [{**item, "labels": example.label} for item, example in zip(features, chosen, strict=True)],
+            schedule,
+            pad_token_id=candidate.tokenizer.pad_token_id,
+            effort=effort,
+            seed=seed,
+        )
+        model = candidate.copy_model()
+        model.base_model.load_state_dict(other.base_model.state_dict())
+        second = fit(candidate, model, replace(schedule, epochs=self.epochs), effort=effort, seed=seed)
+        event = f"intermediate task, {len(first)} steps on {len(chosen)} other examples, then {len(second)} steps"
+        return candidate.evolve(event, model=model)
+
+
+def _with_head(model: Any, examples: Sequence[Example], labels: tuple[str, ...], seed: int) -> Any:
+    """The same trunk with a fresh head for other labels: classes, or a number where there are none."""
+    import torch
+
+    config = copy.deepcopy(model.config)
+    config.id2label = dict(enumerate(labels or ("number",)))
+    config.label2id = {name: number for number, name in config.id2label.items()}
+    if any(isinstance(example.label, tuple) for example in examples):
+        raise UsageError("intermediate_task takes data with one class or one number for each text, not with several")
+    config.problem_type = "single_label_classification" if labels else "regression"
+    torch.manual_seed(seed)
+    made = type(model)(config).to(model.device)
+    made.base_model.load_state_dict(model.base_model.state_dict())
+    return made
