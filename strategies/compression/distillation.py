@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from autoopt.strategies import soft_answers
 from autoopt.strategies.candidate import Batch, Candidate
-from autoopt.strategies.errors import UsageError
+from autoopt.strategies.errors import ModelError, UsageError
+from autoopt.strategies.heads import reads_first_token
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import Schedule, train
@@ -25,10 +27,14 @@ class Distillation(Strategy):
     ``match``: what more than the answers is to be alike. ``hidden``: the states after each layer, by projections that
     are learned with them, as TinyBERT; ``relations``: those within the last layer's attention, as MiniLM. Both run the
     teacher at every step, which doubles the time of a student of half its size, and help where texts are many.
+
+    ``teacher``: the folder of another model to learn from, larger or better than the trunk: one that ``autoopt pull``
+    wrote, or any that transformers opens, for the same classes in the same order.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"teacher", "cut"})
     excludes: ClassVar[frozenset[str]] = frozenset({"recovery_finetuning"})
+    reads: ClassVar[frozenset[str]] = frozenset({"teacher"})
     recovers = True
     trains = True
     standard = True
@@ -38,6 +44,7 @@ class Distillation(Strategy):
     learning_rate: Annotated[float, Choice(5e-5, 1e-4, 2e-4, 4e-4)] = 2e-4
     epochs: Annotated[int, Choice(3, 5, 8)] = 5
     match: Literal["answers", "hidden", "relations"] = "answers"
+    teacher: str = ""
     batch_size: int = 16
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
@@ -48,14 +55,20 @@ class Distillation(Strategy):
         model = candidate.copy_model()
         features = candidate.features()
         pad_token_id = candidate.tokenizer.pad_token_id
-        answers = soft_answers.record(candidate.teacher, features, pad_token_id=pad_token_id)
-        inner = self._inner(model, candidate.teacher)
+        teacher: Any = candidate.teacher
+        if not self.teacher:
+            answers = soft_answers.record(teacher, features, pad_token_id=pad_token_id)
+        else:
+            teacher, tokenizer = named_teacher(self.teacher, candidate, alike=self.match != "answers")
+            read = candidate.task.encode(candidate.train, tokenizer)
+            answers = soft_answers.record(teacher, read, pad_token_id=tokenizer.pad_token_id)
+        inner = self._inner(model, teacher)
 
         def loss(student: Any, batch: Batch) -> torch.Tensor:
-            teacher = [answers[row] for row in batch.pop("row").tolist()]
+            wanted = [answers[row] for row in batch.pop("row").tolist()]
             output, apart = (student(**batch), 0.0) if inner is None else inner.run(student, batch)
             problem = student.config.problem_type
-            divergence = soft_answers.divergence(output, teacher, batch, problem=problem, temperature=self.temperature)
+            divergence = soft_answers.divergence(output, wanted, batch, problem=problem, temperature=self.temperature)
             return self.weight * divergence + (1 - self.weight) * candidate.criterion(output, batch) + apart
 
         losses = train(
@@ -82,3 +95,34 @@ class Distillation(Strategy):
                 return Relations(teacher.eval())
             case _:
                 return None
+
+
+def named_teacher(name: str, candidate: Candidate, *, alike: bool) -> tuple[Any, Any]:
+    """The model of this folder and its tokenizer.
+
+    Raises ``ModelError`` where it cannot be opened, is for other classes, or has other tokens although each place of a
+    text has an answer of its own, or ``alike`` is asked for.
+    """
+    from transformers import AutoTokenizer
+
+    from autoopt.strategies.saving import DESCRIPTION, load_weights
+
+    try:
+        if (Path(name) / DESCRIPTION).is_file():
+            teacher: Any = load_weights(Path(name))[0]
+        else:
+            opens: Any = type(candidate.model)
+            teacher = opens.from_pretrained(name, trust_remote_code=False, use_safetensors=True).eval()
+        tokenizer: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"distillation cannot open the teacher '{name}': {error}") from error
+    classes, own = (list((model.config.id2label or {}).values()) for model in (teacher, candidate.model))
+    if classes != own:
+        raise ModelError(
+            f"the teacher '{name}' is for the classes {', '.join(classes)}, and the data has {', '.join(own)}; "
+            f"give one that was trained on the same, in this order"
+        )
+    same = tokenizer.get_vocab() == candidate.tokenizer.get_vocab()
+    if not same and (alike or not reads_first_token(candidate.model)):
+        raise ModelError(f"the teacher '{name}' has other tokens than the model, so their answers cannot be compared")
+    return teacher, tokenizer

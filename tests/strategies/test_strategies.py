@@ -12,6 +12,7 @@ import torch
 from hypothesis import given as for_any
 from hypothesis import strategies as st
 from torch.nn import functional as F
+from transformers import BertTokenizer
 
 from autoopt.strategies import batches, saving
 from autoopt.strategies.acceleration.int8_dynamic import Int8Dynamic
@@ -351,6 +352,43 @@ def test_relations_are_none_to_padding_and_nothing_apart_from_themselves(trained
             assert float(inner.run(trained.model, batch)[1]) == pytest.approx(0, abs=1e-6)
             found.append(float(inner.run(student, batch)[1]))
     assert found[1] == pytest.approx(found[0], rel=1e-4) != 0
+
+
+@pytest.mark.parametrize("saved_by", ["autoopt", "transformers"])
+def test_distillation_may_learn_from_another_model(
+    given: Candidate, trained: Candidate, saved_by: str, tmp_path: Path
+) -> None:
+    """The trunk knows nothing, the named teacher knows it all, and the labels are all wrong."""
+    if saved_by == "autoopt":
+        saving.save(FFNPruning().apply(trained, effort=1, seed=0), tmp_path / "teacher")
+    else:
+        trained.model.save_pretrained(tmp_path / "teacher")
+        trained.tokenizer.save_pretrained(tmp_path / "teacher")
+    wrong = tuple(replace(example, label=1 - tiny.class_of(example)) for example in given.train)
+    student = LayerDrop().apply(replace(given, train=wrong, teacher=given.model), effort=1, seed=0)
+    strategy = Distillation(teacher=str(tmp_path / "teacher"), weight=1.0, learning_rate=2e-3, epochs=15)
+    assert tiny.accuracy(strategy.apply(student, effort=1, seed=0)) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("nothing there", "cannot open the teacher"),
+        ("other classes", "is for the classes no, yes, and the data has business, sport; give one that was trained on"),
+        ("other tokens", "has other tokens than the model"),
+    ],
+)
+def test_a_teacher_that_cannot_be_one_says_why(given: Candidate, change: str, message: str, tmp_path: Path) -> None:
+    folder = tmp_path / "teacher"
+    model: Any = given.copy_model()
+    if change == "other classes":
+        model.config.id2label = {0: "no", 1: "yes"}
+    if change != "nothing there":
+        model.save_pretrained(folder)
+        words = tiny.VOCABULARY[:-1] if change == "other tokens" else tiny.VOCABULARY
+        BertTokenizer({word: number for number, word in enumerate(words)}).save_pretrained(folder)
+    with pytest.raises(ModelError, match=message):
+        Distillation(teacher=str(folder), match="hidden").apply(replace(given, teacher=given.model), effort=1, seed=0)
 
 
 def test_distillation_without_a_teacher_says_what_to_do(given: Candidate) -> None:
