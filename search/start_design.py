@@ -45,7 +45,8 @@ def _designs(space: Space) -> Iterator[list[Strategy]]:
     cuts = _standard(tuple(offer for offer in space.of_family(Family.COMPRESSION) if offer.strategy.cuts))
     distilled, finetuned = _recovery(space, teacher=True), _recovery(space, teacher=False)
     fast = _compatible(_standard(space.of_family(Family.ACCELERATION)))
-    middle = [offer.nearest() for offer in cuts]
+    middle = _compatible(cuts)
+    deep = [_stronger(offer) for offer in cuts if offer.nearest() in middle]
     others = [
         offer.nearest()
         for offer in _standard(space.of_family(Family.ADAPTATION))
@@ -56,7 +57,7 @@ def _designs(space: Space) -> Iterator[list[Strategy]]:
     for other in others[:1]:
         yield [other, *middle, *distilled, *fast]
     yield [*full, *middle, *distilled, *fast]
-    yield [*full, *map(_stronger, cuts), *distilled, *fast]
+    yield [*full, *deep, *distilled, *fast]
     yield [*full, *fast]
     for offer in cuts:
         yield [*full, offer.nearest(), *distilled, *fast]
@@ -71,6 +72,7 @@ def _among(
 ) -> list[Strategy]:
     """A recipe that shows what one strategy is worth among strong ones."""
     strategy, made = offer.strategy, offer.nearest()
+    middle, fast = ([step for step in steps if _go_together(made, step)] for steps in (middle, fast))
     match strategy.family:
         case Family.UNSUPERVISED | Family.AUGMENTATION:
             return [*full, made, *middle, *distilled, *fast]
@@ -82,6 +84,10 @@ def _among(
             return [*full, made, *(distilled if strategy.cuts else []), *fast]
         case Family.ACCELERATION:
             return [*full, *middle, *distilled, made]
+
+
+def _go_together(one: Strategy, other: Strategy) -> bool:
+    return one.name not in type(other).excludes and other.name not in type(one).excludes
 
 
 def _standard(offers: tuple[StrategyChoice, ...]) -> tuple[StrategyChoice, ...]:
@@ -97,9 +103,9 @@ def _recovery(space: Space, *, teacher: bool) -> list[Strategy]:
 
 def _compatible(offers: tuple[StrategyChoice, ...]) -> list[Strategy]:
     chosen: list[Strategy] = []
-    for offer in offers:
-        if not any(offer.strategy.name in step.excludes or step.name in offer.strategy.excludes for step in chosen):
-            chosen.append(offer.nearest())
+    for made in (offer.nearest() for offer in offers):
+        if all(_go_together(made, step) for step in chosen):
+            chosen.append(made)
     return chosen
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from autoopt.strategies import quiet
 from autoopt.strategies.batches import collate
 from autoopt.strategies.calibration import LayerCall
-from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.candidate import Batch, Candidate, Features
 from autoopt.strategies.encoder import layers, layout, replace_module
 from autoopt.strategies.refitting import linear_of, refit, second_moments
 
@@ -87,16 +89,37 @@ class Sensitivity:
     """(batches, layers, feed-forward width)"""
 
 
-def sensitivity(candidate: Candidate, count: int, seed: int) -> Sensitivity:
-    """How the candidate's loss on ``count`` of its training examples answers to each head and feed-forward column."""
+def loss_of(candidate: Candidate, model: Any, features: Sequence[Features]) -> float:
+    """The mean loss of ``model`` on labelled examples, with the candidate's criterion."""
     import torch
 
-    model: Any = candidate.copy_model().requires_grad_(False)
+    total = 0.0
+    for batch in _batches(candidate, features):
+        with torch.inference_mode(), quiet.step():
+            total += float(candidate.criterion(model(**batch), batch)) * len(batch["input_ids"])
+    return total / len(features)
+
+
+def labelled_sample(candidate: Candidate, count: int, seed: int) -> list[Features]:
+    """At most ``count`` of the training examples, tokenized, the short ones first."""
+    chosen = random.Random(seed).sample(candidate.train, min(count, len(candidate.train)))
+    return sorted(candidate.task.encode(chosen, candidate.tokenizer), key=lambda item: len(item["input_ids"]))
+
+
+def _batches(candidate: Candidate, features: Sequence[Features]) -> Iterator[Batch]:
+    for start in range(0, len(features), BATCH_SIZE):
+        batch = collate(features[start : start + BATCH_SIZE], pad_token_id=candidate.tokenizer.pad_token_id)
+        yield {name: tensor.to(candidate.model.device) for name, tensor in batch.items()}
+
+
+def sensitivity(candidate: Candidate, model: Any, features: Sequence[Features]) -> Sensitivity:
+    """How the loss of ``model`` on labelled examples answers to each of its heads and feed-forward columns."""
+    import torch
+
+    model = copy.deepcopy(model).requires_grad_(False)
     where, heads = layout(model), head_count(model)
     present = list(layers(model))
     width: Any = present[0].get_submodule(where.ffn_out)
-    chosen = random.Random(seed).sample(candidate.train, min(count, len(candidate.train)))
-    features = sorted(candidate.task.encode(chosen, candidate.tokenizer), key=lambda item: len(item["input_ids"]))
     of_heads = torch.ones(len(present), heads, device=model.device, requires_grad=True)
     of_columns = torch.ones(len(present), width.in_features, device=model.device, requires_grad=True)
 
@@ -111,9 +134,7 @@ def sensitivity(candidate: Candidate, count: int, seed: int) -> Sensitivity:
         layer.get_submodule(where.attention_output).register_forward_pre_hook(gate(of_heads, place, heads))
         layer.get_submodule(where.ffn_out).register_forward_pre_hook(gate(of_columns, place, width.in_features))
     found = []
-    for start in range(0, len(features), BATCH_SIZE):
-        batch = collate(features[start : start + BATCH_SIZE], pad_token_id=candidate.tokenizer.pad_token_id)
-        batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+    for batch in _batches(candidate, features):
         with quiet.step():
             loss = candidate.criterion(model(**batch), batch)
             found.append(torch.autograd.grad(loss, [of_heads, of_columns]))

@@ -10,7 +10,7 @@ from autoopt.strategies.calibration import LayerCall
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.encoder import layers
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.pruning import head_count, keep_heads, sensitivity
+from autoopt.strategies.pruning import head_count, keep_heads, labelled_sample, sensitivity
 from autoopt.strategies.strategy import Strategy
 
 
@@ -40,7 +40,8 @@ class HeadPruning(Strategy):
         calls: list[LayerCall] = []
         importance = torch.arange(heads, 0, -1.0).expand(len(layers(model)), heads)
         if effort > 0:
-            importance = sensitivity(candidate, self.calibration_texts, seed).heads.abs().sum(0)
+            labelled = labelled_sample(candidate, self.calibration_texts, seed)
+            importance = sensitivity(candidate, model, labelled).heads.abs().sum(0)
             features = calibration.sample(candidate, self.calibration_texts, seed)
             calls = calibration.first_layer_calls(model, features, pad_token_id=candidate.tokenizer.pad_token_id)
         for layer, scores in zip(layers(model), importance, strict=True):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from autoopt.strategies import calibration
 from autoopt.strategies.calibration import LayerCall
-from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.candidate import Candidate, Features
 from autoopt.strategies.encoder import layers, layout, set_layers
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.pruning import head_count, keep_heads, keep_width, sensitivity
+from autoopt.strategies.pruning import head_count, keep_heads, keep_width, labelled_sample, loss_of, sensitivity
 from autoopt.strategies.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -28,11 +28,13 @@ GRAIN = 400
 
 
 class JointPruning(Strategy):
-    """Each layer keeps as many heads and columns as it is worth, or goes altogether; what stays is refitted.
+    """Each layer keeps as many heads and columns as it is worth, and some layers go; what stays is refitted.
 
-    A head or column counts by the square of the gradient of the loss by a gate on it, the diagonal of the Fisher
-    information; the best choice within the cost is a knapsack over the layers, solved exactly. Unlike with the cuts
-    that do one thing, layers come to differ, so the saved model needs autoopt to be opened.
+    Layers go one by one, each time the one without which the loss is least. For every number of layers that may be
+    enough the rest is divided among their heads and columns: one counts by the square of the gradient of the loss by a
+    gate on it, the diagonal of the Fisher information, and the best division of the cost is a knapsack, solved exactly.
+    Of the models that come out, the one with the least loss on training examples stays. Unlike with the cuts that do
+    one thing, layers come to differ, so the saved model needs autoopt to be opened.
 
     ``keep``: the share of the layers' time that stays, by a table of what a layer costs. 0.5 costs next to nothing
     with distillation; 0.25 is for tight limits.
@@ -41,35 +43,32 @@ class JointPruning(Strategy):
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "labels"})
     excludes: ClassVar[frozenset[str]] = frozenset({"layer_drop", "ffn_pruning", "head_pruning", "weight_sharing"})
     cuts = True
+    standard = True
     adaptive = True
 
     keep: Annotated[float, Choice(0.75, 0.5, 0.33, 0.25, 0.17)] = 0.5
-    calibration_texts: int = 256
+    calibration_texts: int = 128
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
-        model: Any = candidate.copy_model()
-        present, heads = list(layers(model)), head_count(model)
-        where = layout(model)
-        full: int = getattr(model.config, where.ffn_width)
-        calls: list[LayerCall] = []
-        of_heads, of_columns = _alike(len(present), heads), _alike(len(present), full)
-        if effort > 0:
-            found = sensitivity(candidate, self.calibration_texts, seed)
-            of_heads, of_columns = found.heads.square().sum(0), found.columns.square().sum(0)
-            features = calibration.sample(candidate, self.calibration_texts, seed)
-            calls = calibration.first_layer_calls(model, features, pad_token_id=candidate.tokenizer.pad_token_id)
-        plan = _best_plan(of_heads, of_columns, _attention_share(model), self.keep)
-        kept = [(place, choice) for place, choice in enumerate(plan) if choice is not None]
-        set_layers(model, [present[place] for place, _ in kept])
-        for place, choice in kept:
-            layer = present[place]
-            keep_heads(model, layer, of_heads[place].topk(choice.heads).indices.sort().values, calls)
-            keep_width(model, layer, choice.width, calls)
-            calls = [call.through(layer) for call in calls]
-        shape = {"heads": [choice.heads for _, choice in kept], "widths": [choice.width for _, choice in kept]}
+        whole: Any = candidate.copy_model()
+        total, heads = len(layers(whole)), head_count(whole)
+        full: int = getattr(whole.config, layout(whole).ffn_width)
+        if effort == 0:
+            counts = _counts(whole, self.keep)
+            places = _spread(counts[len(counts) // 2], total)
+            model, parts = _cut(candidate, places, self.keep, [], [])
+        else:
+            labelled = labelled_sample(candidate, self.calibration_texts, seed)
+            texts = calibration.sample(candidate, self.calibration_texts, seed)
+            tried = []
+            for places in _fewer_and_fewer(candidate, _counts(whole, self.keep), labelled):
+                model, parts = _cut(candidate, places, self.keep, labelled, texts)
+                tried.append((loss_of(candidate, model, labelled), places, model, parts))
+            _, places, model, parts = min(tried, key=lambda found: found[0])
+        shape = {"heads": [part.heads for part in parts], "widths": [part.width for part in parts]}
         event = (
-            f"kept layers {[place for place, _ in kept]} of {len(present)} with {shape['heads']} of {heads} heads "
-            f"and feed-forward widths {shape['widths']} of {full}"
+            f"kept layers {places} of {total} with {shape['heads']} of {heads} heads and feed-forward widths "
+            f"{shape['widths']} of {full}"
         )
         return candidate.evolve(event, model=model, edits=(*candidate.edits, {"strategy": self.name, **shape}))
 
@@ -91,11 +90,61 @@ class Part:
     width: int
 
 
-def _alike(count: int, parts: int) -> torch.Tensor:
-    """Importances of layers of which nothing is known: alike, and each further part of one is worth less."""
+def _counts(model: Any, keep: float) -> list[int]:
+    """The numbers of layers for which there is enough, the most first: each layer keeps something, none everything."""
+    total = len(layers(model))
+    least = _cost(1 / head_count(model), 1 / STEPS, _attention_share(model)) / GRAIN
+    most = max(1, min(total, int(keep * total / least)))
+    return list(range(most, max(1, math.ceil(keep * total)) - 1, -1)) or [most]
+
+
+def _spread(count: int, total: int) -> list[int]:
+    """``count`` places from the first to the last of ``total``, evenly apart."""
+    return [round(step * (total - 1) / max(1, count - 1)) for step in range(count)]
+
+
+def _fewer_and_fewer(candidate: Candidate, counts: list[int], labelled: list[Features]) -> Iterator[list[int]]:
+    """For each number of layers those to keep; each time the one goes without which the loss is least."""
+    model: Any = candidate.copy_model()
+    present = list(layers(model))
+    kept = list(range(len(present)))
+    while True:
+        if len(kept) in counts:
+            yield kept
+        if len(kept) <= counts[-1]:
+            return
+        tried = []
+        for place in kept:
+            rest = [other for other in kept if other != place]
+            set_layers(model, [present[other] for other in rest])
+            tried.append((loss_of(candidate, model, labelled), rest))
+        _, kept = min(tried)
+
+
+def _cut(
+    candidate: Candidate, places: list[int], keep: float, labelled: list[Features], texts: list[Features]
+) -> tuple[Any, list[Part]]:
+    """A model of these layers, cut to the cost, and what each layer keeps; without examples the shapes alone."""
     import torch
 
-    return (1 / torch.arange(1, parts + 1).double()).expand(count, parts) / parts
+    model: Any = candidate.copy_model()
+    total = len(layers(model))
+    set_layers(model, [layers(model)[place] for place in places])
+    heads: int = head_count(model)
+    full: int = getattr(model.config, layout(model).ffn_width)
+    calls: list[LayerCall] = []
+    of_heads = torch.arange(heads, 0, -1.0).expand(len(places), heads) / heads**2
+    of_columns = torch.arange(full, 0, -1.0).expand(len(places), full) / full**2
+    if labelled:
+        found = sensitivity(candidate, model, labelled)
+        of_heads, of_columns = found.heads.square().sum(0), found.columns.square().sum(0)
+        calls = calibration.first_layer_calls(model, texts, pad_token_id=candidate.tokenizer.pad_token_id)
+    parts = _best_parts(of_heads, of_columns, _attention_share(model), keep * total)
+    for layer, scores, part in zip(layers(model), of_heads, parts, strict=True):
+        keep_heads(model, layer, scores.topk(part.heads).indices.sort().values, calls)
+        keep_width(model, layer, part.width, calls)
+        calls = [call.through(layer) for call in calls]
+    return model, parts
 
 
 def _attention_share(model: Any) -> float:
@@ -110,13 +159,11 @@ def _attention_share(model: Any) -> float:
     return attention / (attention + weights(where.ffn_in, where.ffn_out))
 
 
-def _best_plan(
-    of_heads: torch.Tensor, of_columns: torch.Tensor, attention_share: float, keep: float
-) -> list[Part | None]:
-    """For each layer what it keeps, or None: the greatest sum of importances whose cost is ``keep`` of all at most.
+def _best_parts(of_heads: torch.Tensor, of_columns: torch.Tensor, attention_share: float, budget: float) -> list[Part]:
+    """For each layer what it keeps: the greatest sum of importances that costs ``budget`` whole layers at most.
 
     A knapsack with one choice for each layer, by dynamic programming over the cost. ``of_heads`` is (layers, heads),
-    ``of_columns`` (layers, width).
+    ``of_columns`` (layers, width). Where even the least is too much, it is that.
     """
     import numpy as np
 
@@ -126,28 +173,24 @@ def _best_plan(
     values_of_columns = of_columns.double().sort(dim=1, descending=True).values.cumsum(1).tolist()
     widths = sorted({max(1, round(width * step / STEPS)) for step in range(1, STEPS + 1)})
     parts = [(Part(h, w), _cost(h / heads, w / width, attention_share)) for h in range(1, heads + 1) for w in widths]
-    budget = max(int(keep * count * GRAIN), min(cost for _, cost in parts))
-    best = np.zeros(budget + 1)  # By the cost that may be spent, the greatest sum so far.
+    left = max(int(budget * GRAIN), count * min(cost for _, cost in parts))
+    best = np.zeros(left + 1)  # By the cost that may be spent, the greatest sum so far.
     taken = []
     for place in range(count):
-        found, choice = best.copy(), np.full(budget + 1, -1)
+        found, choice = np.full(left + 1, -np.inf), np.full(left + 1, -1)
         for number, (part, cost) in enumerate(parts):
-            if cost <= budget:
-                worth = values_of_heads[place][part.heads - 1] + values_of_columns[place][part.width - 1]
-                spent = np.full(budget + 1, -np.inf)
-                spent[cost:] = best[: budget + 1 - cost] + worth
-                better = spent >= found
-                found[better], choice[better] = spent[better], number
+            worth = values_of_heads[place][part.heads - 1] + values_of_columns[place][part.width - 1]
+            spent = np.full(left + 1, -np.inf)
+            spent[cost:] = best[: max(0, left + 1 - cost)] + worth
+            better = spent > found
+            found[better], choice[better] = spent[better], number
         best = found
         taken.append(choice)
-    plan: list[Part | None] = []
+    plan: list[Part] = []
     for choice in reversed(taken):
-        if choice[budget] < 0:
-            plan.insert(0, None)
-        else:
-            part, cost = parts[choice[budget]]
-            plan.insert(0, part)
-            budget -= cost
+        part, cost = parts[choice[left]]
+        plan.insert(0, part)
+        left -= cost
     return plan
 
 
