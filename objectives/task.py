@@ -41,6 +41,9 @@ class Task(ABC):
     sample: ClassVar[Mapping[str, str]] = MappingProxyType({"text": "Chelsea won the cup"})
     """An input as a model for this task is given it: ``text``, and ``text_pair`` where it reads two."""
 
+    settings: ClassVar[frozenset[str]] = frozenset()
+    """Fields that an experiment may set, beside the metric; whole numbers from 1 on."""
+
     labels: tuple[str, ...] = ()
     """The names of the classes; a class in an example's label is a place in it."""
     max_length: int = 128

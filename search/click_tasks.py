@@ -36,6 +36,7 @@ def _described(name: str, task: type[Task]) -> dict[str, Any]:
         "summary": (inspect.getdoc(module) or "").split("\n")[0],
         "description": inspect.cleandoc(task.__doc__ or ""),
         "metrics": list(task.metrics),
+        "settings": sorted(task.settings),
         "example": dict(task.sample),
     }
 
@@ -59,5 +60,7 @@ def _print_one(name: str, task: type[Task]) -> None:
     out.print(f"[bold]{name}[/bold]: {plain_text(described['summary'])}\n")
     out.print(plain_text_lines(described["description"]))
     out.print(f"\nMetrics: {', '.join(described['metrics'])}; the first that fits the data is the default")
+    if described["settings"]:
+        out.print(f"Settings under task: {', '.join(described['settings'])}")
     for column, text in described["example"].items():
         out.print(f"{column}: {plain_text(text)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from autoopt.objectives.budget import HIGHER_IS_BETTER
 from autoopt.objectives.data import TextData, load_text_data
@@ -25,7 +26,8 @@ def open_data(experiment: Experiment) -> TextData:
 def task_of(experiment: Experiment, data: TextData) -> Task:
     """The task with the classes that the data has; raises ``UsageError`` where its metric does not fit them."""
     kind = find_task(experiment.task.name)
-    return kind.of_data(data, max_length=experiment.data.max_length, metric=experiment.task.metric)
+    task = kind.of_data(data, max_length=experiment.data.max_length, metric=experiment.task.metric)
+    return replace(task, **experiment.task.settings())
 
 
 def target_of(experiment: Experiment, candidate: Candidate, validation: Sequence[Example]) -> Target:

@@ -100,6 +100,10 @@ class TaskSection(Section):
     name: str = "text_classification"
     metric: str | None = None
     """The task's first that fits the data where it is not given."""
+    stride: Count | None = None
+    """Of question answering, in tokens: what two windows on one context share; a third of ``data.max_length``."""
+    max_answer_tokens: Count | None = None
+    """Of question answering: the longest answer; 30 tokens."""
 
     @field_validator("name")
     @classmethod
@@ -119,6 +123,19 @@ class TaskSection(Section):
                 f"'{metric}' is no metric of {name}{did_you_mean(metric, allowed)}; choose {' or '.join(allowed)}"
             )
         return metric
+
+    @field_validator("stride", "max_answer_tokens")
+    @classmethod
+    def _setting_of_the_task(cls, value: int | None, info: ValidationInfo) -> int | None:
+        name = info.data.get("name")
+        if value is not None and name is not None and info.field_name not in find_task(name).settings:
+            raise ValueError(f"{name} has no such setting; leave it out")
+        return value
+
+    def settings(self) -> dict[str, Any]:
+        """What is set of the task beside its metric."""
+        given = {"stride": self.stride, "max_answer_tokens": self.max_answer_tokens}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 class TargetSection(Section):

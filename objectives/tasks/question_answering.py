@@ -47,6 +47,7 @@ class QuestionAnswering(Task):
     )
     # Not "text": an edit of a context would move its answers.
     facts = frozenset({"labels", "spans"})
+    settings = frozenset({"stride", "max_answer_tokens"})
 
     unanswerable: bool = False
     """True where some questions have no answer in their context."""

@@ -14,7 +14,7 @@ from autoopt.strategies.strategy import Strategy
 class Int4WeightOnly(Strategy):
     """An eighth of the file for the linear layers, at the latency of fp32. For limits on size.
 
-    With ``int8_embeddings`` MiniLM is 18 MB. The weights are unpacked at their first use, so memory is what it was.
+    With ``int8_embeddings`` MiniLM is 20 MB. The weights are unpacked at their first use, so memory is what it was.
 
     ``group``: inputs that share a scale. 32 is nearest to the weights and takes an eighth more space than 128.
     """

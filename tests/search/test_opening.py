@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from autoopt.objectives.data import TextData
+from autoopt.objectives.tasks.question_answering import QuestionAnswering
 from autoopt.search.experiment import Experiment
-from autoopt.search.opening import facts, open_data, space_of
+from autoopt.search.opening import facts, open_data, space_of, task_of
 from autoopt.search.start_design import start_design
+from autoopt.strategies.candidate import Example, Span
 
 
 def experiment(folder: Path, task: str) -> Experiment:
@@ -42,3 +45,17 @@ def test_a_decoder_is_offered_what_applies_to_it_and_the_rest_has_a_reason(tmp_p
     if not any(offer.strategy.cuts for offer in space.offers):
         assert space.withheld["distillation"] == "it trains after a cut, and no strategy that cuts is offered"
     assert [step.name for step in start_design(space)[0].steps] == ["full_finetuning"]
+
+
+def test_the_windows_of_question_answering_may_be_set() -> None:
+    asked = Experiment.model_validate(
+        {
+            "study": "s",
+            "task": {"name": "question_answering", "stride": 20, "max_answer_tokens": 5},
+            "model": "org/model",
+            "data": {"source": "unused.json", "max_length": 96},
+        }
+    )
+    examples = (Example("Who won?", (Span("Chelsea", 0),), "Chelsea won."),) * 3
+    task = task_of(asked, TextData(examples, examples, examples, (), (), "f", ()))
+    assert task == QuestionAnswering(max_length=96, stride=20, max_answer_tokens=5)
