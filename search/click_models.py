@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -59,7 +60,10 @@ def _address(experiment: Path) -> str | None:
     help="What belongs to a --text, in their order: the second text of a pair, or the context of a question.",
 )
 @click.option(
-    "--file", "file", type=click.Path(path_type=Path, allow_dash=True), help="A text on each line; - is stdin."
+    "--file",
+    "file",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="A text on each line, - is stdin; in a .jsonl file an object with text and text_pair.",
 )
 @json_option
 def predict(folder: Path, texts: tuple[str, ...], pairs: tuple[str, ...], file: Path | None, as_json: bool) -> None:
@@ -93,8 +97,8 @@ def _answers(candidate: Any, texts: Iterable[str | tuple[str, str]]) -> Iterator
             yield {**given, **answer}
 
 
-def _lines(file: Path | None) -> Iterator[str]:
-    """Every line, without its end; raises ``DataError`` for what is not UTF-8, with its place."""
+def _lines(file: Path | None) -> Iterator[str | tuple[str, str]]:
+    """Every line, without its end, or what it holds; raises ``DataError`` with the place of what cannot be read."""
     from autoopt.objectives.text_lines import decode, lines
     from autoopt.strategies.errors import DataError
 
@@ -106,8 +110,27 @@ def _lines(file: Path | None) -> Iterator[str]:
         return
     if not file.is_file():
         raise DataError(f"there is no file {file}; give a text file with a text on each line, or - for stdin")
-    for _, line in lines(file):
-        yield line.rstrip("\r\n")
+    for number, line in lines(file):
+        yield _input(line, f"{file}:{number}") if file.suffix == ".jsonl" else line.rstrip("\r\n")
+
+
+def _input(line: str, place: str) -> str | tuple[str, str]:
+    """A text, or a pair of them, out of a line of JSON."""
+    from autoopt.strategies.errors import DataError
+
+    try:
+        given = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{place}: this is no JSON: {error}") from None
+    texts = [given.get(name) for name in ("text", "text_pair")] if isinstance(given, dict) else []
+    match texts:
+        case [str(text), None]:
+            return text
+        case [str(text), str(pair)]:
+            return text, pair
+    raise DataError(
+        f'{place}: a line is an object such as {{"text": "...", "text_pair": "..."}}, the second one optional'
+    )
 
 
 def _on_a_line(label: str) -> str:

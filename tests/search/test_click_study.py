@@ -269,6 +269,22 @@ def test_predict_takes_a_second_text_for_each_text(pulled: Path) -> None:
     assert run("predict", pulled, "--file", "-", "--text-pair", "c", stdin="a").exit_code == 2
 
 
+def test_predict_takes_texts_and_pairs_from_lines_of_json(tmp_path: Path) -> None:
+    saving.save(tiny.candidate(), tmp_path / "model")
+    file = tmp_path / "texts.jsonl"
+    pairs = [{"text": "chelsea won", "text_pair": "the cup"}, {"text": "shares fell", "text_pair": "sharply"}]
+    for wanted in (pairs, [{"text": pair["text"]} for pair in pairs]):
+        file.write_text("".join(json.dumps(one) + "\n" for one in wanted), encoding="utf-8")
+        answers = json.loads(run("predict", tmp_path / "model", "--file", file, "--json").stdout)
+        assert [{name: answer[name] for name in wanted[0]} for answer in answers] == wanted
+    for line, problem in (("{", "this is no JSON"), ('{"txt": "a"}', "a line is an object such as"), ("[1]", "object")):
+        file.write_text('{"text": "a"}\n' + line + "\n", encoding="utf-8")
+        broken = run("predict", tmp_path / "model", "--file", file)
+        assert broken.exit_code == 2
+        assert "texts.jsonl:2: " in broken.stderr
+        assert problem in broken.stderr
+
+
 def test_predict_answers_a_question_from_its_context(tmp_path: Path) -> None:
     saving.save(tiny.candidate(), tmp_path / "body")
     saving.save(QuestionAnswering(max_length=16).open_model(str(tmp_path / "body")), tmp_path / "model")
