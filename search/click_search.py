@@ -35,12 +35,19 @@ class Invocation:
     overrides: tuple[str, ...]
     trials: int | None
     timeout: str | None
+    max_compute: str | None
     root: Path | None
 
     def line(self) -> str:
         """The command that does the same again."""
         return command_line(
-            "search", self.file, set=self.overrides, trials=self.trials, timeout=self.timeout, root=self.root
+            "search",
+            self.file,
+            set=self.overrides,
+            trials=self.trials,
+            timeout=self.timeout,
+            max_compute=self.max_compute,
+            root=self.root,
         )
 
     def load(self) -> Experiment:
@@ -48,7 +55,8 @@ class Invocation:
 
         trials = [] if self.trials is None else [f"search.trials={self.trials}"]
         timeout = [] if self.timeout is None else [f"search.timeout={self.timeout}"]
-        return load_experiment(self.file, [*self.overrides, *trials, *timeout])
+        compute = [] if self.max_compute is None else [f"search.max_compute={self.max_compute}"]
+        return load_experiment(self.file, [*self.overrides, *trials, *timeout, *compute])
 
 
 @click.command(short_help="Run a search, or go on with an interrupted one.")
@@ -56,10 +64,19 @@ class Invocation:
 @overrides_option
 @click.option("--trials", type=click.IntRange(min=1), help="How many trials in all: --set search.trials=N.")
 @click.option("--timeout", metavar="TIME", help="Stop after a time such as 10m: --set search.timeout=TIME.")
+@click.option(
+    "--max-compute", metavar="TIME", help="Stop once the trials together worked so long: --set search.max_compute=TIME."
+)
 @root_option
 @json_option
 def search(
-    file: str, overrides: tuple[str, ...], trials: int | None, timeout: str | None, root: Path | None, as_json: bool
+    file: str,
+    overrides: tuple[str, ...],
+    trials: int | None,
+    timeout: str | None,
+    max_compute: str | None,
+    root: Path | None,
+    as_json: bool,
 ) -> None:
     """Run a search, or go on with one that was interrupted.
 
@@ -72,7 +89,7 @@ def search(
     """
     from autoopt.search.assembly import root_of
 
-    typed = Invocation(file, overrides, trials, timeout, root)
+    typed = Invocation(file, overrides, trials, timeout, max_compute, root)
     experiment = typed.load()
     home = root_of(experiment, root)
     outcome = _searched(experiment, home, again=typed.line())
@@ -131,10 +148,18 @@ def _print_front(outcome: Outcome) -> None:
 
 
 def _say_what_next(outcome: Outcome, root: Root, typed: Invocation, *, to_stderr: bool) -> None:
+    from autoopt.search.formats import clock
     from autoopt.search.plain import printable
 
     if outcome.stopped_because:
         click.echo(f"The search ended early: {printable(outcome.stopped_because)}.", err=True)
+    if outcome.saved_s >= 1:
+        whole = outcome.compute_s + outcome.saved_s
+        click.echo(
+            f"The trials worked {clock(outcome.compute_s)}; reuse of what others had computed saved "
+            f"{clock(outcome.saved_s)} more, {outcome.saved_s / whole:.0%} of the whole.",
+            err=True,
+        )
     if not outcome.models:
         _say_what_blocks(outcome, root, typed)
     elif command := _pull_command(outcome, root):

@@ -37,11 +37,12 @@ class Driver:
         limits: tuple[Limit, ...],
         trials: int,
         deadline: float | None,
+        max_compute: float | None = None,
         observe: Callable[[TrialRecord], None],
     ) -> None:
         self._study, self._folder, self._observe = study, folder, observe
         self._baseline, self._objectives, self._limits = baseline, objectives, limits
-        self._trials, self._deadline = trials, deadline
+        self._trials, self._deadline, self._max_compute = trials, deadline, max_compute
         self._records = {record.number: record for record in study.records()}
         self._kept_back: dict[int, TrialRecord] = {}
         self._first: Asked | None = None
@@ -133,6 +134,8 @@ class Driver:
             return True
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self.stopped_because = "the time is used up"
+        if self._max_compute is not None and sum(record.seconds for record in self.records) >= self._max_compute:
+            self.stopped_because = "the compute is used up"
         ended = [record for record in self.records if record.state in (State.COMPLETE, State.REJECTED, State.FAILED)]
         latest = ended[-_GIVE_UP_AFTER:]
         if len(latest) == _GIVE_UP_AFTER and all(record.state is State.FAILED for record in latest):

@@ -32,7 +32,15 @@ from autoopt.strategies.errors import ExperimentError, UnknownName, did_you_mean
 OTHERS = "others"
 """The key under ``strategies`` that says whether those not named are used."""
 FREE_ON_RESUME = frozenset(
-    {"search.trials", "search.timeout", "search.confirm_seeds", "resources", "tracking", "storage"}
+    {
+        "search.trials",
+        "search.timeout",
+        "search.max_compute",
+        "search.confirm_seeds",
+        "resources",
+        "tracking",
+        "storage",
+    }
 )
 """What may change when a study goes on; everything else decides what its trials mean."""
 

@@ -35,6 +35,11 @@ class Outcome:
     stopped_because: str = ""
     """Why the search ended before the asked number of trials; empty where it did not."""
 
+    compute_s: float = 0.0
+    """What all trials together worked, in seconds."""
+    saved_s: float = 0.0
+    """What they would have worked beside that without the stage store."""
+
     @property
     def tried(self) -> set[int]:
         """Trial numbers of all models that were verified, the baseline's only where it is on the front."""
@@ -55,6 +60,8 @@ class Outcome:
             "named": dict(self.named),
             "versions": {str(number): version for number, version in self.versions.items()},
             "stopped_because": self.stopped_because,
+            "compute_s": self.compute_s,
+            "saved_s": self.saved_s,
         }
 
     @classmethod
@@ -68,7 +75,17 @@ class Outcome:
             named=dict(fields["named"]),
             versions={int(number): version for number, version in fields["versions"].items()},
             stopped_because=fields["stopped_because"],
+            compute_s=fields["compute_s"],
+            saved_s=fields["saved_s"],
         )
+
+
+def compute_of(records: Sequence[TrialRecord]) -> tuple[float, float]:
+    """What the trials worked, and what reuse saved them, in seconds."""
+    return (
+        sum(record.seconds for record in records),
+        sum(stage.saved for record in records for stage in record.stages),
+    )
 
 
 def write_front(outcome: Outcome, path: Path) -> None:

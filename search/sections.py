@@ -157,6 +157,8 @@ class SearchSection(Section):
 
     trials: Count = 24
     timeout: Duration | None = None
+    max_compute: Duration | None = None
+    """No trial begins once all trials together have worked so long, waiting for each other included."""
     """Wall-clock time for the whole search."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     confirm_seeds: Annotated[int, Field(ge=1, le=100)] = 1

@@ -18,8 +18,8 @@ from typing import Any
 from autoopt import strategies
 from autoopt.strategies import checkpoints
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.errors import CorruptArtefact
-from autoopt.strategies.saving import load_weights, save
+from autoopt.strategies.errors import CorruptArtefact, ModelError
+from autoopt.strategies.saving import describe, load_weights, save
 from autoopt.strategies.strategy import Family, Strategy
 
 _LIBRARIES = ("torch", "transformers", "peft", "numpy")
@@ -103,10 +103,18 @@ class StageStore:
         with self._lease(where):
             if (stored := self.load(where, into)) is not None:
                 return stored, True
+            began = time.monotonic()
             with checkpoints.kept_in(self._entry(where).with_suffix(".training")):
                 computed = compute()
-                save(computed, self._entry(where))
+                save(computed, self._entry(where), notes={"seconds": time.monotonic() - began})
             return computed, False
+
+    def seconds(self, where: str) -> float:
+        """What it took to compute what is stored at ``where``; 0 where nothing is."""
+        try:
+            return float(describe(self._entry(where))["notes"].get("seconds", 0.0))
+        except (ModelError, OSError, ValueError):
+            return 0.0
 
     def _entry(self, where: str) -> Path:
         return self.folder / where[:2] / where

@@ -16,7 +16,7 @@ from autoopt.search.front import aliases, losses, pareto
 from autoopt.search.layout import Root, StudyFolder
 from autoopt.search.opening import directions
 from autoopt.search.optuna_study import OptunaStudy, database_url
-from autoopt.search.outcome import Outcome, read_front, write_front, write_trials
+from autoopt.search.outcome import Outcome, compute_of, read_front, write_front, write_trials
 from autoopt.search.ray_search import Watcher
 from autoopt.search.record import State, TrialRecord
 from autoopt.search.space import Space
@@ -88,6 +88,7 @@ class Search:
             limits=self.experiment.budget,
             trials=self.experiment.search.trials,
             deadline=None if deadline is None else time.monotonic() + deadline,
+            max_compute=self.experiment.search.max_compute,
             observe=self._observe,
         )
         self._resume(driver)
@@ -100,7 +101,10 @@ class Search:
             self.tracking.sync(driver.records)
         if driver.baseline is None:
             raise TrialError(_nothing_worked(driver))
-        outcome = replace(self._verify(driver), stopped_because=driver.stopped_because)
+        compute_s, saved_s = compute_of(driver.records)
+        outcome = replace(
+            self._verify(driver), stopped_because=driver.stopped_because, compute_s=compute_s, saved_s=saved_s
+        )
         self._keep_models(outcome)
         write_front(outcome, self.folder.front)
         outcome = confirmed(outcome, self.folder, self.experiment, self.audience.say)

@@ -110,7 +110,8 @@ def build(
                 candidate, reused = workspace.store.once(addresses[position], candidate, apply)
         else:
             candidate, reused = apply(), False
-        stages.append(StageRecord(step.name, time.monotonic() - began, reused))
+        saved = workspace.store.seconds(addresses[position]) if reused else 0.0
+        stages.append(StageRecord(step.name, time.monotonic() - began, reused, saved))
     return candidate, tuple(stages)
 
 
@@ -140,5 +141,10 @@ def _restore(recipe: Recipe, workspace: Workspace, addresses: list[str]) -> tupl
         restored = workspace.store.load(addresses[position], candidate)
         if restored is not None:
             seconds = (time.monotonic() - began) / len(prefix)
-            return restored, len(prefix), [StageRecord(step.name, seconds, reused=True) for step in prefix]
+            saved = [workspace.store.seconds(where) for where in addresses[: len(prefix)]]
+            stages = [
+                StageRecord(step.name, seconds, reused=True, saved=each)
+                for step, each in zip(prefix, saved, strict=True)
+            ]
+            return restored, len(prefix), stages
     return workspace.base, 0, []

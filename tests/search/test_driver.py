@@ -59,7 +59,7 @@ class Bench:
             seed=0,
         )
 
-    def driver(self, deadline: float | None = None) -> Driver:
+    def driver(self, deadline: float | None = None, max_compute: float | None = None) -> Driver:
         driver = Driver(
             self.study(),
             self.folder,
@@ -68,18 +68,26 @@ class Bench:
             limits=LIMITS,
             trials=self.trials,
             deadline=deadline,
+            max_compute=max_compute,
             observe=self.seen.append,
         )
         driver.reconcile()
         driver.prepare(start_design(SPACE))
         return driver
 
-    def finish(self, assignment: Assignment, quality: float = 0.9, latency: float = 4.0, reason: str = "") -> None:
+    def finish(
+        self,
+        assignment: Assignment,
+        quality: float = 0.9,
+        latency: float = 4.0,
+        reason: str = "",
+        seconds: float = 0.0,
+    ) -> None:
         """Do the work of a trial, as far as anybody else can see."""
         self.ran.append(assignment.number)
         state = State.FAILED if reason else State.COMPLETE
         values = {} if reason else measured(quality, latency)
-        record = TrialRecord(assignment.number, assignment.recipe, state, values, reason=reason)
+        record = TrialRecord(assignment.number, assignment.recipe, state, values, reason=reason, seconds=seconds)
         self.folder.trial(assignment.number).mkdir(parents=True, exist_ok=True)
         self.folder.model(assignment.number).mkdir()
         write_record(record, self.folder.result(assignment.number))
@@ -225,6 +233,13 @@ def test_no_trial_begins_after_the_deadline(bench: Bench) -> None:
     driver = bench.driver(deadline=0.0)
     assert driver.next() is None
     assert driver.stopped_because == "the time is used up"
+
+
+def test_no_trial_begins_once_the_compute_is_used_up(bench: Bench) -> None:
+    driver = bench.driver(max_compute=100.0)
+    bench.run(driver, lambda given: bench.finish(given, seconds=40.0))
+    assert bench.ran == [0, 1, 2]
+    assert driver.stopped_because == "the compute is used up"
 
 
 def test_models_that_are_beaten_are_deleted_and_the_rest_is_kept(bench: Bench) -> None:

@@ -40,6 +40,7 @@ def test_a_small_file_has_defaults_for_all_the_rest(file: Path) -> None:
     assert experiment.search.model_dump() == {
         "trials": 24,
         "timeout": None,
+        "max_compute": None,
         "seed": 0,
         "confirm_seeds": 1,
         "sampler": "tpe",
@@ -181,7 +182,14 @@ def test_the_schema_refuses_what_the_models_refuse() -> None:
 
 def test_what_may_change_on_resume_is_not_in_the_fingerprint(file: Path) -> None:
     begun = load_experiment(file)
-    free = ["search.trials=99", "search.timeout=1h", "search.confirm_seeds=3", "resources.workers=7", "storage.root=x"]
+    free = [
+        "search.trials=99",
+        "search.timeout=1h",
+        "search.max_compute=3h",
+        "search.confirm_seeds=3",
+        "resources.workers=7",
+        "storage.root=x",
+    ]
     free.append("tracking.uri=http://h")
     assert begun.differences(load_experiment(file, free)) == []
     fixed = ["search.seed=1", "data.split.train=300", "budget=[size <= 1MB]", "strategies.lora=false"]

@@ -109,9 +109,12 @@ def test_a_trunk_that_was_trained_is_not_trained_again(tmp_path: Path) -> None:
 
 def test_a_recipe_from_the_store_is_the_same_model_bit_for_bit(tmp_path: Path) -> None:
     space = opened(tmp_path)
-    computed, _ = build(LEAF, space)
+    computed, first = build(LEAF, space)
     found, stages = build(LEAF, space)
     assert [stage.reused for stage in stages] == [True, True, True, False]
+    assert [stage.saved > 0 for stage in stages] == [True, False, True, False]  # The cut is not stored.
+    assert [stage.saved for stage in first] == [0.0] * 4
+    assert stages[0].saved == pytest.approx(first[0].seconds, rel=0.5)
     assert tiny.digest(found.model) == tiny.digest(computed.model)
     assert found.edits == computed.edits
 
