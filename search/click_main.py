@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from autoopt.search.click_cache import cache
 from autoopt.search.click_catalog import strategies
 from autoopt.search.click_dashboard import dashboard
 from autoopt.search.click_doctor import doctor
@@ -67,7 +68,7 @@ def autoopt() -> None:
     """
 
 
-for command in (search, plan, status, show, front, pull, predict, strategies, tasks, dashboard, doctor):
+for command in (search, plan, status, show, front, pull, predict, strategies, tasks, dashboard, cache, doctor):
     autoopt.add_command(command)
 
 

@@ -61,6 +61,11 @@ class StudyFolder:
         return self.path / "experiment.resolved.yaml"
 
     @property
+    def origin(self) -> Path:
+        """The stage store's address of the untouched base model with this study's data."""
+        return self.path / "origin"
+
+    @property
     def lock(self) -> Path:
         return self.path / "lock"
 

@@ -72,6 +72,13 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "description": "a duration such as 90s, 10m or 2h"}),
 ]
 """In seconds."""
+Size = Annotated[
+    float,
+    BeforeValidator(explained(lambda value: units.parse_quantity(value, units.SIZE))),
+    PlainSerializer(lambda size: f"{size:.12g}B", return_type=str),
+    WithJsonSchema({"type": "string", "description": "a size such as 500MB or 20GB"}),
+]
+"""In bytes."""
 BudgetLimit = Annotated[
     InstanceOf[Limit],
     BeforeValidator(explained(_limit)),
@@ -210,10 +217,16 @@ class StorageSection(Section):
     root: str | None = None
     url: Annotated[str, BeforeValidator(_address)] | None = None
     """An Optuna database; a SQLite file under the root where it is not given."""
+    max_stages: Size | None = 20_000_000_000.0
+    """What the stage store may take; what was used longest ago goes first. No limit where it is null."""
 
     def address(self) -> str | None:
         """The database's address with its ``${ENV:NAME}`` filled in; never to be printed."""
         return None if self.url is None else fill_in(self.url, key="storage.url")
+
+    def stages_limit(self) -> int | None:
+        """In bytes."""
+        return None if self.max_stages is None else int(self.max_stages)
 
     def folder(self) -> Path | None:
         """The root, if given."""

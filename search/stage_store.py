@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from autoopt import strategies
+from autoopt.search.stage_keeping import LEASE, TRAINING, evict, path_of, put_aside
 from autoopt.strategies import checkpoints
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.errors import CorruptArtefact, ModelError
@@ -42,6 +43,15 @@ def address(parent: str, step: Strategy, *, effort: float, seed: int) -> str:
             "seed": seed,
         }
     )
+
+
+def addresses(steps: Sequence[Strategy], origin: str, *, effort: float, seed: int) -> list[str]:
+    """The content address of each step of a recipe whose untouched candidate is at ``origin``."""
+    found = []
+    for step in steps:
+        origin = address(origin, step, effort=effort, seed=seed)
+        found.append(origin)
+    return found
 
 
 def content_of(name: str) -> str:
@@ -74,6 +84,8 @@ class StageStore:
     """Stored stages in a folder of one machine. An entry is verified whenever it is read."""
 
     folder: Path
+    limit: int | None = None
+    """In bytes: beyond it what was used longest ago goes, whenever something is stored."""
 
     def __contains__(self, where: str) -> bool:
         return self._entry(where).is_dir()
@@ -88,10 +100,14 @@ class StageStore:
             return None
         try:
             model, edits, history = load_weights(entry)
+            os.utime(entry)
         except CorruptArtefact:
-            entry.rename(entry.with_name(f"{entry.name}.corrupt-{time.time_ns()}"))
+            put_aside(entry)
             return None
-        os.utime(entry)
+        except (ModelError, OSError):
+            if entry.is_dir():
+                raise
+            return None  # It was evicted meanwhile.
         return replace(into, model=model, edits=edits, history=history)
 
     def once(self, where: str, into: Candidate, compute: Callable[[], Candidate]) -> tuple[Candidate, bool]:
@@ -104,10 +120,12 @@ class StageStore:
             if (stored := self.load(where, into)) is not None:
                 return stored, True
             began = time.monotonic()
-            with checkpoints.kept_in(self._entry(where).with_suffix(".training")):
+            with checkpoints.kept_in(self._entry(where).with_suffix(TRAINING)):
                 computed = compute()
                 save(computed, self._entry(where), notes={"seconds": time.monotonic() - began})
-            return computed, False
+        if self.limit is not None:
+            evict(self.folder, self.limit)
+        return computed, False
 
     def seconds(self, where: str) -> float:
         """What it took to compute what is stored at ``where``; 0 where nothing is."""
@@ -117,11 +135,11 @@ class StageStore:
             return 0.0
 
     def _entry(self, where: str) -> Path:
-        return self.folder / where[:2] / where
+        return path_of(self.folder, where)
 
     @contextmanager
     def _lease(self, where: str) -> Iterator[None]:
-        path = self._entry(where).with_suffix(".lease")
+        path = self._entry(where).with_suffix(LEASE)
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

@@ -20,6 +20,8 @@ from autoopt.search.outcome import Outcome, compute_of, read_front, write_front,
 from autoopt.search.ray_search import Watcher
 from autoopt.search.record import State, TrialRecord
 from autoopt.search.space import Space
+from autoopt.search.stage_keeping import needed
+from autoopt.search.stage_store import addresses
 from autoopt.search.start_design import baseline, start_design
 from autoopt.search.verification import Verified, verify
 from autoopt.strategies.errors import ExperimentError, TrialError
@@ -80,25 +82,31 @@ class Search:
         """
         study = self._open()
         deadline = self.experiment.search.timeout
-        driver = Driver(
-            study,
-            self.folder,
-            baseline=baseline(self.space),
-            objectives=self.objectives,
-            limits=self.experiment.budget,
-            trials=self.experiment.search.trials,
-            deadline=None if deadline is None else time.monotonic() + deadline,
-            max_compute=self.experiment.search.max_compute,
-            observe=self._observe,
-        )
-        self._resume(driver)
-        driver.prepare(start_design(self.space))
-        try:
-            if driver.counted < self.experiment.search.trials:
-                self.run(driver, self.folder)
-        finally:
-            write_trials(driver.records, self.folder.trials_table)
-            self.tracking.sync(driver.records)
+        with needed(self.root.stages) as mark:
+
+            def observe(record: TrialRecord) -> None:
+                self._observe(record)
+                mark(self._stages_of_front(driver.records))
+
+            driver = Driver(
+                study,
+                self.folder,
+                baseline=baseline(self.space),
+                objectives=self.objectives,
+                limits=self.experiment.budget,
+                trials=self.experiment.search.trials,
+                deadline=None if deadline is None else time.monotonic() + deadline,
+                max_compute=self.experiment.search.max_compute,
+                observe=observe,
+            )
+            self._resume(driver)
+            driver.prepare(start_design(self.space))
+            try:
+                if driver.counted < self.experiment.search.trials:
+                    self.run(driver, self.folder)
+            finally:
+                write_trials(driver.records, self.folder.trials_table)
+                self.tracking.sync(driver.records)
         if driver.baseline is None:
             raise TrialError(_nothing_worked(driver))
         compute_s, saved_s = compute_of(driver.records)
@@ -174,6 +182,14 @@ class Search:
         self.audience.observe(record)
         if record.state is not State.RUNNING:
             self.tracking.record(record)
+
+    def _stages_of_front(self, records: Sequence[TrialRecord]) -> list[str]:
+        """Where the stages of the front's recipes are kept; not evicted while the search goes on."""
+        if not self.folder.origin.is_file():
+            return []  # No worker has begun yet.
+        start, seed = self.folder.origin.read_text(encoding="utf-8"), self.experiment.search.seed
+        front = pareto([record for record in records if record.state is State.COMPLETE], self.objectives)
+        return [where for record in front for where in addresses(record.recipe.steps, start, effort=1.0, seed=seed)]
 
     def _verify(self, driver: Driver) -> Outcome:
         complete = [record for record in driver.records if record.state is State.COMPLETE]

@@ -13,7 +13,8 @@ from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.objectives.task import Task
 from autoopt.search.recipe import TRUNK, Recipe
 from autoopt.search.record import StageRecord, State, TrialRecord
-from autoopt.search.stage_store import address
+from autoopt.search.stage_keeping import needed
+from autoopt.search.stage_store import addresses
 from autoopt.search.workspace import Workspace
 from autoopt.strategies import progress
 from autoopt.strategies.candidate import Candidate
@@ -93,8 +94,18 @@ def build(
 
     At effort 0 the store is left alone: everything is computed and nothing is trained.
     """
-    addresses = _addresses(recipe, workspace, effort)
-    candidate, done, stages = _restore(recipe, workspace, addresses) if effort > 0 else (workspace.base, 0, [])
+    if effort == 0:
+        return _built(recipe, workspace, effort, report)
+    with needed(workspace.store.folder) as mark:
+        mark(addresses(recipe.steps, workspace.origin, effort=effort, seed=workspace.seed))
+        return _built(recipe, workspace, effort, report)
+
+
+def _built(
+    recipe: Recipe, workspace: Workspace, effort: float, report: Report
+) -> tuple[Candidate, tuple[StageRecord, ...]]:
+    where = addresses(recipe.steps, workspace.origin, effort=effort, seed=workspace.seed)
+    candidate, done, stages = _restore(recipe, workspace, where) if effort > 0 else (workspace.base, 0, [])
     trunk = None
     for position, step in enumerate(recipe.steps[done:], start=done):
         began = time.monotonic()
@@ -107,10 +118,10 @@ def build(
         apply = partial(step.apply, candidate, effort=effort, seed=workspace.seed)
         if step.trains and effort > 0:
             with progress.shown(_look(step.name, report)):
-                candidate, reused = workspace.store.once(addresses[position], candidate, apply)
+                candidate, reused = workspace.store.once(where[position], candidate, apply)
         else:
             candidate, reused = apply(), False
-        saved = workspace.store.seconds(addresses[position]) if reused else 0.0
+        saved = workspace.store.seconds(where[position]) if reused else 0.0
         stages.append(StageRecord(step.name, time.monotonic() - began, reused, saved))
     return candidate, tuple(stages)
 
@@ -119,18 +130,10 @@ def _look(stage: str, report: Report) -> progress.Look:
     return lambda done, total: report(f"{stage}, {done / total:.0%}")
 
 
-def _addresses(recipe: Recipe, workspace: Workspace, effort: float) -> list[str]:
-    found, parent = [], workspace.origin
-    for step in recipe.steps:
-        parent = address(parent, step, effort=effort, seed=workspace.seed)
-        found.append(parent)
-    return found
-
-
-def _restore(recipe: Recipe, workspace: Workspace, addresses: list[str]) -> tuple[Candidate, int, list[StageRecord]]:
+def _restore(recipe: Recipe, workspace: Workspace, where: list[str]) -> tuple[Candidate, int, list[StageRecord]]:
     """Return the candidate after the longest stored prefix, the number of its steps, and a record for each."""
     for position in reversed(range(len(recipe.steps))):
-        if not recipe.steps[position].trains or addresses[position] not in workspace.store:
+        if not recipe.steps[position].trains or where[position] not in workspace.store:
             continue
         began = time.monotonic()
         prefix = recipe.steps[: position + 1]
@@ -138,10 +141,10 @@ def _restore(recipe: Recipe, workspace: Workspace, addresses: list[str]) -> tupl
         for step in prefix:
             if step.family is Family.AUGMENTATION:  # It changes the data, which is not stored with the model.
                 candidate = step.apply(candidate, effort=1.0, seed=workspace.seed)
-        restored = workspace.store.load(addresses[position], candidate)
+        restored = workspace.store.load(where[position], candidate)
         if restored is not None:
             seconds = (time.monotonic() - began) / len(prefix)
-            saved = [workspace.store.seconds(where) for where in addresses[: len(prefix)]]
+            saved = [workspace.store.seconds(each) for each in where[: len(prefix)]]
             stages = [
                 StageRecord(step.name, seconds, reused=True, saved=each)
                 for step, each in zip(prefix, saved, strict=True)

@@ -51,7 +51,9 @@ class Workspace:
     def open(cls, folder: StudyFolder, *, seed: int | None = None) -> Workspace:
         """Read the resolved experiment of a study and load its data and its model; ``seed`` in place of its own."""
         experiment = load_experiment(folder.experiment, ())
-        return cls.of(experiment, Root(folder.path.parent.parent), scratch=folder.path / "scratch", seed=seed)
+        opened = cls.of(experiment, Root(folder.path.parent.parent), scratch=folder.path / "scratch", seed=seed)
+        folder.origin.write_text(opened.origin, encoding="utf-8")
+        return opened
 
     @classmethod
     def of(cls, experiment: Experiment, root: Root, *, scratch: Path, seed: int | None = None) -> Workspace:
@@ -69,7 +71,7 @@ class Workspace:
             task=task,
             data=data,
             base=base,
-            store=StageStore(root.stages),
+            store=StageStore(root.stages, limit=experiment.storage.stages_limit()),
             shapes=ShapeTable(root.shapes, target_of(experiment, base, data.validation)),
             scratch=scratch,
             seed=seed,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-SECONDS = 30.0
+SECONDS = 60.0
 """At most so much work is lost. MiniLM's weights and AdamW's two moments are 270 MB, half a second to write."""
 
 

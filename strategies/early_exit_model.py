@@ -59,8 +59,8 @@ class EarlyExitModel(nn.Module):
     answered; an answer does not depend on what else is in the batch.
 
     ``mix`` are the layers after which some texts of the task were answered. Between ``replay`` and ``stop_replay`` each
-    call stops after the next of them, whatever it reads: so a measurement, which reads random words, takes the time
-    that real texts take.
+    call stops where the next of them would, whatever it reads: so a measurement, which reads random words, takes the
+    time that real texts take.
     """
 
     def __init__(self, model: Any, *, confidence: float, mix: Sequence[int]) -> None:
@@ -132,14 +132,16 @@ class EarlyExitModel(nn.Module):
             if self._turn is None:
                 early.add(logits, logits.softmax(-1).amax(-1) >= self.confidence)
             else:
-                early.add(logits, torch.full_like(logits[:, 0], self._replayed() == place + 1, dtype=torch.bool))
+                early.add(logits, torch.full_like(logits[:, 0], self._replayed(len(logits)) == place + 1).bool())
             if early.all_answered:
                 raise _AllAnswered
 
         return look
 
-    def _replayed(self) -> int:
-        return self.mix[(self._turn or 0) % len(self.mix)]
+    def _replayed(self, texts: int) -> int:
+        """After how many layers the last of the next ``texts`` of the mix is answered."""
+        begin = (self._turn or 0) * texts
+        return max(self.mix[(begin + number) % len(self.mix)] for number in range(texts))
 
 
 def _as_number(mix: list[int]) -> int:

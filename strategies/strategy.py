@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import StrEnum
@@ -112,4 +113,5 @@ class Strategy(BaseModel, ABC):
     @classmethod
     def paper(cls) -> str:
         """The work that it is after, as its summary names it: authors, year, short title."""
-        return cls.summary().rpartition("(")[2].rstrip(").")
+        named = re.search(r"\(([^()]*\b(?:19|20)\d\d\b.*)\)\.$", cls.summary())
+        return named[1] if named else ""

@@ -15,7 +15,10 @@ from autoopt.search.click_main import Commands, autoopt
 from autoopt.search.click_options import command_line, note_on_failure
 from autoopt.strategies import errors
 
-NAMES = ("search", "plan", "status", "show", "front", "pull", "predict", "strategies", "tasks", "dashboard", "doctor")
+NAMES = (
+    *("search", "plan", "status", "show", "front", "pull", "predict"),
+    *("strategies", "tasks", "dashboard", "cache", "doctor"),
+)
 HEAVY = ("torch", "transformers", "ray", "mlflow", "optuna", "sklearn", "pandas", "numpy")
 
 
@@ -52,7 +55,12 @@ def test_every_command_explains_itself(name: str, flag: str) -> None:
 
 
 def test_every_command_that_prints_a_result_has_json_except_the_one_that_serves() -> None:
-    without = [name for name, command in autoopt.commands.items() if "as_json" not in {p.name for p in command.params}]
+    commands = [
+        (f"{name} {inner}".strip(), command)
+        for name, outer in autoopt.commands.items()
+        for inner, command in (outer.commands.items() if isinstance(outer, click.Group) else [("", outer)])
+    ]
+    without = [name for name, command in commands if "as_json" not in {p.name for p in command.params}]
     assert without == ["dashboard"]
 
 

@@ -52,6 +52,7 @@ def test_a_small_file_has_defaults_for_all_the_rest(file: Path) -> None:
         "sequence_length": 128,
         "lengths": "fixed",
     }
+    assert experiment.storage.stages_limit() == 20_000_000_000
     assert experiment.resources.workers >= 1
     assert list(experiment.choices()) == list(catalog())
 

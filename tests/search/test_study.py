@@ -27,6 +27,7 @@ from autoopt.search.opening import open_data, space_of
 from autoopt.search.optuna_study import database_url, records
 from autoopt.search.outcome import Outcome, read_front
 from autoopt.search.record import State, TrialRecord
+from autoopt.search.stage_keeping import entries, needed_now
 from autoopt.search.study import Search
 from autoopt.search.study_lock import exclusive, holder
 from autoopt.search.verification import Verified, verify
@@ -132,6 +133,36 @@ def test_a_search_leaves_its_files(finished: tuple[Root, Listener, Outcome]) -> 
     assert len(list(csv.DictReader(folder.trials_table.read_text().splitlines()))) == 5
     models = {path.name for path in folder.models.iterdir()}
     assert models == {f"trial-{model.record.number:04d}" for model in outcome.models}
+
+
+def test_the_work_of_all_trials_is_counted_and_so_is_what_was_reused(
+    finished: tuple[Root, Listener, Outcome],
+) -> None:
+    root, _, outcome = finished
+    trials = records(database_url(root.optuna_database), "tiny")
+    assert outcome.compute_s == pytest.approx(sum(record.seconds for record in trials))
+    assert outcome.saved_s == sum(stage.saved for record in trials for stage in record.stages)
+    assert (outcome.saved_s > 0) == any(stage.reused for record in trials for stage in record.stages)
+
+
+def test_the_stages_of_the_front_are_kept_while_the_search_goes_on(inputs: Path, tmp_path: Path) -> None:
+    root, listener = Root(tmp_path), Listener()
+    kept: list[set[str]] = []
+
+    def run(driver: Driver, folder: StudyFolder) -> None:
+        while assignment := driver.next():
+            execute(assignment, folder, lambda _: None)
+            driver.book(assignment.number)
+            kept.append(needed_now(root.stages))
+
+    given = experiment(inputs, 2)
+    outcome = replace(search(given, root, listener), run=run).complete()
+    stored = {entry.address for entry in entries(root.stages)}
+    front = {where for where in kept[-1] if where in stored}
+    assert kept[0]
+    assert front
+    assert outcome.models
+    assert needed_now(root.stages) == set()
 
 
 def test_every_verified_model_is_compared_with_the_baseline_on_the_test_split(

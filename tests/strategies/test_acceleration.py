@@ -167,6 +167,9 @@ def test_a_measurement_takes_the_depths_of_real_texts(trained: Candidate) -> Non
         with placed(TARGET, model):
             replayed = [model.answered_after(input_ids=ids, attention_mask=torch.ones_like(ids)) for _ in range(6)]
         assert replayed == [3, 1, 4, 3, 1, 4]
+        with placed(TARGET, model):
+            of_two = [model.answered_after(input_ids=ids.expand(2, 8)) for _ in range(3)]
+        assert of_two == [3, 4, 4]  # The later one of 3 and 1, of 4 and 3, of 1 and 4.
         assert model.answered_after(input_ids=ids) == copy.deepcopy(model).answered_after(input_ids=ids)
 
 
