@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.encoder import replace_module
 from autoopt.strategies.unpacked_linear import UnpackedLinear
 
 BITS = 8
@@ -70,7 +73,18 @@ def kept_of(scores: torch.Tensor, keep: float, pattern: str) -> torch.Tensor:
     return torch.zeros_like(scores).scatter(-1, scores.topk(count).indices, 1.0).bool()
 
 
-def blank(linear: Any, kept: int) -> SparseLinear:
-    """One of the shapes of ``linear``, to be filled."""
-    outputs, inputs = linear.weight.shape
-    return SparseLinear(inputs, outputs, bias=linear.bias is not None, kept=kept)
+def recorded(candidate: Candidate, model: Any, *, strategy: str) -> Candidate:
+    """The candidate with ``model``, some of whose linear layers are sparse by now."""
+    kept = {path: part.values.numel() for path, part in model.named_modules() if isinstance(part, SparseLinear)}
+    edit = {"strategy": strategy, "kept": kept}
+    event = f"zeros in {len(kept)} linear layers, {sum(kept.values()):,} weights left in them"
+    return candidate.evolve(event, model=model, edits=(*candidate.edits, edit))
+
+
+def reshaped(model: Any, edit: Mapping[str, Any]) -> Any:
+    """The model with the shapes that ``recorded`` wrote down."""
+    for path, kept in edit["kept"].items():
+        linear = model.get_submodule(path)
+        outputs, inputs = linear.weight.shape
+        replace_module(model, path, SparseLinear(inputs, outputs, bias=linear.bias is not None, kept=kept))
+    return model

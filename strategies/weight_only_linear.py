@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.encoder import linear_paths, replace_module
 from autoopt.strategies.unpacked_linear import UnpackedLinear
 
 
@@ -66,16 +69,24 @@ def fitting_group(inputs: int, group: int) -> int:
     return next((size for size in range(min(group, inputs), 7, -1) if inputs % size == 0), inputs)
 
 
-def replace_linears(model: Any, paths: list[str], *, bits: int, group: int, blank: bool) -> None:
-    """Put such a layer in the place of each linear layer at ``paths``; ``blank`` gives the shapes alone."""
-    from autoopt.strategies.encoder import replace_module
-
+def packed(candidate: Candidate, *, strategy: str, bits: int, group: int) -> Candidate:
+    """The candidate with such a layer in the place of each linear layer within its transformer layers."""
+    model = candidate.copy_model()
+    paths = linear_paths(model)
     for path in paths:
+        linear: Any = model.get_submodule(path)
+        replace_module(model, path, WeightOnlyLinear.of(linear, bits=bits, group=group))
+    edit = {"strategy": strategy, "modules": paths, "bits": bits, "group": group}
+    event = f"{bits}-bit weights in {len(paths)} linear layers"
+    return candidate.evolve(event, model=model, edits=(*candidate.edits, edit))
+
+
+def reshaped(model: Any, edit: Mapping[str, Any]) -> Any:
+    """The model with the shapes that ``packed`` recorded."""
+    for path in edit["modules"]:
         linear = model.get_submodule(path)
-        if not blank:
-            replace_module(model, path, WeightOnlyLinear.of(linear, bits=bits, group=group))
-            continue
         outputs, inputs = linear.weight.shape
-        size = fitting_group(inputs, group)
-        made = WeightOnlyLinear(inputs, outputs, bias=linear.bias is not None, bits=bits, group=size)
+        group = fitting_group(inputs, edit["group"])
+        made = WeightOnlyLinear(inputs, outputs, bias=linear.bias is not None, bits=edit["bits"], group=group)
         replace_module(model, path, made)
+    return model

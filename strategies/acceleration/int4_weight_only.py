@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import linear_paths
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
 
@@ -25,18 +24,12 @@ class Int4WeightOnly(Strategy):
     group: Annotated[int, Choice(32, 64, 128)] = 32
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:  # noqa: ARG002
-        from autoopt.strategies.weight_only_linear import replace_linears
+        from autoopt.strategies.weight_only_linear import packed
 
-        model = candidate.copy_model()
-        paths = linear_paths(model)
-        replace_linears(model, paths, bits=4, group=self.group, blank=False)
-        edit = {"strategy": self.name, "modules": paths, "group": self.group}
-        event = f"4-bit weights in {len(paths)} linear layers"
-        return candidate.evolve(event, model=model, edits=(*candidate.edits, edit))
+        return packed(candidate, strategy=self.name, bits=4, group=self.group)
 
     @classmethod
     def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
-        from autoopt.strategies.weight_only_linear import replace_linears
+        from autoopt.strategies.weight_only_linear import reshaped
 
-        replace_linears(model, edit["modules"], bits=4, group=edit["group"], blank=True)
-        return model
+        return reshaped(model, edit)

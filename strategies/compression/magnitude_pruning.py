@@ -33,23 +33,17 @@ class MagnitudePruning(Strategy):
     pattern: Literal["rows", "2:4"] = "rows"
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:  # noqa: ARG002
-        from autoopt.strategies.sparse_linear import SparseLinear, kept_of
+        from autoopt.strategies.sparse_linear import SparseLinear, kept_of, recorded
 
         model = candidate.copy_model()
-        kept = {}
         for path in linear_paths(model):
             linear: Any = model.get_submodule(path)
-            sparse = SparseLinear.of(linear, kept_of(linear.weight.detach().abs(), self.keep, self.pattern))
-            kept[path] = sparse.values.numel()
-            replace_module(model, path, sparse)
-        edit = {"strategy": self.name, "kept": kept}
-        event = f"zeros in {len(kept)} linear layers, {sum(kept.values()):,} weights left in them"
-        return candidate.evolve(event, model=model, edits=(*candidate.edits, edit))
+            kept = kept_of(linear.weight.detach().abs(), self.keep, self.pattern)
+            replace_module(model, path, SparseLinear.of(linear, kept))
+        return recorded(candidate, model, strategy=self.name)
 
     @classmethod
     def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
-        from autoopt.strategies.sparse_linear import blank
+        from autoopt.strategies.sparse_linear import reshaped
 
-        for path, kept in edit["kept"].items():
-            replace_module(model, path, blank(model.get_submodule(path), kept))
-        return model
+        return reshaped(model, edit)

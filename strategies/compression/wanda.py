@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from autoopt.strategies import calibration
 from autoopt.strategies.calibration import LayerCall
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import layers, linear_paths, replace_module
+from autoopt.strategies.encoder import layers, replace_module
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.refitting import second_moments
 from autoopt.strategies.strategy import Strategy
@@ -39,33 +39,24 @@ class Wanda(Strategy):
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         import torch
 
-        from autoopt.strategies.sparse_linear import SparseLinear, kept_of
+        from autoopt.strategies.sparse_linear import SparseLinear, kept_of, recorded
 
         model = candidate.copy_model()
         calls: list[LayerCall] = []
         if effort > 0:
             features = calibration.sample(candidate, self.calibration_texts, seed)
             calls = calibration.first_layer_calls(model, features, pad_token_id=candidate.tokenizer.pad_token_id)
-        linears: dict[Any, str] = {model.get_submodule(path): path for path in linear_paths(model)}
-        kept: dict[str, int] = {}
         for layer in layers(model):
-            for within, module in list(layer.named_modules()):
-                if module in linears:
-                    linear: Any = module
-                    norms = second_moments(layer, linear, calls).diagonal().sqrt().float() if calls else torch.ones(())
-                    scores = linear.weight.detach().abs() * norms.to(linear.weight.device)
-                    sparse = SparseLinear.of(linear, kept_of(scores, self.keep, self.pattern))
-                    kept[linears[module]] = sparse.values.numel()
-                    replace_module(layer, within, sparse)
+            within: list[tuple[str, Any]] = [(p, m) for p, m in layer.named_modules() if isinstance(m, torch.nn.Linear)]
+            for path, linear in within:
+                norms = second_moments(layer, linear, calls).diagonal().sqrt().float() if calls else torch.ones(())
+                scores = linear.weight.detach().abs() * norms.to(linear.weight.device)
+                replace_module(layer, path, SparseLinear.of(linear, kept_of(scores, self.keep, self.pattern)))
             calls = [call.through(layer) for call in calls]
-        edit = {"strategy": self.name, "kept": kept}
-        event = f"zeros in {len(kept)} linear layers, {sum(kept.values()):,} weights left in them"
-        return candidate.evolve(event, model=model, edits=(*candidate.edits, edit))
+        return recorded(candidate, model, strategy=self.name)
 
     @classmethod
     def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
-        from autoopt.strategies.sparse_linear import blank
+        from autoopt.strategies.sparse_linear import reshaped
 
-        for path, kept in edit["kept"].items():
-            replace_module(model, path, blank(model.get_submodule(path), kept))
-        return model
+        return reshaped(model, edit)

@@ -42,7 +42,8 @@ def by_trainer(given: Candidate, seed: int) -> Candidate:
     """The same fine-tuning by transformers' Trainer, at its fastest."""
     from transformers import Trainer, TrainingArguments
 
-    settings, model = FullFinetuning(), given.copy_model()
+    settings = FullFinetuning()
+    model: Any = given.copy_model()
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder,
