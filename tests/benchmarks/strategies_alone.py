@@ -166,7 +166,8 @@ def main() -> None:
     options = parser.parse_args()
     experiment = load_experiment(options.experiment, options.set)
     known = facts(experiment, open_data(experiment)) | RECIPE_NEEDS
-    chosen = [strategy for name, strategy in catalog().items() if name in options.only and strategy.needs <= known]
+    asked = [strategy for name, strategy in catalog().items() if name in options.only]
+    chosen = [strategy for strategy in asked if strategy.needs <= known and not strategy.requires]
     wanted = [("baseline", "", Recipe.of([FullFinetuning()]))]
     wanted += [(s.name, how, recipe) for s in chosen if s is not FullFinetuning for how, recipe in recipes_of(s)]
     where = (options.experiment, tuple(options.set), options.root.absolute())
@@ -180,9 +181,11 @@ def main() -> None:
                 print(row, flush=True)
                 if options.json:
                     keep([row], options.json)
-    for name in options.only:
-        if missing := catalog()[name].needs - known:
-            print(f"{name}: this experiment has no {' and no '.join(sorted(missing))}")
+    for strategy in asked:
+        if missing := strategy.needs - known:
+            print(f"{strategy.name}: this experiment has no {' and no '.join(sorted(missing))}")
+        elif strategy.requires:
+            print(f"{strategy.name}: it has to be told {' and '.join(sorted(strategy.requires))}")
 
 
 if __name__ == "__main__":
