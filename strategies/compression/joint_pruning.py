@@ -25,6 +25,10 @@ STEPS = 16
 """Into how many equal groups the feed-forward columns of a layer are divided."""
 GRAIN = 400
 """Units of cost in a whole layer."""
+DEPTHS = 4
+"""How many numbers of layers are tried."""
+SOME = 64
+"""Examples on which it is seen which layer to leave out: this is done once for each pair of layers."""
 
 
 class JointPruning(Strategy):
@@ -91,11 +95,15 @@ class Part:
 
 
 def _counts(model: Any, keep: float) -> list[int]:
-    """The numbers of layers for which there is enough, the most first: each layer keeps something, none everything."""
+    """At most ``DEPTHS`` numbers of layers for which there is enough, the most first.
+
+    With the most each layer keeps next to nothing, with the least next to everything.
+    """
     total = len(layers(model))
     least = _cost(1 / head_count(model), 1 / STEPS, _attention_share(model)) / GRAIN
     most = max(1, min(total, int(keep * total / least)))
-    return list(range(most, max(1, math.ceil(keep * total)) - 1, -1)) or [most]
+    least_count = min(most, max(1, math.ceil(keep * total)))
+    return sorted({most - place for place in _spread(DEPTHS, most - least_count + 1)}, reverse=True)
 
 
 def _spread(count: int, total: int) -> list[int]:
@@ -108,6 +116,7 @@ def _fewer_and_fewer(candidate: Candidate, counts: list[int], labelled: list[Fea
     model: Any = candidate.copy_model()
     present = list(layers(model))
     kept = list(range(len(present)))
+    some = labelled[:: max(1, len(labelled) // SOME)]
     while True:
         if len(kept) in counts:
             yield kept
@@ -117,7 +126,7 @@ def _fewer_and_fewer(candidate: Candidate, counts: list[int], labelled: list[Fea
         for place in kept:
             rest = [other for other in kept if other != place]
             set_layers(model, [present[other] for other in rest])
-            tried.append((loss_of(candidate, model, labelled), rest))
+            tried.append((loss_of(candidate, model, some), rest))
         _, kept = min(tried)
 
 
