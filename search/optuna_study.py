@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from autoopt.objectives.measurement import Direction
+from autoopt.search.proposer import Proposer
 from autoopt.search.recipe import Recipe
 from autoopt.search.record import State, TrialRecord
 from autoopt.search.space import Senseless, Space
@@ -40,9 +41,17 @@ class Asked:
 class OptunaStudy:
     """One study in an Optuna database. Only the driver holds one."""
 
-    def __init__(self, study: optuna.Study, space: Space, objectives: Sequence[str], limits: Sequence[str]) -> None:
+    def __init__(
+        self,
+        study: optuna.Study,
+        space: Space,
+        objectives: Sequence[str],
+        limits: Sequence[str],
+        proposer: Proposer | None = None,
+    ) -> None:
         self._study = study
         self._space = space
+        self._proposer = proposer
         self._objectives = tuple(objectives)
         self._limits = tuple(limits)
 
@@ -70,7 +79,8 @@ class OptunaStudy:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(list(objectives))
-        return cls(study, space, list(objectives), limits)
+        proposer = Proposer(space, objectives, limits, seed=seed + len(study.get_trials(deepcopy=False)))
+        return cls(study, space, list(objectives), limits, proposer if sampler == "auto" else None)
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -109,7 +119,10 @@ class OptunaStudy:
 
     def ask(self) -> Asked | None:
         """Propose a recipe that the study does not have yet; None where nothing new is left."""
-        known = {record.recipe.id: record.number for record in self.records() if record.state is not State.DUPLICATE}
+        records = self.records()
+        if self._proposer is not None and not self._waiting() and (promising := self._proposer.propose(records)):
+            return self.begin(promising)
+        known = {record.recipe.id: record.number for record in records if record.state is not State.DUPLICATE}
         for _ in range(_EXHAUSTED_AFTER):
             trial = _retried(self._study.ask)
             try:
@@ -160,6 +173,11 @@ class OptunaStudy:
         self._tell(number, None, optuna.trial.TrialState.FAIL)
         if again and parameters:
             self._study.enqueue_trial(parameters, user_attrs={"retry_of": number})
+
+    def _waiting(self) -> bool:
+        """True where a recipe is enqueued."""
+        states = (_optuna().trial.TrialState.WAITING,)
+        return bool(self._study.get_trials(deepcopy=False, states=states))
 
     def running(self) -> list[int]:
         """Numbers of the trials that were proposed and have not ended."""
@@ -256,6 +274,8 @@ def _sampler(name: str, seed: int) -> Any:
     optuna = _optuna()
     if name == "random":
         return optuna.samplers.RandomSampler(seed=seed)
+    if name == "nsga2":
+        return optuna.samplers.NSGAIISampler(seed=seed, population_size=20)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed, n_startup_trials=10)

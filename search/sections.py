@@ -170,7 +170,8 @@ class SearchSection(Section):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     confirm_seeds: Annotated[int, Field(ge=1, le=100)] = 1
     """How many seeds the verified front is judged by; its recipes are trained again with those beyond the first."""
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: Literal["auto", "tpe", "nsga2", "random"] = "tpe"
+    """``auto``: a surrogate for two objectives once some trials are known, until then and otherwise ``tpe``."""
 
 
 def _cores() -> int:

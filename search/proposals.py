@@ -1,0 +1,104 @@
+"""Which recipe to try next: the one that is expected to add most to the front for what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from autoopt.search.surrogate import Belief, Encoding, Parameters, Process, chance_below, expected_improvement
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Array: TypeAlias = "NDArray[Any]"
+MARGIN = 0.1
+"""How far behind the worst value the corner lies that closes the front, as a share of the values' range."""
+
+
+@dataclass(frozen=True)
+class Limited:
+    """A value that has to stay below a limit, as it was observed; what is over it is not feasible."""
+
+    values: Array
+    """(observed recipes,)"""
+    limit: float
+
+
+def most_promising(
+    candidates: Sequence[Parameters],
+    observed: Sequence[Parameters],
+    values: Array,
+    *,
+    limited: Sequence[Limited] = (),
+    running: Sequence[Parameters] = (),
+    seconds: Array | None = None,
+) -> int:
+    """The place of the best candidate.
+
+    ``values`` is (observed recipes, 2), both minimized; only their order counts. What is ``running`` counts as if it
+    had come out as expected, so that several workers do not try the same. ``seconds`` is what each candidate is
+    expected to take; all the same where it is not given.
+    """
+    import numpy as np
+
+    values = np.stack([normal_scores(values[:, column]) for column in range(2)], axis=1)
+    encoding = Encoding.of([*observed, *running, *candidates])
+    seen = encoding.rows(observed)
+    among = encoding.distances(seen, seen)
+    asked = encoding.rows([*candidates, *running])
+    apart = encoding.distances(asked, seen)
+    beliefs = [Process(among, values[:, column]).at(apart) for column in range(2)]
+    count = len(candidates)
+    feasible = np.ones(len(values), dtype=bool)
+    chance = np.ones(count)
+    for one in limited:
+        feasible &= one.values <= one.limit
+        chance *= chance_below(one.limit, _part(Process(among, one.values).at(apart), slice(0, count)))
+    expected = np.stack([belief.mean[count:] for belief in beliefs], axis=1)
+    reached = np.concatenate([values[feasible], expected]) if feasible.any() else expected
+    low, high = values.min(0), values.max(0)
+    corner = high + MARGIN * np.maximum(high - low, 1e-12)
+    front = non_dominated(reached) if len(reached) else reached
+    first, second = (_part(belief, slice(0, count)) for belief in beliefs)
+    worth = expected_improvement(front, corner, first, second) * chance
+    if not feasible.any():
+        worth = chance  # First of all something that may be used.
+    return int(np.argmax(worth if seconds is None else worth / seconds))
+
+
+def normal_scores(values: Array) -> Array:
+    """What a normal distribution has in the places of the ranks (Salinas et al. 2020): outliers lose their weight.
+
+    A few recipes that fail altogether would otherwise stretch the scale until the best ones look alike.
+    """
+    from scipy.stats import norm, rankdata
+
+    found: Array = norm.ppf((rankdata(values) - 0.5) / len(values))
+    return found
+
+
+def _part(belief: Belief, places: slice) -> Belief:
+    return Belief(belief.mean[places], belief.deviation[places])
+
+
+def non_dominated(values: Array) -> Array:
+    """The rows that no other one beats in both, without repetitions, by the first value; (rows, 2), minimized."""
+    import numpy as np
+
+    ordered = values[np.lexsort((values[:, 1], values[:, 0]))]
+    lowest = np.minimum.accumulate(np.concatenate([[np.inf], ordered[:-1, 1]]))
+    found: Array = ordered[ordered[:, 1] < lowest]
+    return found
+
+
+def hypervolume(values: Array, corner: Array) -> float:
+    """What the rows dominate up to the corner, both values minimized."""
+    import numpy as np
+
+    inside = values[(values < corner).all(1)]
+    if not len(inside):
+        return 0.0
+    front = non_dominated(inside)
+    right = np.concatenate([front[1:, 0], [corner[0]]])
+    return float(((right - front[:, 0]) * (corner[1] - front[:, 1])).sum())

@@ -1,0 +1,175 @@
+"""A Gaussian process over recipes, and what trying one is expected to add to the front. Not here: the study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Parameters: TypeAlias = "Mapping[str, Any]"
+"""A recipe as the space describes it: values by parameter; a parameter that does not apply is absent."""
+Array: TypeAlias = "NDArray[Any]"
+
+JITTER = 1e-6
+SCALES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""By which a distance of 1 in one parameter is multiplied; the likeliest one is taken."""
+NOISES = (1e-4, 1e-2, 0.05, 0.2)
+"""Variances of the noise, as shares of the values' variance."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Parameters as rows of numbers between which distances mean something."""
+
+    names: tuple[str, ...]
+    numeric: tuple[bool, ...]
+    values: Mapping[str, tuple[Any, ...]]
+    """By parameter the values that occur, in order where they are numbers."""
+
+    @classmethod
+    def of(cls, observed: Sequence[Parameters]) -> Encoding:
+        """What all these recipes together have."""
+        found: dict[str, set[Any]] = {}
+        for parameters in observed:
+            for name, value in parameters.items():
+                found.setdefault(name, set()).add(value)
+        names = tuple(sorted(found))
+        numeric = tuple(
+            all(isinstance(value, int | float) and not isinstance(value, bool) for value in found[name])
+            for name in names
+        )
+        values = {
+            name: tuple(sorted(found[name]) if is_number else sorted(found[name], key=repr))
+            for name, is_number in zip(names, numeric, strict=True)
+        }
+        return cls(names, numeric, values)
+
+    def rows(self, recipes: Sequence[Parameters]) -> Array:
+        """(recipes, parameters): the place of a value among those of its parameter; -1 where it is absent."""
+        import numpy as np
+
+        places = {name: {value: place for place, value in enumerate(self.values[name])} for name in self.names}
+        return np.array(
+            [
+                [places[name].get(recipe[name], -2) if name in recipe else -1 for name in self.names]
+                for recipe in recipes
+            ],
+            dtype=float,
+        ).reshape(len(recipes), len(self.names))
+
+    def distances(self, one: Array, other: Array) -> Array:
+        """(rows of one, rows of other, parameters), each in [0, 1].
+
+        Numbers are as far apart as their places are, of all places there are; anything else, and what is absent on one
+        side, is 0 or 1 apart.
+        """
+        import numpy as np
+
+        apart = (one[:, None, :] != other[None, :, :]).astype(float)
+        for column, (name, is_number) in enumerate(zip(self.names, self.numeric, strict=True)):
+            if is_number and len(self.values[name]) > 2:
+                a, b = one[:, None, column], other[None, :, column]
+                steps = np.abs(a - b) / (len(self.values[name]) - 1)
+                apart[..., column] = np.where((a >= 0) & (b >= 0), np.minimum(1.0, steps), apart[..., column])
+        found: Array = apart
+        return found
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What is expected of recipes: mean and standard deviation of one value, each (recipes,)."""
+
+    mean: Array
+    deviation: Array
+
+
+class Process:
+    """A Gaussian process with the kernel exp(-sum of scaled distances); Hamming's where nothing is a number."""
+
+    def __init__(self, distances: Array, values: Array) -> None:
+        """Fit to (recipes, recipes, parameters) distances and (recipes,) values, by the likelihood of the values."""
+        import numpy as np
+
+        self.center, self.spread = float(values.mean()), float(values.std()) or 1.0
+        scaled = (values - self.center) / self.spread
+        self.weights = _weights(distances, scaled)
+        apart = distances @ self.weights
+        best = -np.inf
+        for scale in SCALES:
+            kernel = np.exp(-scale * apart)
+            for noise in NOISES:
+                root = np.linalg.cholesky(kernel + (noise + JITTER) * np.eye(len(scaled)))
+                solved = np.linalg.solve(root.T, np.linalg.solve(root, scaled))
+                likelihood = -0.5 * scaled @ solved - np.log(np.diag(root)).sum()
+                if likelihood > best:
+                    best, self.scale, self._root, self._solved = likelihood, scale, root, solved
+
+    def at(self, distances: Array) -> Belief:
+        """What is believed of recipes with these distances, (recipes, fitted recipes, parameters)."""
+        import numpy as np
+
+        kernel = np.exp(-self.scale * (distances @ self.weights))
+        mean = kernel @ self._solved
+        reduced = np.linalg.solve(self._root, kernel.T)
+        variance = np.maximum(1e-9, 1.0 - (reduced**2).sum(0))
+        return Belief(self.center + self.spread * mean, self.spread * np.sqrt(variance))
+
+
+def _weights(distances: Array, values: Array) -> Array:
+    """How much each parameter counts, (parameters,): by how much values differ where it differs.
+
+    The slope of the squared difference of two values on the distance in one parameter, over all pairs; never less than
+    a tenth of the mean, and 1 on the mean.
+    """
+    import numpy as np
+
+    pairs = np.triu_indices(len(values), 1)
+    apart = distances[pairs]
+    change = (values[:, None] - values[None, :])[pairs] ** 2
+    centered = apart - apart.mean(0)
+    slope = np.maximum(0.0, (centered * (change - change.mean())[:, None]).sum(0)) / ((centered**2).sum(0) + 1e-9)
+    if not slope.any():
+        return np.ones(distances.shape[2])
+    slope = np.maximum(slope, 0.1 * slope.mean())
+    weights: Array = slope / slope.mean()
+    return weights
+
+
+def expected_improvement(front: Array, reference: Array, first: Belief, second: Belief) -> Array:
+    """The expected gain in hypervolume of two values that are minimized, (recipes,).
+
+    ``front`` is (points, 2), none of them dominated, and ``reference`` the corner that closes it. Exact for two
+    independent normal values (Emmerich et al. 2011): the plane is cut into strips between neighbours of the front.
+    """
+    import numpy as np
+
+    inside = front[(front < reference).all(1)]
+    order = inside[np.argsort(inside[:, 0])]
+    left = np.concatenate([[-np.inf], order[:, 0]])
+    right = np.concatenate([order[:, 0], [reference[0]]])
+    top = np.concatenate([[reference[1]], order[:, 1]])
+    gain = np.zeros(len(first.mean))
+    for begin, end, above in zip(left, right, top, strict=True):
+        width = _shortfall(end, first) - (_shortfall(begin, first) if np.isfinite(begin) else 0.0)
+        gain += width * _shortfall(above, second)
+    return gain
+
+
+def _shortfall(limit: float, belief: Belief) -> Array:
+    """The expected amount by which a normal value stays below ``limit``."""
+    from scipy.stats import norm
+
+    away = (limit - belief.mean) / belief.deviation
+    found: Array = belief.deviation * (away * norm.cdf(away) + norm.pdf(away))
+    return found
+
+
+def chance_below(limit: float, belief: Belief) -> Array:
+    """The probability of a value of ``limit`` at most, (recipes,)."""
+    from scipy.stats import norm
+
+    found: Array = norm.cdf((limit - belief.mean) / belief.deviation)
+    return found

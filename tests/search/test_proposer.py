@@ -1,0 +1,142 @@
+"""Recipes proposed by what is expected of them: new ones, of the space, better than chance, cheap leaves for less."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autoopt.objectives.measurement import Direction, Measurement
+from autoopt.search.optuna_study import OptunaStudy, database_url
+from autoopt.search.proposer import LEAST, Proposer, expected_seconds
+from autoopt.search.recipe import Recipe
+from autoopt.search.record import StageRecord, State, TrialRecord
+from autoopt.search.space import Space, offered
+from autoopt.search.start_design import start_design
+from autoopt.search.strategy_choice import choose
+from autoopt.strategies.catalog import catalog, find
+
+OBJECTIVES = {"quality": Direction.MAXIMIZE, "latency_p50": Direction.MINIMIZE}
+SPACE: Space = offered(
+    {name: choose(strategy, {}) for name, strategy in catalog().items() if not strategy.requires},
+    frozenset({"encoder", "labels", "text", "unlabeled", "cpu"}),
+)
+
+
+def worth(recipe: Recipe) -> tuple[float, float]:
+    """A quality and a latency that follow from what is in the recipe."""
+    steps = {step.name: step for step in recipe.steps}
+    keep = float(getattr(steps.get("layer_drop"), "keep", 1.0))
+    quality = 0.9 - 0.15 * (1 - keep) - 0.3 * ("wanda" in steps) + 0.02 * ("distillation" in steps)
+    latency = 30 * keep * (0.5 if "int8_dynamic" in steps else 1.0) + 20 * ("bottleneck_adapters" in steps)
+    return quality, latency
+
+
+def done(number: int, recipe: Recipe) -> TrialRecord:
+    quality, latency = worth(recipe)
+    return TrialRecord(
+        number,
+        recipe,
+        State.COMPLETE,
+        {
+            "quality": Measurement.exact("quality", quality, "", Direction.MAXIMIZE),
+            "latency_p50": Measurement.exact("latency_p50", latency, "ms", Direction.MINIMIZE),
+        },
+        {"latency_p50 <= 12ms": latency / 12 - 1},
+        tuple(StageRecord(step.name, 40.0 if step.trains else 2.0, reused=False) for step in recipe.steps),
+    )
+
+
+def known(count: int) -> list[TrialRecord]:
+    return [done(number, recipe) for number, recipe in enumerate(start_design(SPACE)[:count])]
+
+
+def proposer(seed: int = 0) -> Proposer:
+    return Proposer(SPACE, OBJECTIVES, ["latency_p50 <= 12ms"], seed=seed)
+
+
+def test_nothing_is_expected_where_little_is_known() -> None:
+    assert proposer().propose(known(LEAST - 1)) is None
+    failed = [replace(record, state=State.FAILED) for record in known(LEAST)]
+    assert proposer().propose(failed) is None
+    three = Proposer(SPACE, {**OBJECTIVES, "size": Direction.MINIMIZE}, [], seed=0)
+    assert three.propose(known(LEAST)) is None
+
+
+def test_what_is_proposed_is_new_and_of_the_space() -> None:
+    records, asked = known(20), proposer()
+    for _ in range(3):
+        recipe = asked.propose(records)
+        assert recipe is not None
+        assert SPACE.parameters(recipe)
+        assert recipe.id not in {record.recipe.id for record in records}
+        records.append(replace(done(len(records), recipe), state=State.RUNNING, measurements={}, violations={}))
+
+
+def test_the_same_seed_proposes_the_same() -> None:
+    records = known(12)
+    assert proposer(3).propose(records) == proposer(3).propose(records)
+
+
+def test_it_goes_where_good_recipes_are() -> None:
+    records, asked = known(24), proposer()
+    for _ in range(8):
+        recipe = asked.propose(records)
+        assert recipe is not None
+        records.append(done(len(records), recipe))
+    proposed = [worth(record.recipe) for record in records[24:]]
+    drawn = [worth(recipe) for recipe in (asked._drawn({}) for _ in range(300)) if recipe is not None]
+
+    def share(found: list[tuple[float, float]]) -> float:
+        return sum(latency <= 12 and quality > 0.8 for quality, latency in found) / len(found)
+
+    assert share(proposed) > 2 * share(drawn)
+
+
+def test_a_leaf_of_a_trained_trunk_costs_what_the_leaf_costs() -> None:
+    trunk = [find("full_finetuning")()]
+    records = [done(0, Recipe.of(trunk)), done(1, Recipe.of([*trunk, find("layer_drop")(), find("distillation")()]))]
+    costs = expected_seconds(
+        [
+            Recipe.of([*trunk, find("int8_dynamic")()]),
+            Recipe.of([*trunk, find("layer_drop")(), find("distillation")(), find("int8_dynamic")()]),
+            Recipe.of([find("full_finetuning").model_validate({"epochs": 5}), find("int8_dynamic")()]),
+        ],
+        records,
+    )
+    assert costs[0] == costs[1] < costs[2] - 35
+
+
+def test_a_study_asks_it_once_the_queue_is_empty(tmp_path: Path) -> None:
+    study = OptunaStudy.open(
+        database_url(tmp_path / "optuna.db"),
+        "s",
+        SPACE,
+        objectives=OBJECTIVES,
+        limits=["latency_p50 <= 12ms"],
+        sampler="auto",
+        seed=0,
+    )
+    design = start_design(SPACE)[:LEAST]
+    study.enqueue(design)
+    for number in range(LEAST):
+        asked = study.ask()
+        assert asked is not None
+        assert asked.recipe.id == design[number].id
+        study.tell(done(asked.number, asked.recipe))
+    for _ in range(2):
+        proposed = study.ask()
+        assert proposed is not None
+        assert proposed.recipe.id not in {recipe.id for recipe in design}
+        assert proposed.number in study.running()
+        study.tell(done(proposed.number, proposed.recipe))
+    assert study.running() == []
+
+
+@pytest.mark.parametrize("sampler", ["nsga2", "random", "tpe"])
+def test_the_samplers_of_optuna_may_be_chosen(sampler: str, tmp_path: Path) -> None:
+    study = OptunaStudy.open(
+        database_url(tmp_path / "optuna.db"), "s", SPACE, objectives=OBJECTIVES, limits=[], sampler=sampler, seed=0
+    )
+    assert study.ask() is not None
