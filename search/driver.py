@@ -10,11 +10,12 @@ from dataclasses import replace
 from autoopt.objectives.budget import Limit
 from autoopt.objectives.measurement import Direction
 from autoopt.search.execution import Assignment, finite, read_record
-from autoopt.search.front import pareto
+from autoopt.search.front import fastness, losses, pareto
 from autoopt.search.layout import StudyFolder
 from autoopt.search.optuna_study import Asked, OptunaStudy
 from autoopt.search.recipe import Recipe
-from autoopt.search.record import State, TrialRecord
+from autoopt.search.record import COUNTED, State, TrialRecord
+from autoopt.search.rungs import RUNGS, Standing, believed, goes_on
 
 _GIVE_UP_AFTER = 10
 """So many failures in a row mean that the next one fails too."""
@@ -45,6 +46,9 @@ class Driver:
         self._trials, self._deadline, self._max_compute = trials, deadline, max_compute
         self._records = {record.number: record for record in study.records()}
         self._kept_back: dict[int, TrialRecord] = {}
+        self._looked_at = {record.number: record for record in self._records.values() if record.rungs}
+        """By number, as it was at its last rung, or at its end."""
+        self._stopped: dict[int, TrialRecord] = {}
         self._first: Asked | None = None
         self.stopped_because = ""
 
@@ -61,9 +65,7 @@ class Driver:
     @property
     def counted(self) -> int:
         """Trials that count towards the number that was asked for: all that ran to an end of their own."""
-        return sum(
-            record.state in (State.COMPLETE, State.REJECTED, State.FAILED) for record in self._records.values()
-        ) + len(self._kept_back)
+        return sum(record.state in COUNTED for record in self._records.values()) + len(self._kept_back)
 
     def reconcile(self) -> tuple[int, int]:
         """After a crash: book results that nobody was told of, give up trials without one; return how many of each.
@@ -101,13 +103,50 @@ class Driver:
         self._observe(self._records[asked.number])
         return Assignment(asked.number, asked.recipe, screened=asked.recipe.id != self._baseline.id)
 
+    def goes_on(self, record: TrialRecord) -> bool:
+        """Judge a trial at its last rung by its record so far. One that is stopped is booked when it has ended."""
+        *_, rung = record.rungs
+        first, later = RUNGS
+        self._looked_at[record.number] = record
+        pairs = [
+            (seen.rungs[first], seen.rungs[later]) for seen in self._looked_at.values() if len(seen.rungs) == len(RUNGS)
+        ]
+        if rung == first and not believed(pairs):
+            return True
+        others = [
+            self._standing(seen, rung)
+            for seen in self._looked_at.values()
+            if rung in seen.rungs and seen.number != record.number
+        ]
+        complete = [self._standing(done) for done in self._records.values() if done.state is State.COMPLETE]
+        if goes_on(self._standing(record, rung), others, complete):
+            return True
+        reason = f"{rung} its quality of {record.rungs[rung]:.3g} promised less than that of {len(others)} others"
+        self._stopped[record.number] = replace(record, state=State.STOPPED, reason=reason)
+        return False
+
+    def _standing(self, record: TrialRecord, rung: str | None = None) -> Standing:
+        """How a trial stands at this rung, or at its end."""
+        measurements = dict(record.measurements)
+        if rung is not None:
+            measurements["quality"] = replace(measurements["quality"], value=record.rungs[rung])
+        seen = replace(record, measurements=measurements)
+        costs = [limit for limit in self._limits if limit.metric != "quality"]
+        excess = self._violations(seen, costs, self.baseline)
+        return Standing(
+            losses(seen, self._objectives),
+            fastness(seen, self._objectives),
+            sum(max(0.0, by) for by in excess.values()),
+        )
+
     def book(self, number: int) -> None:
-        """Take over the result that a worker left for this trial."""
+        """Take over the result that a worker left for this trial, or that it was stopped."""
         path = self._folder.result(number)
-        if not path.is_file():
+        stopped = self._stopped.pop(number, None)
+        if stopped is None and not path.is_file():
             self._settle(replace(self._records[number], state=State.FAILED, reason="its worker died"))
             return
-        record = finite(read_record(path))
+        record = finite(stopped or read_record(path))
         if record.recipe.id != self._baseline.id and self.baseline is None and record.state is not State.FAILED:
             self._kept_back[number] = record
             return
@@ -119,7 +158,7 @@ class Driver:
     def give_up_running(self, reason: str) -> None:
         """End the search: book what has a result, propose the rest again when the study is resumed."""
         for number in self._study.running():
-            if self._folder.result(number).is_file():
+            if number in self._stopped or self._folder.result(number).is_file():
                 self.book(number)
             if number not in self._kept_back and self._records[number].state is State.RUNNING:
                 self._lose(number, reason)
@@ -136,7 +175,7 @@ class Driver:
             self.stopped_because = "the time is used up"
         if self._max_compute is not None and sum(record.seconds for record in self.records) >= self._max_compute:
             self.stopped_because = "the compute is used up"
-        ended = [record for record in self.records if record.state in (State.COMPLETE, State.REJECTED, State.FAILED)]
+        ended = [record for record in self.records if record.state in COUNTED]
         latest = ended[-_GIVE_UP_AFTER:]
         if len(latest) == _GIVE_UP_AFTER and all(record.state is State.FAILED for record in latest):
             self.stopped_because = f"{_GIVE_UP_AFTER} trials in a row failed, the last with {latest[-1].reason}"
@@ -147,17 +186,24 @@ class Driver:
 
     def _settle(self, record: TrialRecord) -> None:
         reference = self.baseline or (record if record.recipe.id == self._baseline.id else None)
-        violations = {}
-        for limit in self._limits:
-            measured = record.measurements.get(limit.metric)
-            compared = reference.measurements.get(limit.metric) if reference else None
-            if measured is not None and (compared is not None or not limit.of_baseline):
-                violations[limit.text] = limit.violation(measured, compared)
-        booked = replace(record, violations=violations)
+        booked = replace(record, violations=self._violations(record, self._limits, reference))
+        if booked.rungs:
+            self._looked_at[booked.number] = booked
         self._study.tell(booked)
         self._records[record.number] = booked
         self._discard_beaten()
         self._observe(booked)
+
+    def _violations(
+        self, record: TrialRecord, limits: Sequence[Limit], reference: TrialRecord | None
+    ) -> dict[str, float]:
+        found = {}
+        for limit in limits:
+            measured = record.measurements.get(limit.metric)
+            compared = reference.measurements.get(limit.metric) if reference else None
+            if measured is not None and (compared is not None or not limit.of_baseline):
+                found[limit.text] = limit.violation(measured, compared)
+        return found
 
     def _discard_beaten(self) -> None:
         """Delete saved candidates that are on no front and not the least violating."""

@@ -14,7 +14,7 @@ from typing import Any
 from autoopt.search.layout import StudyFolder
 from autoopt.search.recipe import Recipe
 from autoopt.search.record import State, TrialRecord
-from autoopt.search.trial import Report, run_trial
+from autoopt.search.trial import Judge, Report, run_trial
 from autoopt.search.workspace import Workspace
 
 
@@ -34,10 +34,11 @@ class Assignment:
         return cls(fields["number"], Recipe.from_json(fields["recipe"]), fields["screened"])
 
 
-def execute(assignment: Assignment, folder: StudyFolder, report: Report) -> TrialRecord:
+def execute(assignment: Assignment, folder: StudyFolder, report: Report, judge: Judge | None = None) -> TrialRecord:
     """Run the trial in this process and write its record, unless a record is there already.
 
-    Nothing is raised for a trial that fails: its record says why, and ``error.txt`` beside it has the traceback.
+    Nothing is raised for a trial that fails: its record says why, and ``error.txt`` beside it has the traceback. What
+    ``judge`` raises to stop a trial must not be an ``Exception``.
     """
     result = folder.result(assignment.number)
     if result.is_file():
@@ -45,12 +46,14 @@ def execute(assignment: Assignment, folder: StudyFolder, report: Report) -> Tria
     result.parent.mkdir(parents=True, exist_ok=True)
 
     def run() -> TrialRecord:
+        workspace = _workspace(folder.path)
         return run_trial(
             assignment.number,
             assignment.recipe,
-            _workspace(folder.path),
+            workspace,
             folder=folder.model(assignment.number),
             report=report,
+            judge=judge if workspace.experiment.search.scheduler == "halving" else None,
             screened=assignment.screened,
         )
 

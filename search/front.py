@@ -77,6 +77,12 @@ def _first(metrics: Sequence[str], objectives: Mapping[str, Direction]) -> str:
     return next((name for name in objectives if name in metrics), metrics[0])
 
 
+def fastness(item: Measured, objectives: Mapping[str, Direction]) -> float:
+    """What says how fast an item is, less being faster: the first such objective, else the first cost."""
+    costs = [name for name in objectives if name in FAST] or [name for name in objectives if name != "quality"]
+    return losses(item, {name: objectives[name] for name in costs[:1]})[0] if costs else 0.0
+
+
 def losses(item: Measured, objectives: Mapping[str, Direction]) -> tuple[float, ...]:
     """The objectives' values, signed so that less is better."""
     return tuple(

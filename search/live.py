@@ -13,7 +13,7 @@ from autoopt.objectives.measurement import Direction
 from autoopt.search import formats, tables
 from autoopt.search.front import champion
 from autoopt.search.plain import plain_text
-from autoopt.search.record import State, TrialRecord
+from autoopt.search.record import COUNTED, State, TrialRecord
 from autoopt.search.verification import Verified
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 LATEST = 5
 """How many finished trials stay in sight."""
 DRAWN_PER_S = 2.0
-COUNTED = (State.COMPLETE, State.REJECTED, State.FAILED)
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class Score:
         feasible = sum(record.feasible for record in list(self.records.values()))
         return (
             f"{self.counted} of {self.plan.trials} trials: {found[State.COMPLETE]} complete ({feasible} feasible), "
-            f"{found[State.REJECTED]} rejected, {found[State.FAILED]} failed"
+            f"{found[State.STOPPED]} stopped early, {found[State.REJECTED]} rejected, {found[State.FAILED]} failed"
         )
 
     def time_left(self) -> str:

@@ -56,7 +56,7 @@ def run_status(state: State) -> str:
             return "RUNNING"
         case State.COMPLETE | State.DUPLICATE:
             return "FINISHED"
-        case State.REJECTED:
+        case State.REJECTED | State.STOPPED:
             return "KILLED"
         case State.FAILED:
             return "FAILED"

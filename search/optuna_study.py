@@ -27,7 +27,13 @@ Result = TypeVar("Result")
 _EXHAUSTED_AFTER = 200
 """So many proposals in a row that are known already mean that nothing new is left."""
 _RETRY_SECONDS = (0.1, 0.5, 2.0, 8.0, 30.0)
-_STATES = {State.COMPLETE: "COMPLETE", State.REJECTED: "PRUNED", State.DUPLICATE: "PRUNED", State.FAILED: "FAIL"}
+_STATES = {
+    State.COMPLETE: "COMPLETE",
+    State.REJECTED: "PRUNED",
+    State.STOPPED: "PRUNED",
+    State.DUPLICATE: "PRUNED",
+    State.FAILED: "FAIL",
+}
 
 
 @dataclass(frozen=True)
@@ -151,6 +157,8 @@ class OptunaStudy:
         _retried(lambda: storage.set_trial_user_attr(identity, "record", record.to_json()))
         for name, measured in record.measurements.items():
             storage.set_trial_user_attr(identity, name, measured.value)
+        if record.rungs:
+            storage.set_trial_user_attr(identity, "rungs", dict(record.rungs))
         storage.set_trial_user_attr(identity, "state", record.state.value)
         if record.reason:
             storage.set_trial_user_attr(identity, "reason", record.reason)

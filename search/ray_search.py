@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import shutil
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 from autoopt.search.driver import Driver
 from autoopt.search.execution import Assignment, execute
 from autoopt.search.layout import StudyFolder
+from autoopt.search.record import TrialRecord
 from autoopt.search.sections import ResourcesSection
 from autoopt.strategies.errors import EnvironmentProblem
 
@@ -71,6 +73,7 @@ def _fit(driver: Driver, folder: StudyFolder, scratch: Path, resources: Resource
         tune.with_resources(_trial, slot),
         tune_config=tune.TuneConfig(
             search_alg=_searcher(driver),
+            scheduler=_scheduler(driver),
             num_samples=-1,
             max_concurrent_trials=resources.workers,
             reuse_actors=True,
@@ -99,7 +102,11 @@ def _trial(config: dict[str, Any]) -> None:
     def report(stage: str) -> None:
         tune.report({"number": assignment.number, "stage": stage})
 
-    execute(assignment, StudyFolder(Path(config["folder"])), report)
+    def judge(record: TrialRecord) -> None:
+        # As text, since Tune flattens what is nested. It does not return where the trial is stopped.
+        tune.report({"number": assignment.number, "rung": json.dumps(record.to_json())})
+
+    execute(assignment, StudyFolder(Path(config["folder"])), report, judge)
 
 
 def _searcher(driver: Driver) -> Any:
@@ -132,6 +139,27 @@ def _searcher(driver: Driver) -> Any:
     return DriverSearcher(driver)
 
 
+def _scheduler(driver: Driver) -> Any:
+    from ray.tune.schedulers import FIFOScheduler
+
+    class Halving(FIFOScheduler):  # type: ignore[misc]
+        """Stops at its rung what the driver thinks little of."""
+
+        def __init__(self, asked: Driver) -> None:
+            super().__init__()
+            self._driver = asked
+
+        def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
+            if "rung" not in result or self._driver.goes_on(TrialRecord.from_json(json.loads(result["rung"]))):
+                return str(FIFOScheduler.CONTINUE)
+            return str(FIFOScheduler.STOP)
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
+
+    return Halving(driver)
+
+
 def _callback(watcher: Watcher) -> Any:
     from ray.tune import Callback
 
@@ -143,7 +171,7 @@ def _callback(watcher: Watcher) -> Any:
 
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:  # noqa: ARG002
             with contextlib.suppress(Exception):
-                self._watcher.stage(result["number"], result["stage"])
+                self._watcher.stage(result["number"], result.get("stage", "at a rung"))
 
         def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:  # noqa: ARG002
             with contextlib.suppress(Exception):

@@ -20,7 +20,13 @@ class State(StrEnum):
     """Over a limit by its shape alone: not trained."""
     DUPLICATE = "duplicate"
     """The same recipe as an earlier trial: not run again."""
+    STOPPED = "stopped"
+    """Not as promising as others were at the same rung: not trained to its end."""
     FAILED = "failed"
+
+
+COUNTED = (State.COMPLETE, State.REJECTED, State.STOPPED, State.FAILED)
+"""What counts towards the number of trials that was asked for: all that ran to an end of their own."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,9 @@ class TrialRecord:
     stages: tuple[StageRecord, ...] = ()
     seconds: float = 0.0
     reason: str = ""
-    """Why it was rejected or failed, in a line."""
+    """Why it was rejected or stopped, or how it failed, in a line."""
+    rungs: Mapping[str, float] = field(default_factory=dict)
+    """Its quality at each rung on its way, by the rung's name."""
 
     @property
     def feasible(self) -> bool:
@@ -72,6 +80,7 @@ class TrialRecord:
             "stages": [vars(stage) for stage in self.stages],
             "seconds": self.seconds,
             "reason": self.reason,
+            "rungs": dict(self.rungs),
         }
 
     @classmethod
@@ -85,4 +94,5 @@ class TrialRecord:
             stages=tuple(StageRecord(**stage) for stage in fields["stages"]),
             seconds=fields["seconds"],
             reason=fields["reason"],
+            rungs=dict(fields["rungs"]),
         )

@@ -15,13 +15,11 @@ from autoopt.search.layout import Root, StudyFolder
 from autoopt.search.mlflow_names import check_name
 from autoopt.search.opening import directions
 from autoopt.search.outcome import Outcome, read_front
-from autoopt.search.record import State, TrialRecord
+from autoopt.search.record import COUNTED, State, TrialRecord
 from autoopt.search.study_lock import holder
 from autoopt.search.verification import Verified
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.errors import UnknownName, did_you_mean
-
-COUNTED = (State.COMPLETE, State.REJECTED, State.FAILED)
 
 
 class Phase(StrEnum):

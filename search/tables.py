@@ -148,6 +148,8 @@ def verdict(record: TrialRecord) -> str:
             return f"misses {over}" if over else "within the budgets"
         case State.REJECTED:
             return f"rejected: {record.reason}" if record.reason else "rejected"
+        case State.STOPPED:
+            return f"stopped early: {record.reason}"
         case State.FAILED:
             return f"failed: {record.reason}" if record.reason else "failed"
         case State.DUPLICATE:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -13,24 +15,68 @@ from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.objectives.task import Task
 from autoopt.search.recipe import TRUNK, Recipe
 from autoopt.search.record import StageRecord, State, TrialRecord
+from autoopt.search.rungs import RUNGS
 from autoopt.search.stage_keeping import needed
 from autoopt.search.stage_store import addresses
 from autoopt.search.workspace import Workspace
 from autoopt.strategies import progress
-from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.strategy import Family
 
 Report: TypeAlias = Callable[[str], None]
 """Called with the name of each stage when it begins, and again with how far its training is."""
+Judge: TypeAlias = Callable[[TrialRecord], None]
+"""Called at each rung with the record so far; does not return where the trial is stopped there."""
+LOOKED_AT = 500
+"""So many validation examples say at a rung what a model is worth."""
+
+
+@dataclass
+class Rungs:
+    """The rungs of one trial, before and during its recovery training."""
+
+    begun: TrialRecord
+    workspace: Workspace
+    judge: Judge
+    started: float
+    reached: dict[str, float] = field(default_factory=dict)
+
+    def look(self, name: str, candidate: Candidate, stages: Sequence[StageRecord]) -> None:
+        """See what the candidate is worth at this rung, and let it be judged."""
+        quality = cast("Task", candidate.task).score(candidate, self._examples)["quality"]
+        self.reached[name] = quality.value
+        self.judge(
+            replace(
+                self.begun,
+                measurements={**self.begun.measurements, "quality": quality},
+                stages=(*self.begun.stages, *stages),
+                seconds=time.monotonic() - self.started,
+                rungs=dict(self.reached),
+            )
+        )
+
+    @cached_property
+    def _examples(self) -> Sequence[Example]:
+        """The same for all trials, and of all kinds: files are often in the order of their classes."""
+        all_of_them = list(self.workspace.data.validation)
+        return random.Random(0).sample(all_of_them, min(LOOKED_AT, len(all_of_them)))
 
 
 def run_trial(
-    number: int, recipe: Recipe, workspace: Workspace, *, folder: Path, report: Report, screened: bool = True
+    number: int,
+    recipe: Recipe,
+    workspace: Workspace,
+    *,
+    folder: Path,
+    report: Report,
+    judge: Judge | None = None,
+    screened: bool = True,
 ) -> TrialRecord:
     """Run one trial and save its candidate to ``folder``.
 
     A recipe whose shape alone is clearly over a limit on latency, size or another cost is rejected before any training,
-    unless ``screened`` is False. Raises whatever a strategy raises. The limits on quality are not judged here.
+    unless ``screened`` is False. Raises whatever a strategy raises. The limits on quality are not judged here. Where
+    there is no ``judge``, recovery training is not looked at on its way.
     """
     started = time.monotonic()
     report("screening")
@@ -40,7 +86,11 @@ def run_trial(
         return TrialRecord(
             number, recipe, State.REJECTED, measurements, stages=(screening,), seconds=screening.seconds, reason=reason
         )
-    candidate, stages = build(recipe, workspace, report=report)
+    rungs = None
+    if judge is not None:
+        begun = TrialRecord(number, recipe, State.RUNNING, measurements, stages=(screening,))
+        rungs = Rungs(begun, workspace, judge, started)
+    candidate, stages = build(recipe, workspace, report=report, rungs=rungs)
     if any(type(step).adaptive for step in recipe.steps):
         report("measuring")
         measurements = measure(candidate, recipe, workspace)
@@ -57,6 +107,7 @@ def run_trial(
         {**scores, **measurements, **workspace.sizes(candidate, folder)},
         stages=(screening, *stages, scoring),
         seconds=time.monotonic() - started,
+        rungs=rungs.reached if rungs else {},
     )
 
 
@@ -88,7 +139,12 @@ def excess(measurements: Mapping[str, Measurement], workspace: Workspace) -> str
 
 
 def build(
-    recipe: Recipe, workspace: Workspace, *, effort: float = 1.0, report: Report = lambda _: None
+    recipe: Recipe,
+    workspace: Workspace,
+    *,
+    effort: float = 1.0,
+    report: Report = lambda _: None,
+    rungs: Rungs | None = None,
 ) -> tuple[Candidate, tuple[StageRecord, ...]]:
     """Apply the recipe's strategies to the base model, going on from the longest prefix that the stage store holds.
 
@@ -98,11 +154,11 @@ def build(
         return _built(recipe, workspace, effort, report)
     with needed(workspace.store.folder) as mark:
         mark(addresses(recipe.steps, workspace.origin, effort=effort, seed=workspace.seed))
-        return _built(recipe, workspace, effort, report)
+        return _built(recipe, workspace, effort, report, rungs)
 
 
 def _built(
-    recipe: Recipe, workspace: Workspace, effort: float, report: Report
+    recipe: Recipe, workspace: Workspace, effort: float, report: Report, rungs: Rungs | None = None
 ) -> tuple[Candidate, tuple[StageRecord, ...]]:
     where = addresses(recipe.steps, workspace.origin, effort=effort, seed=workspace.seed)
     candidate, done, stages = _restore(recipe, workspace, where) if effort > 0 else (workspace.base, 0, [])
@@ -117,13 +173,26 @@ def _built(
             candidate = replace(candidate, teacher=teacher)
         apply = partial(step.apply, candidate, effort=effort, seed=workspace.seed)
         if step.trains and effort > 0:
-            with progress.shown(_look(step.name, report)):
+            watched = rungs if step.recovers and where[position] not in workspace.store else None
+            with progress.shown(_look(step.name, report)), _visited(watched, candidate, stages):
                 candidate, reused = workspace.store.once(where[position], candidate, apply)
         else:
             candidate, reused = apply(), False
         saved = workspace.store.seconds(where[position]) if reused else 0.0
         stages.append(StageRecord(step.name, time.monotonic() - began, reused, saved))
     return candidate, tuple(stages)
+
+
+@contextmanager
+def _visited(rungs: Rungs | None, candidate: Candidate, stages: Sequence[StageRecord]) -> Iterator[None]:
+    """Look at a candidate that is about to be recovered, and once more on its way."""
+    if rungs is None:
+        yield
+        return
+    (before, _), (later, share) = RUNGS.items()
+    rungs.look(before, candidate, stages)
+    with progress.visited(lambda model: rungs.look(later, replace(candidate, model=model), stages), at=share):
+        yield
 
 
 def _look(stage: str, report: Report) -> progress.Look:

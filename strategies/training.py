@@ -135,7 +135,7 @@ def train(
                 losses.append(_step(model, examples, loss, optimizer, schedule, pad_token_id, step))
             _see_whether_it_goes_astray(losses)
             checkpoint.save_at_times(losses)
-            progress.tell(len(losses), total)
+            progress.tell(len(losses), total, model)
     model.eval()
     return losses
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 from collections.abc import Mapping
 from dataclasses import replace
@@ -128,9 +129,24 @@ def _write_model(folder: Path) -> None:
     (folder / saving.MANIFEST).unlink()
 
 
+class Stopped(BaseException):
+    """A trial was stopped at a rung; on Ray Tune its thread ends."""
+
+
 def run_here(driver: Driver, folder: StudyFolder, *, resources: ResourcesSection, watcher: Watcher) -> None:
     """What ``ray_search.run`` does, one trial after the other in this process."""
     while assignment := driver.next():
         number = assignment.number
-        execute(assignment, folder, lambda stage, number=number: watcher.stage(number, stage))  # type: ignore[misc]
+        with contextlib.suppress(Stopped):
+            execute(
+                assignment,
+                folder,
+                lambda stage, number=number: watcher.stage(number, stage),  # type: ignore[misc]
+                lambda record: judged(driver, record),
+            )
         driver.book(number)
+
+
+def judged(driver: Driver, record: TrialRecord) -> None:
+    if not driver.goes_on(record):
+        raise Stopped

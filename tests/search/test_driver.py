@@ -17,12 +17,14 @@ from autoopt.search.execution import Assignment, write_record
 from autoopt.search.layout import StudyFolder
 from autoopt.search.optuna_study import OptunaStudy, database_url, records
 from autoopt.search.record import State, TrialRecord
+from autoopt.search.rungs import RUNGS
 from autoopt.search.space import Space, offered
 from autoopt.search.start_design import baseline, start_design
 from autoopt.search.strategy_choice import choose
 from autoopt.strategies.catalog import catalog
 from autoopt.strategies.errors import UnknownName
 
+FIRST, LATER = RUNGS
 OBJECTIVES = {"quality": Direction.MAXIMIZE, "latency_p50": Direction.MINIMIZE}
 LIMITS = (Limit.parse("latency_p50 <= 0.5 * baseline"), Limit.parse("quality >= 0.9 * baseline"))
 MORE = ("masked_language_modeling", "random_edits")
@@ -240,6 +242,76 @@ def test_no_trial_begins_once_the_compute_is_used_up(bench: Bench) -> None:
     bench.run(driver, lambda given: bench.finish(given, seconds=40.0))
     assert bench.ran == [0, 1, 2]
     assert driver.stopped_because == "the compute is used up"
+
+
+def at_rung(given: Assignment, rung: str, quality: float, latency: float, **earlier: float) -> TrialRecord:
+    return TrialRecord(
+        given.number,
+        given.recipe,
+        State.RUNNING,
+        measured(quality, latency),
+        seconds=12.0,
+        rungs={**earlier, rung: quality},
+    )
+
+
+def test_a_trial_that_promises_less_than_others_at_its_rung_is_stopped_and_never_complete(bench: Bench) -> None:
+    driver = bench.driver()
+    first, good, bad = next_of(driver), next_of(driver), next_of(driver)
+    bench.finish(first, 0.9, 10.0)
+    driver.book(first.number)
+    assert driver.goes_on(at_rung(good, FIRST, 0.8, 4.0))
+    assert not driver.goes_on(at_rung(bad, FIRST, 0.6, 4.5))
+    driver.book(bad.number)
+    stopped = driver.records[2]
+    assert stopped.state is State.STOPPED
+    assert stopped.reason == f"{FIRST} its quality of 0.6 promised less than that of 1 others"
+    assert (stopped.rungs, stopped.seconds) == ({FIRST: 0.6}, 12.0)
+    assert stopped.violations["latency_p50 <= 0.5 * baseline"] == pytest.approx(-0.1)
+    assert driver.counted == 2
+    trial = bench.study()._study.trials[2]
+    assert trial.state.name == "PRUNED"
+    assert trial.user_attrs["rungs"] == {FIRST: 0.6}
+    assert trial.user_attrs["quality"] == 0.6
+
+
+def test_trials_are_compared_at_the_same_rung_only_also_after_a_restart(bench: Bench) -> None:
+    driver = bench.driver()
+    first, good, other = next_of(driver), next_of(driver), next_of(driver)
+    bench.finish(first, 0.9, 10.0)
+    driver.book(first.number)
+    assert driver.goes_on(at_rung(good, FIRST, 0.8, 4.0))
+    assert driver.goes_on(at_rung(other, LATER, 0.6, 4.5))
+    assert not driver.goes_on(at_rung(other, FIRST, 0.5, 4.5))
+    driver.book(other.number)
+
+    resumed = bench.driver()
+    again = next_of(resumed)
+    assert not resumed.goes_on(at_rung(again, FIRST, 0.4, 5.0))
+    assert resumed.goes_on(at_rung(again, FIRST, 0.6, 4.0))
+
+
+def test_the_first_rung_stops_nobody_where_it_ranks_trials_unlike_the_next_one(bench: Bench) -> None:
+    bench.trials = 20
+    driver = bench.driver()
+    bench.finish(next_of(driver), 0.9, 10.0)
+    driver.book(0)
+    for early, late in ((0.1, 0.9), (0.2, 0.8), (0.3, 0.7), (0.4, 0.6), (0.5, 0.5)):
+        given = next_of(driver)
+        driver.goes_on(at_rung(given, LATER, late, 4.0, **{FIRST: early}))
+    assert driver.goes_on(at_rung(next_of(driver), FIRST, 0.01, 4.0))
+    assert not driver.goes_on(at_rung(next_of(driver), LATER, 0.01, 4.0, **{FIRST: 0.01}))
+
+
+def test_a_stopped_trial_is_booked_where_the_search_ends_before_anybody_is_told(bench: Bench) -> None:
+    driver = bench.driver()
+    first, good, bad = next_of(driver), next_of(driver), next_of(driver)
+    bench.finish(first, 0.9, 10.0)
+    driver.book(first.number)
+    driver.goes_on(at_rung(good, FIRST, 0.8, 4.0))
+    driver.goes_on(at_rung(bad, FIRST, 0.6, 4.5))
+    driver.give_up_running("the search was stopped")
+    assert [record.state for record in driver.records] == [State.COMPLETE, State.STOPPED]
 
 
 def test_models_that_are_beaten_are_deleted_and_the_rest_is_kept(bench: Bench) -> None:

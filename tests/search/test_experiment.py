@@ -44,6 +44,7 @@ def test_a_small_file_has_defaults_for_all_the_rest(file: Path) -> None:
         "seed": 0,
         "confirm_seeds": 1,
         "sampler": "tpe",
+        "scheduler": "halving",
     }
     assert experiment.target.model_dump() == {
         "device": "cpu",

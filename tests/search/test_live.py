@@ -86,7 +86,8 @@ def test_counts_tell_complete_feasible_rejected_and_failed_apart() -> None:
     score.observe(record(3, state=State.REJECTED))
     score.observe(record(4, state=State.FAILED))
     score.observe(record(5, state=State.DUPLICATE))
-    assert score.counts() == "4 of 10 trials: 2 complete (1 feasible), 1 rejected, 1 failed"
+    score.observe(record(6, state=State.STOPPED))
+    assert score.counts() == "5 of 10 trials: 2 complete (1 feasible), 1 stopped early, 1 rejected, 1 failed"
 
 
 def test_time_left_is_the_lesser_of_the_limit_and_the_forecast() -> None:
@@ -135,7 +136,9 @@ def test_without_a_terminal_each_event_is_a_line() -> None:
         f"trial 3 begins: {SMALL}",
         "trial 3 ended: 96.5 % [94.5, 97.5], 7.5 ms [7.3, 7.7], 4.0x [3.9, 4.1], 30.0 MB; within the budgets",
     ]
-    assert lines[3].startswith("1 of 10 trials: 1 complete (1 feasible), 0 rejected, 0 failed, 0:00 left by forecast")
+    assert lines[3].startswith(
+        "1 of 10 trials: 1 complete (1 feasible), 0 stopped early, 0 rejected, 0 failed, 0:00 left by forecast"
+    )
     assert lines[4].startswith("verified trial 3: test quality 95.5 % [94.0, 97.0], 7.5 ms")
 
 

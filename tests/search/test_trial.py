@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from autoopt.objectives.data import TextData
 from autoopt.objectives.latency import Calibration
@@ -20,6 +22,8 @@ from autoopt.search.experiment import Experiment
 from autoopt.search.layout import StudyFolder
 from autoopt.search.recipe import Recipe
 from autoopt.search.record import State, TrialRecord
+from autoopt.search.rungs import RUNGS
+from autoopt.search.stage_keeping import entries, needed_now
 from autoopt.search.stage_store import StageStore
 from autoopt.search.trial import build, run_trial
 from autoopt.search.workspace import Workspace
@@ -27,8 +31,10 @@ from autoopt.strategies import saving
 from autoopt.strategies.candidate import Candidate, Example, Span
 from autoopt.strategies.catalog import find
 from tests import tiny
+from tests.search.samples import Stopped
 
 BASELINE = Recipe.of([find("full_finetuning")()])
+BEFORE, LATER = RUNGS
 LEAF = Recipe.of([find("full_finetuning")(), find("layer_drop")(), find("distillation")(), find("int8_dynamic")()])
 
 
@@ -67,6 +73,56 @@ def test_a_trial_trains_scores_and_saves(tmp_path: Path) -> None:
     assert {"quality", "accuracy", "macro_f1", "latency_p50", "latency_ratio", "size"} <= set(record.measurements)
     assert record.measurements["quality"].samples == 20
     assert (tmp_path / "model" / "manifest.json").is_file()
+
+
+def test_recovery_is_looked_at_on_its_way_and_comes_to_the_same_as_unseen(tmp_path: Path) -> None:
+    seen: list[TrialRecord] = []
+    space = opened(tmp_path)
+    record = run_trial(3, LEAF, space, folder=tmp_path / "seen", report=lambda _: None, judge=seen.append)
+    assert [list(each.rungs) for each in seen] == [[BEFORE], [BEFORE, LATER]]
+    assert record.rungs == seen[-1].rungs
+    assert [stages_of(each) for each in seen] == [
+        [("screening", False), ("full_finetuning", False), ("layer_drop", False)]
+    ] * 2
+    assert all("latency_p50" in each.measurements and each.state is State.RUNNING for each in seen)
+    assert seen[0].measurements["quality"].value == seen[0].rungs[BEFORE]
+    assert 0 < seen[0].seconds < seen[1].seconds < record.seconds
+    other = replace(space, store=StageStore(tmp_path / "other"))
+    unseen = run_trial(3, LEAF, other, folder=tmp_path / "unseen", report=lambda _: None)
+    assert unseen.rungs == {}
+    weights = [load_file(tmp_path / name / "autoopt.safetensors") for name in ("seen", "unseen")]
+    assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
+
+
+def test_a_rung_shows_what_the_candidate_is_worth_before_its_recovery(tmp_path: Path) -> None:
+    seen: list[TrialRecord] = []
+    space = opened(tmp_path)
+    run_trial(3, LEAF, space, folder=tmp_path / "model", report=lambda _: None, judge=seen.append)
+    cut, _ = build(Recipe.of([find("full_finetuning")(), find("layer_drop")()]), space)
+    assert seen[0].rungs[BEFORE] == space.task.score(cut, space.data.validation)["quality"].value
+
+
+def test_what_is_stored_is_not_looked_at(tmp_path: Path) -> None:
+    seen: list[TrialRecord] = []
+    space = opened(tmp_path)
+    run_trial(3, LEAF, space, folder=tmp_path / "3", report=lambda _: None)
+    run_trial(4, LEAF, space, folder=tmp_path / "4", report=lambda _: None, judge=seen.append)
+    assert seen == []
+
+
+def test_a_trial_that_is_stopped_leaves_its_trunk_and_no_result(tmp_path: Path) -> None:
+    space = opened(tmp_path)
+
+    def stop(record: TrialRecord) -> None:
+        if LATER in record.rungs:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        run_trial(3, LEAF, space, folder=tmp_path / "model", report=lambda _: None, judge=stop)
+    assert not (tmp_path / "model").exists()
+    assert len(entries(space.store.folder)) == 1
+    assert needed_now(space.store.folder) == set()
+    assert run_trial(4, LEAF, space, folder=tmp_path / "model", report=lambda _: None).state is State.COMPLETE
 
 
 @pytest.mark.parametrize("strategy", ["joint_pruning", "early_exit"])

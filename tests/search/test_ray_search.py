@@ -1,0 +1,63 @@
+"""A search on a real Ray cluster of this machine: what stops a trial at its rung, and what comes after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autoopt.search import ray_search
+from autoopt.search.driver import Driver
+from autoopt.search.experiment import load_experiment
+from autoopt.search.layout import Root, StudyFolder
+from autoopt.search.opening import open_data, space_of
+from autoopt.search.record import State, TrialRecord
+from autoopt.search.study import Search
+from tests.search.samples import write_experiment
+
+
+class Audience:
+    """Nobody."""
+
+    def stage(self, number: int, stage: str) -> None: ...
+    def tick(self) -> None: ...
+    def say(self, message: str) -> None: ...
+    def observe(self, record: TrialRecord) -> None: ...
+    def verified(self, model: object) -> None: ...
+    def record(self, record: TrialRecord) -> None: ...
+    def sync(self, records: object) -> int:
+        return 0
+
+
+def test_a_trial_is_stopped_at_its_rung_and_its_worker_goes_on_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[TrialRecord] = []
+
+    def second_only(driver: Driver, record: TrialRecord) -> bool:
+        judged.append(record)
+        if record.number != 1:
+            return True
+        driver._stopped[record.number] = TrialRecord(
+            record.number, record.recipe, State.STOPPED, record.measurements, rungs=record.rungs, reason="a test"
+        )
+        return False
+
+    monkeypatch.setattr(Driver, "goes_on", second_only)
+    experiment = load_experiment(write_experiment(tmp_path, search={"trials": 4}, resources={"workers": 1}), ())
+    space = space_of(experiment, open_data(experiment))
+    audience = Audience()
+    ended: list[TrialRecord] = []
+
+    def run(driver: Driver, folder: StudyFolder) -> None:
+        ray_search.run(driver, folder, resources=experiment.resources, watcher=audience)
+        ended.extend(driver.records)
+
+    root = Root(tmp_path / "root")
+    Search(experiment, root, space, run, lambda *_: {}, audience, audience).complete()
+    assert [record.state for record in ended[:2]] == [State.COMPLETE, State.STOPPED]
+    assert {record.state for record in ended[2:]} == {State.COMPLETE}
+    assert len(ended) == 4
+    assert list(ended[1].rungs) == ["before recovery"]
+    assert not root.study("news").result(1).exists()
+    assert [record.number for record in judged] == [1]
