@@ -36,6 +36,7 @@ class Invocation:
     trials: int | None
     timeout: str | None
     max_compute: str | None
+    no_warm_start: bool
     root: Path | None
 
     def line(self) -> str:
@@ -47,6 +48,7 @@ class Invocation:
             trials=self.trials,
             timeout=self.timeout,
             max_compute=self.max_compute,
+            no_warm_start=self.no_warm_start,
             root=self.root,
         )
 
@@ -56,7 +58,8 @@ class Invocation:
         trials = [] if self.trials is None else [f"search.trials={self.trials}"]
         timeout = [] if self.timeout is None else [f"search.timeout={self.timeout}"]
         compute = [] if self.max_compute is None else [f"search.max_compute={self.max_compute}"]
-        return load_experiment(self.file, [*self.overrides, *trials, *timeout, *compute])
+        warm = ["search.warm_start=false"] if self.no_warm_start else []
+        return load_experiment(self.file, [*self.overrides, *trials, *timeout, *compute, *warm])
 
 
 @click.command(short_help="Run a search, or go on with an interrupted one.")
@@ -67,6 +70,7 @@ class Invocation:
 @click.option(
     "--max-compute", metavar="TIME", help="Stop once the trials together worked so long: --set search.max_compute=TIME."
 )
+@click.option("--no-warm-start", is_flag=True, help="Take nothing from earlier studies: --set search.warm_start=false.")
 @root_option
 @json_option
 def search(
@@ -75,6 +79,7 @@ def search(
     trials: int | None,
     timeout: str | None,
     max_compute: str | None,
+    no_warm_start: bool,
     root: Path | None,
     as_json: bool,
 ) -> None:
@@ -89,7 +94,7 @@ def search(
     """
     from autoopt.search.assembly import root_of
 
-    typed = Invocation(file, overrides, trials, timeout, max_compute, root)
+    typed = Invocation(file, overrides, trials, timeout, max_compute, no_warm_start, root)
     experiment = typed.load()
     home = root_of(experiment, root)
     outcome = _searched(experiment, home, again=typed.line())

@@ -11,6 +11,7 @@ from autoopt.objectives.budget import Limit
 from autoopt.objectives.measurement import Direction
 from autoopt.search.execution import Assignment, finite, read_record
 from autoopt.search.front import fastness, losses, pareto
+from autoopt.search.gain import WINDOW, gain_per_hour
 from autoopt.search.layout import StudyFolder
 from autoopt.search.optuna_study import Asked, OptunaStudy
 from autoopt.search.recipe import Recipe
@@ -39,11 +40,13 @@ class Driver:
         trials: int,
         deadline: float | None,
         max_compute: float | None = None,
+        stop_when_gain: float | None = None,
         observe: Callable[[TrialRecord], None],
     ) -> None:
         self._study, self._folder, self._observe = study, folder, observe
         self._baseline, self._objectives, self._limits = baseline, objectives, limits
         self._trials, self._deadline, self._max_compute = trials, deadline, max_compute
+        self._stop_when_gain = stop_when_gain
         self._records = {record.number: record for record in study.records()}
         self._kept_back: dict[int, TrialRecord] = {}
         self._looked_at = {record.number: record for record in self._records.values() if record.rungs}
@@ -95,7 +98,7 @@ class Driver:
         full = self.counted + running - len(self._kept_back) >= self._trials
         if self._over() or (full and not self._first):
             return None
-        asked, self._first = self._first or self._study.ask(), None
+        asked, self._first = self._first or self._study.ask(avoid=self._would_wait), None
         if asked is None:
             self.stopped_because = "the space holds no further recipe"
             return None
@@ -139,6 +142,16 @@ class Driver:
             sum(max(0.0, by) for by in excess.values()),
         )
 
+    def _would_wait(self, recipe: Recipe) -> bool:
+        """True where another trial is just training the same trunk."""
+        alike = [
+            record
+            for record in self._records.values()
+            if recipe.trunk and record.recipe.trunk == recipe.trunk and record.state is not State.FAILED
+        ]
+        trained = any(record.state is State.COMPLETE or record.number in self._looked_at for record in alike)
+        return not trained and any(record.state is State.RUNNING for record in alike)
+
     def book(self, number: int) -> None:
         """Take over the result that a worker left for this trial, or that it was stopped."""
         path = self._folder.result(number)
@@ -175,6 +188,9 @@ class Driver:
             self.stopped_because = "the time is used up"
         if self._max_compute is not None and sum(record.seconds for record in self.records) >= self._max_compute:
             self.stopped_because = "the compute is used up"
+        gain = gain_per_hour(self.records, self._objectives)
+        if self._stop_when_gain is not None and gain is not None and gain < self._stop_when_gain:
+            self.stopped_because = f"the last {WINDOW} trials added {gain:.2%} to the front for each hour of work"
         ended = [record for record in self.records if record.state in COUNTED]
         latest = ended[-_GIVE_UP_AFTER:]
         if len(latest) == _GIVE_UP_AFTER and all(record.state is State.FAILED for record in latest):

@@ -36,6 +36,7 @@ FREE_ON_RESUME = frozenset(
         "search.trials",
         "search.timeout",
         "search.max_compute",
+        "search.stop_when_gain",
         "search.confirm_seeds",
         "resources",
         "tracking",

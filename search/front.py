@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from autoopt.objectives.measurement import Direction, Measurement
@@ -28,6 +28,22 @@ def dominates(one: Measured, other: Measured, objectives: Mapping[str, Direction
 def pareto(items: Sequence[Item], objectives: Mapping[str, Direction]) -> list[Item]:
     """The items that no other one dominates, in the order in which they came."""
     return [item for item in items if not any(dominates(other, item, objectives) for other in items)]
+
+
+def hypervolume(points: Iterable[Sequence[float]], corner: Sequence[float]) -> float:
+    """What the points dominate up to the corner, all values minimized; slice by slice along the first axis."""
+    inside = sorted({tuple(point) for point in points if all(a < b for a, b in zip(point, corner, strict=True))})
+    if len(corner) == 1:
+        return corner[0] - inside[0][0] if inside else 0.0
+    total, lowest = 0.0, corner[1]
+    for place, point in enumerate(inside):
+        width = (inside[place + 1][0] if place + 1 < len(inside) else corner[0]) - point[0]
+        if len(corner) == 2:
+            lowest = min(lowest, point[1])
+            total += width * (corner[1] - lowest)
+        elif width > 0:
+            total += width * hypervolume([other[1:] for other in inside[: place + 1]], corner[1:])
+    return total
 
 
 def champion(items: Sequence[Item], objectives: Mapping[str, Direction]) -> Item:

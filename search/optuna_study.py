@@ -123,14 +123,17 @@ class OptunaStudy:
         storage.set_trial_user_attr(identity, "record", TrialRecord(asked.number, recipe, State.RUNNING).to_json())
         return asked
 
-    def ask(self) -> Asked | None:
-        """Propose a recipe that the study does not have yet; None where nothing new is left."""
+    def ask(self, *, avoid: Callable[[Recipe], bool] = lambda _: False) -> Asked | None:
+        """Propose a recipe that the study does not have yet; None where nothing new is left.
+
+        Of recipes that are enqueued, those to ``avoid`` come last.
+        """
         records = self.records()
         if self._proposer is not None and not self._waiting() and (promising := self._proposer.propose(records)):
             return self.begin(promising)
         known = {record.recipe.id: record.number for record in records if record.state is not State.DUPLICATE}
         for _ in range(_EXHAUSTED_AFTER):
-            trial = _retried(self._study.ask)
+            trial = self._claimed(avoid) or _retried(self._study.ask)
             try:
                 recipe = self._space.propose(_suggester(trial))
             except Senseless as problem:
@@ -182,10 +185,25 @@ class OptunaStudy:
         if again and parameters:
             self._study.enqueue_trial(parameters, user_attrs={"retry_of": number})
 
-    def _waiting(self) -> bool:
-        """True where a recipe is enqueued."""
+    def _waiting(self) -> list[optuna.trial.FrozenTrial]:
+        """What is enqueued, in order."""
         states = (_optuna().trial.TrialState.WAITING,)
-        return bool(self._study.get_trials(deepcopy=False, states=states))
+        return self._study.get_trials(deepcopy=False, states=states)
+
+    def _claimed(self, avoid: Callable[[Recipe], bool]) -> optuna.Trial | None:
+        """The first enqueued trial whose recipe is not to be avoided, now running; None where there is none."""
+        optuna = _optuna()
+        for trial in self._waiting():
+            fixed = trial.system_attrs.get("fixed_params", {})
+            try:
+                recipe = self._space.propose(lambda name, _, fixed=fixed: fixed[name])  # type: ignore[misc]
+            except (Senseless, KeyError):
+                continue
+            if not avoid(recipe):
+                running = optuna.trial.TrialState.RUNNING
+                if _retried(lambda: self._study._storage.set_trial_state_values(trial._trial_id, running)):  # noqa: B023
+                    return optuna.trial.Trial(self._study, trial._trial_id)  # type: ignore[no-any-return]
+        return None
 
     def running(self) -> list[int]:
         """Numbers of the trials that were proposed and have not ended."""

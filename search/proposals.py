@@ -90,15 +90,3 @@ def non_dominated(values: Array) -> Array:
     lowest = np.minimum.accumulate(np.concatenate([[np.inf], ordered[:-1, 1]]))
     found: Array = ordered[ordered[:, 1] < lowest]
     return found
-
-
-def hypervolume(values: Array, corner: Array) -> float:
-    """What the rows dominate up to the corner, both values minimized."""
-    import numpy as np
-
-    inside = values[(values < corner).all(1)]
-    if not len(inside):
-        return 0.0
-    front = non_dominated(inside)
-    right = np.concatenate([front[1:, 0], [corner[0]]])
-    return float(((right - front[:, 0]) * (corner[1] - front[:, 1])).sum())

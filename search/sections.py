@@ -93,6 +93,11 @@ ObjectiveName = Annotated[
     WithJsonSchema({"enum": [*METRICS, *ALIASES]}),
 ]
 Count = Annotated[int, Field(ge=1)]
+Share = Annotated[
+    float,
+    BeforeValidator(explained(lambda value: units.parse_quantity(value, units.SHARE))),
+    WithJsonSchema({"type": ["number", "string"], "description": "a share such as 0.05 or 5%"}),
+]
 
 
 class Section(BaseModel):
@@ -167,6 +172,8 @@ class SearchSection(Section):
     """Wall-clock time for the whole search."""
     max_compute: Duration | None = None
     """No trial begins once all trials together have worked so long, waiting for each other included."""
+    stop_when_gain: Share | None = None
+    """The search ends once its last trials add less than this share of the front's hypervolume an hour of work."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     confirm_seeds: Annotated[int, Field(ge=1, le=100)] = 1
     """How many seeds the verified front is judged by; its recipes are trained again with those beyond the first."""
@@ -174,6 +181,8 @@ class SearchSection(Section):
     """``auto``: a surrogate for two objectives once some trials are known, until then and otherwise ``tpe``."""
     scheduler: Literal["halving", "none"] = "halving"
     """``halving``: recovery training that does not promise as much as that of others is stopped at its rungs."""
+    warm_start: bool = True
+    """Whether what was best in earlier studies of the same task is tried first."""
 
 
 def _cores() -> int:

@@ -18,12 +18,14 @@ from autoopt.search.opening import directions
 from autoopt.search.optuna_study import OptunaStudy, database_url
 from autoopt.search.outcome import Outcome, compute_of, read_front, write_front, write_trials
 from autoopt.search.ray_search import Watcher
+from autoopt.search.recipe import Recipe
 from autoopt.search.record import State, TrialRecord
 from autoopt.search.space import Space
 from autoopt.search.stage_keeping import needed
 from autoopt.search.stage_store import addresses
 from autoopt.search.start_design import baseline, start_design
 from autoopt.search.verification import Verified, verify
+from autoopt.search.warm_start import proven
 from autoopt.strategies.errors import ExperimentError, TrialError
 
 
@@ -97,10 +99,11 @@ class Search:
                 trials=self.experiment.search.trials,
                 deadline=None if deadline is None else time.monotonic() + deadline,
                 max_compute=self.experiment.search.max_compute,
+                stop_when_gain=self.experiment.search.stop_when_gain,
                 observe=observe,
             )
             self._resume(driver)
-            driver.prepare(start_design(self.space))
+            driver.prepare([*self._proven(driver), *start_design(self.space)])
             try:
                 if driver.counted < self.experiment.search.trials:
                     self.run(driver, self.folder)
@@ -177,6 +180,16 @@ class Search:
         )
         for record in driver.records:
             self.audience.observe(record)
+
+    def _proven(self, driver: Driver) -> list[Recipe]:
+        """What a new study begins with beside its start design."""
+        if driver.records or not self.experiment.search.warm_start:
+            return []
+        found = proven(self.experiment, self.root, self.space)
+        if found:
+            studies = ", ".join(sorted({f"'{study}'" for study, _ in found}))
+            self.audience.say(f"warm start, recipes that were best in {studies}: {len(found)}")
+        return [recipe for _, recipe in found]
 
     def _observe(self, record: TrialRecord) -> None:
         self.audience.observe(record)

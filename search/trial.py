@@ -27,6 +27,8 @@ Report: TypeAlias = Callable[[str], None]
 """Called with the name of each stage when it begins, and again with how far its training is."""
 Judge: TypeAlias = Callable[[TrialRecord], None]
 """Called at each rung with the record so far; does not return where the trial is stopped there."""
+AUDITED = 20
+"""Of so many rejected recipes one is built all the same."""
 LOOKED_AT = 500
 """So many validation examples say at a rung what a model is worth."""
 
@@ -75,14 +77,15 @@ def run_trial(
     """Run one trial and save its candidate to ``folder``.
 
     A recipe whose shape alone is clearly over a limit on latency, size or another cost is rejected before any training,
-    unless ``screened`` is False. Raises whatever a strategy raises. The limits on quality are not judged here. Where
-    there is no ``judge``, recovery training is not looked at on its way.
+    unless ``screened`` is False or it is ``audited``. Raises whatever a strategy raises. The limits on quality are not
+    judged here. Where there is no ``judge``, recovery training is not looked at on its way.
     """
     started = time.monotonic()
     report("screening")
     measurements = screen(recipe, workspace)
     screening = StageRecord("screening", time.monotonic() - started, reused=False)
-    if screened and (reason := excess(measurements, workspace)):
+    reason = excess(measurements, workspace) if screened else ""
+    if reason and not audited(recipe):
         return TrialRecord(
             number, recipe, State.REJECTED, measurements, stages=(screening,), seconds=screening.seconds, reason=reason
         )
@@ -91,9 +94,14 @@ def run_trial(
         begun = TrialRecord(number, recipe, State.RUNNING, measurements, stages=(screening,))
         rungs = Rungs(begun, workspace, judge, started)
     candidate, stages = build(recipe, workspace, report=report, rungs=rungs)
-    if any(type(step).adaptive for step in recipe.steps):
+    if reason or any(type(step).adaptive for step in recipe.steps):
         report("measuring")
         measurements = measure(candidate, recipe, workspace)
+    if reason and (still := excess(measurements, workspace)):
+        seconds = time.monotonic() - started
+        stages = (screening, *stages)
+        reason = f"{still}; built in full to see whether screening is right"
+        return TrialRecord(number, recipe, State.REJECTED, measurements, stages=stages, seconds=seconds, reason=reason)
     report("scoring")
     scoring_started = time.monotonic()
     candidate = workspace.task.tune(candidate, workspace.data.validation)
@@ -109,6 +117,11 @@ def run_trial(
         seconds=time.monotonic() - started,
         rungs=rungs.reached if rungs else {},
     )
+
+
+def audited(recipe: Recipe) -> bool:
+    """True for one recipe in twenty, always the same: it is built in full although its shape is over a limit."""
+    return int(recipe.id, 16) % AUDITED == 0
 
 
 def screen(recipe: Recipe, workspace: Workspace) -> dict[str, Measurement]:

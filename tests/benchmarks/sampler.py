@@ -16,14 +16,14 @@ import random
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from autoopt.search.proposals import hypervolume, most_promising, non_dominated
+from autoopt.search.front import hypervolume
+from autoopt.search.proposals import most_promising, non_dominated
 
 ROW = "{:<10} {:<18} {:>7} {:>18} {:>9}"
 Sampling: TypeAlias = Generator[tuple[str, ...], tuple[float, float], None]
@@ -116,7 +116,7 @@ def share(
     *,
     seed: int,
     trials: int,
-    corner: NDArray[Any],
+    corner: Sequence[float],
 ) -> float:
     """The share of the exact hypervolume that is reached after so many trials."""
     asked: Any = sample(space, seed)
@@ -125,7 +125,7 @@ def share(
     for _ in range(trials):
         reached.append(known[choice])
         choice = asked.send(known[choice])
-    return hypervolume(np.array(reached), corner) / hypervolume(np.array(list(known.values())), corner)
+    return hypervolume(reached, corner) / hypervolume(known.values(), corner)
 
 
 def main() -> None:
@@ -138,7 +138,7 @@ def main() -> None:
     print(ROW.format("data", "sampler", "share", "95 % interval", "ms/trial"))
     for data in chosen.data:
         known, space = table(data)
-        corner = np.array(list(known.values())).max(0)
+        corner = [max(axis) for axis in zip(*known.values(), strict=True)]
         for name in chosen.samplers:
             begun = time.perf_counter()
             shares = [

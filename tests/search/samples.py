@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,25 @@ def _write_model(folder: Path) -> None:
     # A model as a person would have it: without what autoopt adds.
     (folder / saving.DESCRIPTION).unlink()
     (folder / saving.MANIFEST).unlink()
+
+
+class Nobody:
+    """Stands for everybody who is told something, and keeps what was said."""
+
+    def __init__(self, said: list[str] | None = None) -> None:
+        self.said = [] if said is None else said
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+    def sync(self, records: Sequence[TrialRecord]) -> int:
+        return len(records)
+
+    def stage(self, number: int, stage: str) -> None: ...
+    def tick(self) -> None: ...
+    def observe(self, record: TrialRecord) -> None: ...
+    def verified(self, model: Verified) -> None: ...
+    def record(self, record: TrialRecord) -> None: ...
 
 
 class Stopped(BaseException):

@@ -61,7 +61,9 @@ class Bench:
             seed=0,
         )
 
-    def driver(self, deadline: float | None = None, max_compute: float | None = None) -> Driver:
+    def driver(
+        self, deadline: float | None = None, max_compute: float | None = None, stop_when_gain: float | None = None
+    ) -> Driver:
         driver = Driver(
             self.study(),
             self.folder,
@@ -71,6 +73,7 @@ class Bench:
             trials=self.trials,
             deadline=deadline,
             max_compute=max_compute,
+            stop_when_gain=stop_when_gain,
             observe=self.seen.append,
         )
         driver.reconcile()
@@ -242,6 +245,30 @@ def test_no_trial_begins_once_the_compute_is_used_up(bench: Bench) -> None:
     bench.run(driver, lambda given: bench.finish(given, seconds=40.0))
     assert bench.ran == [0, 1, 2]
     assert driver.stopped_because == "the compute is used up"
+
+
+def test_a_search_ends_where_its_last_trials_add_too_little(bench: Bench) -> None:
+    bench.trials = 30
+    driver = bench.driver(stop_when_gain=0.1)
+    values = {0: (0.9, 10.0), 1: (0.5, 1.0), 2: (0.7, 3.0), 3: (0.8, 4.0)}
+    bench.run(driver, lambda given: bench.finish(given, *values.get(given.number, (0.6, 5.0)), seconds=450.0))
+    # Those after 3 add nothing, and eight of them are an hour of work.
+    assert driver.counted == 12
+    assert driver.stopped_because == "the last 8 trials added 0.00% to the front for each hour of work"
+
+
+def test_a_trunk_that_another_trial_trains_waits_where_there_is_other_work(bench: Bench) -> None:
+    bench.trials = 30
+    driver = bench.driver()
+    first = next_of(driver)
+    others = [next_of(driver) for _ in range(3)]
+    trunks = [given.recipe.trunk for given in (first, *others) if given.recipe.trunk]
+    assert len(trunks) == len(set(map(str, trunks)))
+    bench.finish(first)
+    driver.book(first.number)
+    assert next_of(driver).recipe.trunk == first.recipe.trunk
+    # In the order of the start design otherwise.
+    assert {given.recipe.id for given in others} <= {recipe.id for recipe in start_design(SPACE)}
 
 
 def at_rung(given: Assignment, rung: str, quality: float, latency: float, **earlier: float) -> TrialRecord:

@@ -41,10 +41,12 @@ def test_a_small_file_has_defaults_for_all_the_rest(file: Path) -> None:
         "trials": 24,
         "timeout": None,
         "max_compute": None,
+        "stop_when_gain": None,
         "seed": 0,
         "confirm_seeds": 1,
         "sampler": "tpe",
         "scheduler": "halving",
+        "warm_start": True,
     }
     assert experiment.target.model_dump() == {
         "device": "cpu",
@@ -66,6 +68,7 @@ def test_units_aliases_and_short_forms_are_resolved(file: Path) -> None:
             "data.max_length=64",
             "data.split={train: 70%, validation: 100}",
             "search.timeout=2h",
+            "search.stop_when_gain=5%",
             "objectives=[quality, latency, size]",
             "budget=[latency <= 12ms, size <= 60MB, quality >= 99% of baseline]",
         ],

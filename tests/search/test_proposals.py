@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoopt.search.proposals import Limited, hypervolume, most_promising, non_dominated, normal_scores
+from autoopt.search.front import hypervolume
+from autoopt.search.proposals import Limited, most_promising, non_dominated, normal_scores
 from autoopt.search.surrogate import Belief, Encoding, Process, chance_below, expected_improvement
 
 points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
@@ -28,7 +29,14 @@ def test_non_dominated_rows_are_those_that_no_other_one_beats(rows: list[tuple[i
 @given(points)
 def test_the_hypervolume_is_the_number_of_cells_that_are_dominated(rows: list[tuple[int, int]]) -> None:
     cells = {(x, y) for x in range(10) for y in range(10) if any(a <= x and b <= y for a, b in rows)}
-    assert hypervolume(np.array(rows, dtype=float), np.array([10.0, 10.0])) == len(cells)
+    assert hypervolume(rows, (10, 10)) == len(cells)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 4)] * 3), max_size=8))
+def test_the_hypervolume_of_three_objectives_is_that_of_the_cubes(rows: list[tuple[int, int, int]]) -> None:
+    cubes = itertools.product(range(5), repeat=3)
+    dominated = sum(any(all(a <= b for a, b in zip(row, cube, strict=True)) for row in rows) for cube in cubes)
+    assert hypervolume(rows, (5, 5, 5)) == dominated
 
 
 @settings(max_examples=25, deadline=None)
@@ -40,10 +48,10 @@ def test_the_expected_improvement_is_the_mean_gain_in_hypervolume(rows: list[tup
     found = expected_improvement(front, corner, *(Belief(mean[[k]], deviation[[k]]) for k in range(2)))[0]
     steps = np.linspace(-6, 6, 49)  # In standard deviations, a grid over both values.
     chance = np.exp(-(steps**2) / 2) / np.exp(-(steps**2) / 2).sum()
-    before = hypervolume(front, corner)
+    before = hypervolume(front, (10, 10))
     integral = 0.0
     for i, j in itertools.product(range(len(steps)), repeat=2):
-        gained = hypervolume(np.vstack([front, mean + deviation * [steps[i], steps[j]]]), corner) - before
+        gained = hypervolume(np.vstack([front, mean + deviation * [steps[i], steps[j]]]), (10, 10)) - before
         integral += chance[i] * chance[j] * gained
     assert found == pytest.approx(integral, rel=0.02, abs=0.01)
 
@@ -101,7 +109,7 @@ def values_of(chosen: list[dict[str, object]]) -> Any:
 def test_what_is_chosen_beats_what_is_drawn() -> None:
     seen = recipes(12, 3)
     candidates = [recipe for recipe in recipes(60, 4) if recipe not in seen]
-    corner, before = np.array([6.0, 6.0]), values_of(seen)
+    corner, before = (6.0, 6.0), values_of(seen)
 
     def gain(recipe: dict[str, object]) -> float:
         return hypervolume(np.vstack([before, values_of([recipe])]), corner) - hypervolume(before, corner)

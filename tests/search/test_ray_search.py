@@ -13,20 +13,7 @@ from autoopt.search.layout import Root, StudyFolder
 from autoopt.search.opening import open_data, space_of
 from autoopt.search.record import State, TrialRecord
 from autoopt.search.study import Search
-from tests.search.samples import write_experiment
-
-
-class Audience:
-    """Nobody."""
-
-    def stage(self, number: int, stage: str) -> None: ...
-    def tick(self) -> None: ...
-    def say(self, message: str) -> None: ...
-    def observe(self, record: TrialRecord) -> None: ...
-    def verified(self, model: object) -> None: ...
-    def record(self, record: TrialRecord) -> None: ...
-    def sync(self, records: object) -> int:
-        return 0
+from tests.search.samples import Nobody, write_experiment
 
 
 def test_a_trial_is_stopped_at_its_rung_and_its_worker_goes_on_with_the_next(
@@ -46,7 +33,7 @@ def test_a_trial_is_stopped_at_its_rung_and_its_worker_goes_on_with_the_next(
     monkeypatch.setattr(Driver, "goes_on", second_only)
     experiment = load_experiment(write_experiment(tmp_path, search={"trials": 4}, resources={"workers": 1}), ())
     space = space_of(experiment, open_data(experiment))
-    audience = Audience()
+    audience = Nobody()
     ended: list[TrialRecord] = []
 
     def run(driver: Driver, folder: StudyFolder) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import signal
 import time
 from dataclasses import replace
@@ -59,6 +60,29 @@ def test_a_damaged_entry_is_put_aside_and_computed_again(tmp_path: Path, damage:
     assert not reused
     assert first_weight(again) == first_weight(changed(start))
     assert list(tmp_path.glob("*/*.corrupt-*"))
+
+
+@pytest.mark.parametrize(("damage", "times"), [("flip", 1000), ("truncate", 50)])
+def test_whatever_is_damaged_of_an_entry_is_noticed_and_never_used(tmp_path: Path, damage: str, times: int) -> None:
+    store, start, chance = StageStore(tmp_path / "store"), candidate(), random.Random(0)
+    store.once(HERE, start, lambda: changed(start))
+    entry = next((tmp_path / "store").glob(f"??/{HERE}"))
+    files = [file for file in sorted(entry.iterdir()) if file.is_file()]
+    sound = {file: file.read_bytes() for file in files}
+    for number in range(times):
+        # Each file in turn, since nearly all bytes are weights.
+        file = files[number % len(files)]
+        content = bytearray(sound[file])
+        if damage == "flip":
+            content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        else:
+            content = content[: chance.randrange(len(content))]
+        file.write_bytes(content)
+        assert store.load(HERE, start) is None, (file.name, number)
+        aside = next(entry.parent.glob(f"{HERE}.corrupt-*"))
+        aside.rename(entry)
+        file.write_bytes(sound[file])
+    assert store.load(HERE, start) is not None
 
 
 def test_an_interrupted_computation_leaves_no_entry(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from autoopt.objectives.shapes import ShapeTable, signature
 from autoopt.objectives.target import Target
 from autoopt.objectives.tasks import open_task
 from autoopt.objectives.tasks.question_answering import QuestionAnswering
-from autoopt.search import workspace
+from autoopt.search import trial, workspace
 from autoopt.search.execution import Assignment, execute, read_record
 from autoopt.search.experiment import Experiment
 from autoopt.search.layout import StudyFolder
@@ -123,6 +123,35 @@ def test_a_trial_that_is_stopped_leaves_its_trunk_and_no_result(tmp_path: Path) 
     assert len(entries(space.store.folder)) == 1
     assert needed_now(space.store.folder) == set()
     assert run_trial(4, LEAF, space, folder=tmp_path / "model", report=lambda _: None).state is State.COMPLETE
+
+
+def test_one_rejected_recipe_in_twenty_is_built_to_see_whether_screening_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes = [
+        Recipe.of(
+            [
+                find("full_finetuning")(),
+                find("low_rank")(),
+                find("distillation").model_validate({"epochs": epochs, "temperature": heat}),
+            ]
+        )
+        for epochs in range(1, 26)
+        for heat in (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5)
+    ]
+    assert 3 <= sum(map(trial.audited, recipes)) <= 20
+    monkeypatch.setattr(trial, "audited", lambda _: True)
+    space = opened(tmp_path, "size <= 1kB")
+    record = run_trial(3, LEAF, space, folder=tmp_path / "model", report=lambda _: None)
+    assert record.state is State.REJECTED
+    assert record.reason.endswith("; built in full to see whether screening is right")
+    assert ("distillation", False) in stages_of(record)
+    monkeypatch.setattr(trial, "screen", lambda *_: {**record.measurements})
+    space = opened(tmp_path / "wrong", "size <= 10MB")
+    said = iter(["over", ""])
+    monkeypatch.setattr(trial, "excess", lambda *_: next(said))
+    record = run_trial(3, LEAF, space, folder=tmp_path / "model", report=lambda _: None)
+    assert record.state is State.COMPLETE
 
 
 @pytest.mark.parametrize("strategy", ["joint_pruning", "early_exit"])
