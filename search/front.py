@@ -21,13 +21,22 @@ Item = TypeVar("Item", bound=Measured)
 
 def dominates(one: Measured, other: Measured, objectives: Mapping[str, Direction]) -> bool:
     """True where ``one`` is at least as good in every objective and better in at least one."""
-    pairs = list(zip(losses(one, objectives), losses(other, objectives), strict=True))
-    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+    return _beats(losses(one, objectives), losses(other, objectives))
+
+
+def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
 def pareto(items: Sequence[Item], objectives: Mapping[str, Direction]) -> list[Item]:
     """The items that no other one dominates, in the order in which they came."""
-    return [item for item in items if not any(dominates(other, item, objectives) for other in items)]
+    points = [losses(item, objectives) for item in items]
+    front: list[int] = []
+    # In this order what dominates a point comes before it, and is on the front itself or dominated by what is.
+    for place in sorted(range(len(points)), key=points.__getitem__):
+        if not any(_beats(points[other], points[place]) for other in front):
+            front.append(place)
+    return [items[place] for place in sorted(front)]
 
 
 def hypervolume(points: Iterable[Sequence[float]], corner: Sequence[float]) -> float:

@@ -54,7 +54,7 @@ def run_status(state: State) -> str:
     match state:
         case State.RUNNING:
             return "RUNNING"
-        case State.COMPLETE | State.DUPLICATE:
+        case State.COMPLETE:
             return "FINISHED"
         case State.REJECTED | State.STOPPED:
             return "KILLED"

@@ -31,7 +31,6 @@ _STATES = {
     State.COMPLETE: "COMPLETE",
     State.REJECTED: "PRUNED",
     State.STOPPED: "PRUNED",
-    State.DUPLICATE: "PRUNED",
     State.FAILED: "FAIL",
 }
 
@@ -45,21 +44,34 @@ class Asked:
 
 
 class OptunaStudy:
-    """One study in an Optuna database. Only the driver holds one."""
+    """One study in an Optuna database. Only the driver holds one.
+
+    Samplers draw in a copy of the study in memory, since the database would have a transaction for each parameter; a
+    proposal is written once, when it is whole and known to be new.
+    """
 
     def __init__(
         self,
         study: optuna.Study,
         space: Space,
-        objectives: Sequence[str],
+        objectives: Mapping[str, Direction],
         limits: Sequence[str],
-        proposer: Proposer | None = None,
+        sampler: optuna.samplers.BaseSampler,
+        proposer: Proposer | None,
     ) -> None:
         self._study = study
         self._space = space
         self._proposer = proposer
         self._objectives = tuple(objectives)
         self._limits = tuple(limits)
+        self._queue: list[Recipe] = []
+        self._drawn: dict[int, optuna.Trial] = {}
+        """By number in the database what was drawn in memory and has not ended."""
+        self._parsed: dict[int, TrialRecord] = {}
+        directions = [direction.value for direction in objectives.values()]
+        self._memory = _optuna().create_study(directions=directions, sampler=sampler)
+        self._memory.add_trials(trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished())
+        self.enqueue(_lost(study))
 
     @classmethod
     def open(
@@ -80,13 +92,13 @@ class OptunaStudy:
         study = _retried(
             lambda: optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
         )
-        # A resumed search must not draw the same numbers again.
-        study.sampler = _sampler(sampler, seed + 1000 * len(study.get_trials(deepcopy=False)))
+        count = len(study.get_trials(deepcopy=False))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(list(objectives))
-        proposer = Proposer(space, objectives, limits, seed=seed + len(study.get_trials(deepcopy=False)))
-        return cls(study, space, list(objectives), limits, proposer if sampler == "auto" else None)
+        # A resumed search must not draw the same numbers again.
+        proposer = Proposer(space, objectives, limits, seed=seed + count) if sampler == "auto" else None
+        return cls(study, space, objectives, limits, _sampler(sampler, seed + 1000 * count), proposer)
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -99,8 +111,11 @@ class OptunaStudy:
 
     def enqueue(self, recipes: Iterable[Recipe]) -> None:
         """Propose these recipes before anything is sampled, those left out that the study has already."""
+        known = {recipe.id for recipe in self._queue} | {record.recipe.id for record in self.records()}
         for recipe in recipes:
-            self._study.enqueue_trial(self._space.parameters(recipe), skip_if_exists=True)
+            if recipe.id not in known:
+                self._queue.append(recipe)
+                known.add(recipe.id)
 
     def begin(self, recipe: Recipe) -> Asked:
         """Begin a trial of this recipe now, before all that is enqueued, even where the space does not hold it."""
@@ -115,13 +130,11 @@ class OptunaStudy:
             state=optuna.trial.TrialState.RUNNING,
             params=parameters,
             distributions=distributions,
-            user_attrs={"recipe": str(recipe)},
+            user_attrs={"recipe": str(recipe), "record": TrialRecord(-1, recipe, State.RUNNING).to_json()},
         )
         storage = self._study._storage
         identity = _retried(lambda: storage.create_new_trial(self._study._study_id, template_trial=running))
-        asked = Asked(storage.get_trial(identity).number, recipe)
-        storage.set_trial_user_attr(identity, "record", TrialRecord(asked.number, recipe, State.RUNNING).to_json())
-        return asked
+        return Asked(storage.get_trial(identity).number, recipe)
 
     def ask(self, *, avoid: Callable[[Recipe], bool] = lambda _: False) -> Asked | None:
         """Propose a recipe that the study does not have yet; None where nothing new is left.
@@ -129,26 +142,26 @@ class OptunaStudy:
         Of recipes that are enqueued, those to ``avoid`` come last.
         """
         records = self.records()
-        if self._proposer is not None and not self._waiting() and (promising := self._proposer.propose(records)):
+        known = {record.recipe.id: record for record in records}
+        self._queue = [recipe for recipe in self._queue if recipe.id not in known]
+        if self._queue:
+            place = next((place for place, recipe in enumerate(self._queue) if not avoid(recipe)), 0)
+            return self.begin(self._queue.pop(place))
+        if self._proposer is not None and (promising := self._proposer.propose(records)):
             return self.begin(promising)
-        known = {record.recipe.id: record.number for record in records if record.state is not State.DUPLICATE}
         for _ in range(_EXHAUSTED_AFTER):
-            trial = self._claimed(avoid) or _retried(self._study.ask)
+            trial = self._memory.ask()
             try:
                 recipe = self._space.propose(_suggester(trial))
-            except Senseless as problem:
-                self._prune(trial.number, f"no recipe: {problem}", [1.0] * len(self._limits))
+            except Senseless:
+                self._end(trial, [1.0] * len(self._limits), None, State.REJECTED)
                 continue
-            record = TrialRecord(trial.number, recipe, State.RUNNING)
-            if recipe.id in known:
-                twin = self._record(known[recipe.id])
-                violations = dict(twin.violations) if twin else {}
-                reason = f"the same recipe as trial {known[recipe.id]}"
-                self.tell(TrialRecord(trial.number, recipe, State.DUPLICATE, violations=violations, reason=reason))
+            if twin := known.get(recipe.id):
+                self._end(trial, self._constraints(twin), None, State.REJECTED)
                 continue
-            trial.set_user_attr("record", record.to_json())
-            trial.set_user_attr("recipe", str(recipe))
-            return Asked(trial.number, recipe)
+            asked = self.begin(recipe)
+            self._drawn[asked.number] = trial
+            return asked
         return None
 
     def tell(self, record: TrialRecord) -> None:
@@ -158,52 +171,35 @@ class OptunaStudy:
             return
         storage, identity = self._study._storage, trial._trial_id
         _retried(lambda: storage.set_trial_user_attr(identity, "record", record.to_json()))
-        for name, measured in record.measurements.items():
-            storage.set_trial_user_attr(identity, name, measured.value)
-        if record.rungs:
-            storage.set_trial_user_attr(identity, "rungs", dict(record.rungs))
-        storage.set_trial_user_attr(identity, "state", record.state.value)
-        if record.reason:
-            storage.set_trial_user_attr(identity, "reason", record.reason)
+        storage.set_trial_user_attr(identity, "outcome", _outcome(record))
         if record.state is not State.FAILED:
             # The one form of constraints that the samplers and the dashboard both understand: one list.
-            constraints = [record.violations.get(limit, 0.0) for limit in self._limits]
-            storage.set_trial_system_attr(identity, "constraints", constraints)
+            storage.set_trial_system_attr(identity, "constraints", self._constraints(record))
         values = None
         if record.state is State.COMPLETE:
             values = [record.measurements[name].value for name in self._objectives]
-        state = getattr(_optuna().trial.TrialState, _STATES[record.state])
-        self._tell(record.number, values, state)
+        self._tell(record.number, values, getattr(_optuna().trial.TrialState, _STATES[record.state]))
+        if drawn := self._drawn.pop(record.number, None):
+            self._end(drawn, self._constraints(record), values, record.state)
+        else:
+            self._memory.add_trial(self._frozen(record.number))
 
     def lose(self, number: int, reason: str, *, again: bool) -> None:
         """End a trial whose worker or driver is gone as failed; ``again`` proposes its recipe once more."""
-        optuna = _optuna()
         trial = self._frozen(number)
-        parameters = trial.params or trial.system_attrs.get("fixed_params", {})
-        self._study._storage.set_trial_user_attr(trial._trial_id, "lost", reason)
-        self._tell(number, None, optuna.trial.TrialState.FAIL)
-        if again and parameters:
-            self._study.enqueue_trial(parameters, user_attrs={"retry_of": number})
+        _retried(lambda: self._study._storage.set_trial_user_attr(trial._trial_id, "lost", reason))
+        self._tell(number, None, _optuna().trial.TrialState.FAIL)
+        if again:
+            self.enqueue([_record(trial).recipe])
 
-    def _waiting(self) -> list[optuna.trial.FrozenTrial]:
-        """What is enqueued, in order."""
-        states = (_optuna().trial.TrialState.WAITING,)
-        return self._study.get_trials(deepcopy=False, states=states)
+    def _constraints(self, record: TrialRecord) -> list[float]:
+        return [record.violations.get(limit, 0.0) for limit in self._limits]
 
-    def _claimed(self, avoid: Callable[[Recipe], bool]) -> optuna.Trial | None:
-        """The first enqueued trial whose recipe is not to be avoided, now running; None where there is none."""
-        optuna = _optuna()
-        for trial in self._waiting():
-            fixed = trial.system_attrs.get("fixed_params", {})
-            try:
-                recipe = self._space.propose(lambda name, _, fixed=fixed: fixed[name])  # type: ignore[misc]
-            except (Senseless, KeyError):
-                continue
-            if not avoid(recipe):
-                running = optuna.trial.TrialState.RUNNING
-                if _retried(lambda: self._study._storage.set_trial_state_values(trial._trial_id, running)):  # noqa: B023
-                    return optuna.trial.Trial(self._study, trial._trial_id)  # type: ignore[no-any-return]
-        return None
+    def _end(self, trial: optuna.Trial, constraints: list[float], values: list[float] | None, state: State) -> None:
+        """End a trial that was drawn in memory."""
+        if state is not State.FAILED:
+            self._memory._storage.set_trial_system_attr(trial._trial_id, "constraints", constraints)
+        self._memory.tell(trial, values=values, state=getattr(_optuna().trial.TrialState, _STATES[state]))
 
     def running(self) -> list[int]:
         """Numbers of the trials that were proposed and have not ended."""
@@ -213,19 +209,18 @@ class OptunaStudy:
 
     def records(self) -> list[TrialRecord]:
         """Every trial that has a recipe, in the order of their numbers; lost ones are not among them."""
-        return _records(self._study)
-
-    def _record(self, number: int) -> TrialRecord | None:
-        return next((record for record in self.records() if record.number == number), None)
+        found = []
+        for trial in self._study.get_trials(deepcopy=False):
+            if "record" not in trial.user_attrs or "lost" in trial.user_attrs:
+                continue
+            record = self._parsed.get(trial.number) or _record(trial)
+            if trial.state.is_finished():
+                self._parsed[trial.number] = record
+            found.append(record)
+        return found
 
     def _frozen(self, number: int) -> optuna.trial.FrozenTrial:
         return self._study.get_trials(deepcopy=False)[number]
-
-    def _prune(self, number: int, reason: str, constraints: list[float]) -> None:
-        trial, storage = self._frozen(number), self._study._storage
-        storage.set_trial_user_attr(trial._trial_id, "reason", reason)
-        storage.set_trial_system_attr(trial._trial_id, "constraints", constraints)
-        self._tell(number, None, _optuna().trial.TrialState.PRUNED)
 
     def _tell(self, number: int, values: list[float] | None, state: optuna.trial.TrialState) -> None:
         def attempt() -> None:
@@ -254,10 +249,31 @@ def database_url(path: Path) -> str:
 
 def _records(study: optuna.Study) -> list[TrialRecord]:
     return [
-        TrialRecord.from_json(trial.user_attrs["record"])
+        _record(trial)
         for trial in study.get_trials(deepcopy=False)
         if "record" in trial.user_attrs and "lost" not in trial.user_attrs
     ]
+
+
+def _record(trial: optuna.trial.FrozenTrial) -> TrialRecord:
+    # Its number is given by the database when the record is there already.
+    return TrialRecord.from_json({**trial.user_attrs["record"], "number": trial.number})
+
+
+def _lost(study: optuna.Study) -> list[Recipe]:
+    """Recipes of trials that were cut off."""
+    return [
+        _record(trial).recipe
+        for trial in study.get_trials(deepcopy=False)
+        if "record" in trial.user_attrs and "lost" in trial.user_attrs
+    ]
+
+
+def _outcome(record: TrialRecord) -> dict[str, Any]:
+    """How it ended, for people who look at the study in the dashboard."""
+    measured = {name: item.value for name, item in record.measurements.items()}
+    rungs = {"rungs": dict(record.rungs)} if record.rungs else {}
+    return {"state": record.state.value, "reason": record.reason, **measured, **rungs}
 
 
 def _existing(url: str, name: str) -> optuna.Study:

@@ -40,21 +40,34 @@ def most_promising(
     had come out as expected, so that several workers do not try the same. ``seconds`` is what each candidate is
     expected to take; all the same where it is not given.
     """
+    from threadpoolctl import threadpool_limits
+
+    # Workers have the other processors: threads that wait for each other would take forty times as long.
+    with threadpool_limits(1, user_api="blas"):
+        return _most_promising(candidates, observed, values, limited, running, seconds)
+
+
+def _most_promising(
+    candidates: Sequence[Parameters],
+    observed: Sequence[Parameters],
+    values: Array,
+    limited: Sequence[Limited],
+    running: Sequence[Parameters],
+    seconds: Array | None,
+) -> int:
     import numpy as np
 
     values = np.stack([normal_scores(values[:, column]) for column in range(2)], axis=1)
     encoding = Encoding.of([*observed, *running, *candidates])
     seen = encoding.rows(observed)
-    among = encoding.distances(seen, seen)
     asked = encoding.rows([*candidates, *running])
-    apart = encoding.distances(asked, seen)
-    beliefs = [Process(among, values[:, column]).at(apart) for column in range(2)]
+    beliefs = [Process(encoding, seen, values[:, column]).at(asked) for column in range(2)]
     count = len(candidates)
     feasible = np.ones(len(values), dtype=bool)
     chance = np.ones(count)
     for one in limited:
         feasible &= one.values <= one.limit
-        chance *= chance_below(one.limit, _part(Process(among, one.values).at(apart), slice(0, count)))
+        chance *= chance_below(one.limit, Process(encoding, seen, one.values).at(asked[:count]))
     expected = np.stack([belief.mean[count:] for belief in beliefs], axis=1)
     reached = np.concatenate([values[feasible], expected]) if feasible.any() else expected
     low, high = values.min(0), values.max(0)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from autoopt.objectives.measurement import Direction
-from autoopt.search.front import pareto
+from autoopt.search.front import losses, pareto
 from autoopt.search.proposals import Limited, most_promising
 from autoopt.search.recipe import Recipe
 from autoopt.search.record import State, TrialRecord
@@ -17,8 +17,10 @@ from autoopt.strategies.knobs import Choice, Float, Knob, KnobValue
 
 LEAST = 8
 """Complete trials before anything is expected of others."""
-DRAWN, CHANGED = 200, 200
+DRAWN, CHANGED = 150, 150
 """Candidates that are drawn from the whole space, and that are changed from recipes of the front."""
+REMEMBERED = 200
+"""So many trials make the surrogate."""
 KEPT = 0.85
 """How likely a parameter of a recipe of the front stays as it is."""
 
@@ -32,76 +34,83 @@ class Proposer:
     def __init__(self, space: Space, objectives: Mapping[str, Direction], limits: Sequence[str], *, seed: int) -> None:
         self._space, self._objectives, self._limits = space, dict(objectives), tuple(limits)
         self._chance = random.Random(seed)
+        self._known: dict[int, Mapping[str, KnobValue] | None] = {}
 
     def propose(self, records: Sequence[TrialRecord]) -> Recipe | None:
         """The most promising recipe that the study does not have; None where too little is known to say."""
         import numpy as np
 
-        complete = [record for record in records if record.state is State.COMPLETE and self._in_space(record.recipe)]
-        if len(self._objectives) != 2 or len(complete) < LEAST:
+        if len(self._objectives) != 2:
+            return None
+        told = [record for record in records if record.state in (State.COMPLETE, State.STOPPED)]
+        observed = {record.number: self._parameters(record) for record in self._latest(told)}
+        seen = [record for record in told if observed.get(record.number) is not None]
+        complete = [record for record in seen if record.state is State.COMPLETE]
+        if len(complete) < LEAST:
             return None
         known = {record.recipe.id for record in records}
-        candidates = [recipe for recipe in self._candidates(complete) if recipe.id not in known]
+        front = [observed[record.number] or {} for record in pareto(complete, self._objectives)]
+        drawn = (self._drawn({} if number < DRAWN else self._chance.choice(front)) for number in range(DRAWN + CHANGED))
+        candidates = {
+            found.id: (found, parameters) for found, parameters in filter(None, drawn) if found.id not in known
+        }
         if not candidates:
             return None
-        running = [record.recipe for record in records if record.state is State.RUNNING]
-        values = np.array(
-            [
-                [
-                    record.measurements[name].value * (1 if direction is Direction.MINIMIZE else -1)
-                    for name, direction in self._objectives.items()
-                ]
-                for record in complete
-            ]
-        )
+        recipes, parameters = zip(*candidates.values(), strict=True)
+        values = np.array([losses(record, self._objectives) for record in seen])
+        running = [self._parameters(record) for record in records if record.state is State.RUNNING]
         place = most_promising(
-            [self._space.parameters(recipe) for recipe in candidates],
-            [self._space.parameters(record.recipe) for record in complete],
+            parameters,
+            [observed[record.number] or {} for record in seen],
             values,
             limited=[
-                Limited(np.array([record.violations.get(limit, 0.0) for record in complete]), 0.0)
-                for limit in self._limits
+                Limited(np.array([record.violations.get(limit, 0.0) for record in seen]), 0.0) for limit in self._limits
             ],
-            running=[self._space.parameters(recipe) for recipe in running if self._in_space(recipe)],
-            seconds=np.array(expected_seconds(candidates, complete)),
+            running=[found for found in running if found is not None],
+            seconds=np.array(expected_seconds(recipes, complete)),
         )
-        return candidates[place]
+        chosen: Recipe = recipes[place]
+        return chosen
 
-    def _candidates(self, complete: Sequence[TrialRecord]) -> list[Recipe]:
-        """Different recipes, some from anywhere, some near those that nothing beats."""
-        front = [self._space.parameters(record.recipe) for record in pareto(complete, self._objectives)]
-        found: dict[str, Recipe] = {}
-        for number in range(DRAWN + CHANGED):
-            recipe = self._drawn({} if number < DRAWN else self._chance.choice(front))
-            if recipe is not None:
-                found.setdefault(recipe.id, recipe)
-        return list(found.values())
+    def _latest(self, told: Sequence[TrialRecord]) -> Sequence[TrialRecord]:
+        """Those that the surrogate is made of: the front and the latest, since its time grows with their square."""
+        kept = {record.number for record in pareto([r for r in told if r.state is State.COMPLETE], self._objectives)}
+        others = [record.number for record in told if record.number not in kept]
+        kept.update(others[-max(1, REMEMBERED - len(kept)) :])
+        return [record for record in told if record.number in kept]
 
-    def _drawn(self, near: Mapping[str, KnobValue]) -> Recipe | None:
-        """A recipe, most of whose parameters are those of ``near`` where it has them."""
+    def _drawn(self, near: Mapping[str, KnobValue]) -> tuple[Recipe, Mapping[str, KnobValue]] | None:
+        """A recipe and its parameters, most of which are those of ``near`` where it has them."""
+        chosen: dict[str, KnobValue] = {}
 
         def suggest(name: str, knob: Knob) -> KnobValue:
             if name in near and near[name] in knob and self._chance.random() < KEPT:
+                chosen[name] = near[name]
                 return near[name]
             match knob:
                 case Choice(options=options):
-                    return self._chance.choice(options)
+                    chosen[name] = self._chance.choice(options)
                 case Float(low=low, high=high, log=log):
-                    return low * (high / low) ** self._chance.random() if log else self._chance.uniform(low, high)
+                    chosen[name] = (
+                        low * (high / low) ** self._chance.random() if log else self._chance.uniform(low, high)
+                    )
                 case _:
-                    return self._chance.randrange(knob.low, knob.high + 1, knob.step)
+                    chosen[name] = self._chance.randrange(knob.low, knob.high + 1, knob.step)
+            return chosen[name]
 
         try:
-            return self._space.propose(suggest)
+            return self._space.propose(suggest), chosen
         except Senseless:
             return None
 
-    def _in_space(self, recipe: Recipe) -> bool:
-        try:
-            self._space.parameters(recipe)
-        except Senseless:
-            return False
-        return True
+    def _parameters(self, record: TrialRecord) -> Mapping[str, KnobValue] | None:
+        """None where the space does not hold its recipe."""
+        if record.number not in self._known:
+            try:
+                self._known[record.number] = self._space.parameters(record.recipe)
+            except Senseless:
+                self._known[record.number] = None
+        return self._known[record.number]
 
 
 def expected_seconds(recipes: Sequence[Recipe], complete: Sequence[TrialRecord]) -> list[float]:

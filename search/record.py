@@ -18,8 +18,6 @@ class State(StrEnum):
     COMPLETE = "complete"
     REJECTED = "rejected"
     """Over a limit by its shape alone: not trained."""
-    DUPLICATE = "duplicate"
-    """The same recipe as an earlier trial: not run again."""
     STOPPED = "stopped"
     """Not as promising as others were at the same rung: not trained to its end."""
     FAILED = "failed"

@@ -60,22 +60,52 @@ class Encoding:
             dtype=float,
         ).reshape(len(recipes), len(self.names))
 
-    def distances(self, one: Array, other: Array) -> Array:
-        """(rows of one, rows of other, parameters), each in [0, 1].
+    def apart(self, one: Array, other: Array, column: int) -> Array:
+        """How far rows are apart in one parameter, (rows of one, rows of other), each in [0, 1].
 
         Numbers are as far apart as their places are, of all places there are; anything else, and what is absent on one
         side, is 0 or 1 apart.
         """
         import numpy as np
 
-        apart = (one[:, None, :] != other[None, :, :]).astype(float)
-        for column, (name, is_number) in enumerate(zip(self.names, self.numeric, strict=True)):
-            if is_number and len(self.values[name]) > 2:
-                a, b = one[:, None, column], other[None, :, column]
-                steps = np.abs(a - b) / (len(self.values[name]) - 1)
-                apart[..., column] = np.where((a >= 0) & (b >= 0), np.minimum(1.0, steps), apart[..., column])
-        found: Array = apart
-        return found
+        a, b = one[:, None, column], other[None, :, column]
+        places = len(self.values[self.names[column]])
+        if not self.numeric[column] or places <= 2:
+            different: Array = (a != b).astype(float)
+            return different
+        apart: Array = np.where((a >= 0) & (b >= 0), np.minimum(1.0, np.abs(a - b) / (places - 1)), a != b)
+        return apart
+
+    def distances(self, one: Array, other: Array, weights: Array) -> Array:
+        """The weighted sum over the parameters, (rows of one, rows of other)."""
+        import numpy as np
+
+        total = np.zeros((len(one), len(other)))
+        for column, weight in enumerate(weights):
+            total += weight * self.apart(one, other, column)
+        return total
+
+    def weights(self, rows: Array, values: Array) -> Array:
+        """How much each parameter counts, (parameters,): by how much the values of rows differ where it differs.
+
+        The slope of the squared difference of two values on the distance in one parameter, over all pairs; never less
+        than a tenth of the mean, and 1 on the mean.
+        """
+        import numpy as np
+
+        pairs = np.triu_indices(len(values), 1)
+        change = ((values[:, None] - values[None, :]) ** 2)[pairs]
+        change = change - change.mean()
+        slope = np.zeros(len(self.names))
+        for column in range(len(self.names)):
+            apart = self.apart(rows, rows, column)[pairs]
+            centered = apart - apart.mean()
+            slope[column] = max(0.0, centered @ change) / (centered @ centered + 1e-9)
+        if not slope.any():
+            return np.ones(len(slope))
+        slope = np.maximum(slope, 0.1 * slope.mean())
+        weights: Array = slope / slope.mean()
+        return weights
 
 
 @dataclass(frozen=True)
@@ -87,55 +117,38 @@ class Belief:
 
 
 class Process:
-    """A Gaussian process with the kernel exp(-sum of scaled distances); Hamming's where nothing is a number."""
+    """A Gaussian process with the kernel exp(-scaled distance); Hamming's where nothing is a number."""
 
-    def __init__(self, distances: Array, values: Array) -> None:
-        """Fit to (recipes, recipes, parameters) distances and (recipes,) values, by the likelihood of the values."""
+    def __init__(self, encoding: Encoding, rows: Array, values: Array) -> None:
+        """Fit to (recipes, parameters) rows and their (recipes,) values, by the likelihood of the values."""
         import numpy as np
+        from scipy.linalg import cho_solve
 
+        self._encoding, self._rows = encoding, rows
         self.center, self.spread = float(values.mean()), float(values.std()) or 1.0
         scaled = (values - self.center) / self.spread
-        self.weights = _weights(distances, scaled)
-        apart = distances @ self.weights
+        self.weights = encoding.weights(rows, scaled)
+        apart = encoding.distances(rows, rows, self.weights)
         best = -np.inf
         for scale in SCALES:
             kernel = np.exp(-scale * apart)
             for noise in NOISES:
                 root = np.linalg.cholesky(kernel + (noise + JITTER) * np.eye(len(scaled)))
-                solved = np.linalg.solve(root.T, np.linalg.solve(root, scaled))
+                solved = cho_solve((root, True), scaled)
                 likelihood = -0.5 * scaled @ solved - np.log(np.diag(root)).sum()
                 if likelihood > best:
                     best, self.scale, self._root, self._solved = likelihood, scale, root, solved
 
-    def at(self, distances: Array) -> Belief:
-        """What is believed of recipes with these distances, (recipes, fitted recipes, parameters)."""
+    def at(self, rows: Array) -> Belief:
+        """What is believed of recipes, (recipes, parameters)."""
         import numpy as np
+        from scipy.linalg import solve_triangular
 
-        kernel = np.exp(-self.scale * (distances @ self.weights))
+        kernel = np.exp(-self.scale * self._encoding.distances(rows, self._rows, self.weights))
         mean = kernel @ self._solved
-        reduced = np.linalg.solve(self._root, kernel.T)
+        reduced = solve_triangular(self._root, kernel.T, lower=True)
         variance = np.maximum(1e-9, 1.0 - (reduced**2).sum(0))
         return Belief(self.center + self.spread * mean, self.spread * np.sqrt(variance))
-
-
-def _weights(distances: Array, values: Array) -> Array:
-    """How much each parameter counts, (parameters,): by how much values differ where it differs.
-
-    The slope of the squared difference of two values on the distance in one parameter, over all pairs; never less than
-    a tenth of the mean, and 1 on the mean.
-    """
-    import numpy as np
-
-    pairs = np.triu_indices(len(values), 1)
-    apart = distances[pairs]
-    change = (values[:, None] - values[None, :])[pairs] ** 2
-    centered = apart - apart.mean(0)
-    slope = np.maximum(0.0, (centered * (change - change.mean())[:, None]).sum(0)) / ((centered**2).sum(0) + 1e-9)
-    if not slope.any():
-        return np.ones(distances.shape[2])
-    slope = np.maximum(slope, 0.1 * slope.mean())
-    weights: Array = slope / slope.mean()
-    return weights
 
 
 def expected_improvement(front: Array, reference: Array, first: Belief, second: Belief) -> Array:

@@ -152,7 +152,5 @@ def verdict(record: TrialRecord) -> str:
             return f"stopped early: {record.reason}"
         case State.FAILED:
             return f"failed: {record.reason}" if record.reason else "failed"
-        case State.DUPLICATE:
-            return record.reason or "a duplicate"
         case State.RUNNING:
             return "running"

@@ -44,7 +44,7 @@ def test_a_small_file_has_defaults_for_all_the_rest(file: Path) -> None:
         "stop_when_gain": None,
         "seed": 0,
         "confirm_seeds": 1,
-        "sampler": "tpe",
+        "sampler": "auto",
         "scheduler": "halving",
         "warm_start": True,
     }

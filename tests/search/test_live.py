@@ -85,7 +85,6 @@ def test_counts_tell_complete_feasible_rejected_and_failed_apart() -> None:
     score.observe(record(2, violations={"size <= 1MB": 1.0}))
     score.observe(record(3, state=State.REJECTED))
     score.observe(record(4, state=State.FAILED))
-    score.observe(record(5, state=State.DUPLICATE))
     score.observe(record(6, state=State.STOPPED))
     assert score.counts() == "5 of 10 trials: 2 complete (1 feasible), 1 stopped early, 1 rejected, 1 failed"
 

@@ -72,7 +72,6 @@ def test_tags_say_how_the_trial_ended_within_the_limits(trial: TrialRecord) -> N
     [
         (State.RUNNING, "RUNNING"),
         (State.COMPLETE, "FINISHED"),
-        (State.DUPLICATE, "FINISHED"),
         (State.REJECTED, "KILLED"),
         (State.STOPPED, "KILLED"),
         (State.FAILED, "FAILED"),

