@@ -1,0 +1,341 @@
+"""How soon a whole search finds its front: autoopt, the same with one part switched off, and what one would do without.
+
+    python tests/benchmarks/end_to_end.py --json FILE [--arms NAME ...] [--tasks NAME ...] [--seeds N ...] [--minutes M]
+    python tests/benchmarks/end_to_end.py --json FILE --arms
+
+Every run has the same time on the same machine, two workers, the whole space and ``latency_p50 <= 0.5 * baseline``. The
+arms:
+
+- ``B0``: Ray Tune with Optuna's TPE and nothing else; each trial begins with the base model and trains as
+  transformers' Trainer does by default (batches as they come, AdamW not fused).
+- ``B1``: B0 with our training loop, our start design, warm workers and ASHA on quality.
+- ``autoopt``: as a user has it; ``no store``, ``no halving``, ``no surrogate``, ``no screening``: without that part.
+
+Each run is kept in FILE with all its trials and when they ended; the table is made of all the runs in it: the share of
+the pooled front's hypervolume that was reached in the end, the time until 90 and 95 % of it, and how long the workers
+were idle. Only trials within the budget count; the corner is the baseline's quality less ten points and the budget.
+A time that was not reached within the run is shown as more than the run. The last line compares B1 with autoopt run by
+run: the geometric mean of the ratios of times until 95 %, with its bootstrap interval; where B1 did not get there it is
+a lower bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from autoopt.search import ray_search, trial
+from autoopt.search import study as studies
+from autoopt.search.driver import Driver
+from autoopt.search.experiment import Experiment, load_experiment
+from autoopt.search.front import hypervolume
+from autoopt.search.layout import Root, StudyFolder
+from autoopt.search.opening import open_data, space_of
+from autoopt.search.record import State, TrialRecord
+from autoopt.search.study import Search
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+WORKERS = 2
+LATENCY, POINTS = 0.5, 0.1
+"""The corner: the budget, and how far quality may be below the baseline's."""
+ROW = "{:<10} {:<14} {:>5} {:>9} {:>14} {:>14} {:>7} {:>7}"
+BASELINES = ("B0", "B1")
+ARMS = (*BASELINES, "autoopt", "no store", "no halving", "no surrogate", "no screening")
+SETTINGS = {
+    "B0": ["search.sampler=tpe", "search.scheduler=none"],
+    "B1": ["search.sampler=tpe"],
+    "no halving": ["search.scheduler=none"],
+    "no surrogate": ["search.sampler=tpe"],
+}
+TASKS: dict[str, list[str]] = {
+    "bbc-news": [],
+    "sst2": [
+        "data={" + ", ".join(f"{name}: {DATA}/sst2/{name}.tsv" for name in ("train", "validation", "test")) + "}",
+        "data.split={train: 1000, validation: 500}",
+        "data.max_length=64",
+    ],
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """A trial that ended."""
+
+    at_s: float
+    quality: float
+    latency: float
+    """As a share of the baseline's."""
+    recipe: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that is kept of one search."""
+
+    task: str
+    arm: str
+    seed: int
+    minutes: float
+    points: tuple[Point, ...]
+    """Complete trials within the budget."""
+    baseline: float
+    """Its quality."""
+    idle: float
+    """The share of the workers' time that no trial had."""
+    trials: int
+
+    def reached(self, seconds: float = math.inf) -> float:
+        """The hypervolume after so many seconds."""
+        found = [(-point.quality, point.latency) for point in self.points if point.at_s <= seconds]
+        return hypervolume(found, (POINTS - self.baseline, LATENCY))
+
+    def time_until(self, volume: float) -> float:
+        """Infinite where the run did not get there."""
+        times = sorted(point.at_s for point in self.points)
+        return next((moment for moment in times if self.reached(moment) >= volume), math.inf)
+
+
+class Done(Exception):
+    """The trials have run; their front is not verified here."""
+
+
+class Watching:
+    """Takes down when trials ended."""
+
+    def __init__(self) -> None:
+        self.begun = time.monotonic()
+        self.ended: dict[int, tuple[float, TrialRecord]] = {}
+
+    def observe(self, record: TrialRecord) -> None:
+        if record.state is not State.RUNNING:
+            self.ended[record.number] = (time.monotonic() - self.begun, record)
+
+    def say(self, message: str) -> None: ...
+    def stage(self, number: int, stage: str) -> None: ...
+    def tick(self) -> None: ...
+    def verified(self, model: object) -> None: ...
+    def record(self, record: TrialRecord) -> None: ...
+    def sync(self, records: Sequence[TrialRecord]) -> int:
+        return len(records)
+
+
+def without_store(config: dict[str, Any], *, plain: bool) -> None:
+    """The trainable of a worker that keeps no stage; ``plain`` is with the training of transformers' Trainer."""
+    import torch
+
+    from autoopt.search.stage_store import StageStore
+    from autoopt.strategies import batches
+
+    StageStore.__contains__ = lambda self, where: False  # type: ignore[method-assign]
+    StageStore.once = lambda self, where, into, compute: (compute(), False)  # type: ignore[method-assign]
+    if plain and batches.POOL > 1:
+        batches.POOL = 1
+        made = torch.optim.AdamW
+        torch.optim.AdamW = lambda *args, **more: made(*args, **{**more, "fused": False})  # type: ignore[misc,assignment]
+    ray_search._trial(config)
+
+
+def without_screening(config: dict[str, Any]) -> None:
+    trial.excess = lambda *_: ""
+    ray_search._trial(config)
+
+
+def asha(driver: Driver, record: TrialRecord) -> bool:
+    """Asynchronous successive halving by quality alone: the better half at a rung goes on."""
+    *_, rung = record.rungs
+    driver._looked_at[record.number] = record
+    seen = [other.rungs[rung] for other in driver._looked_at.values() if rung in other.rungs]
+    if sum(value > record.rungs[rung] for value in seen) < math.ceil(len(seen) / 2):
+        return True
+    driver._stopped[record.number] = TrialRecord(
+        record.number, record.recipe, State.STOPPED, record.measurements, seconds=record.seconds, rungs=record.rungs
+    )
+    return False
+
+
+@contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+def changed(arm: str) -> list[tuple[Any, str, Any]]:
+    """What is put in the place of what, for this arm."""
+    original = ray_search._trial
+
+    def storeless(config: dict[str, Any]) -> None:
+        ray_search._trial = original
+        trial.excess = (lambda *_: "") if arm in BASELINES else trial.excess
+        without_store(config, plain=arm == "B0")
+
+    def unscreened(config: dict[str, Any]) -> None:
+        ray_search._trial = original
+        without_screening(config)
+
+    match arm:
+        case "B0":
+            return [(ray_search, "_trial", storeless), (studies, "start_design", lambda _: [])]
+        case "B1":
+            return [(ray_search, "_trial", storeless), (Driver, "goes_on", asha)]
+        case "no store":
+            return [(ray_search, "_trial", storeless)]
+        case "no screening":
+            return [(ray_search, "_trial", unscreened)]
+    return []
+
+
+def searched(task: str, arm: str, seed: int, minutes: float) -> Run:
+    settings = [
+        *TASKS[task],
+        f"study={task}",
+        f"search.seed={seed}",
+        f"search.timeout={minutes}m",
+        "search.trials=1000",
+        f"budget=[latency_p50 <= {LATENCY} * baseline]",
+        f"resources.workers={WORKERS}",
+        *SETTINGS.get(arm, []),
+    ]
+    experiment: Experiment = load_experiment("bbc-news", settings)
+    watching = Watching()
+
+    def run(driver: Driver, folder: StudyFolder) -> None:
+        watching.begun = time.monotonic()
+        ray_search.run(driver, folder, resources=experiment.resources, watcher=watching)
+        raise Done
+
+    with tempfile.TemporaryDirectory() as home, _all(changed(arm)):
+        space = space_of(experiment, open_data(experiment))
+        try:
+            Search(experiment, Root(Path(home)), space, run, lambda *_: {}, watching, watching).complete()
+        except Done:
+            took = time.monotonic() - watching.begun
+    records = [record for _, record in watching.ended.values()]
+    baseline = next(record for record in records if record.number == 0)
+    points = tuple(
+        Point(
+            moment,
+            record.measurements["quality"].value,
+            record.measurements["latency_ratio"].value,
+            str(record.recipe),
+        )
+        for moment, record in watching.ended.values()
+        if record.feasible
+    )
+    idle = 1 - sum(record.seconds for record in records) / (WORKERS * took)
+    return Run(task, arm, seed, minutes, points, baseline.measurements["quality"].value, idle, len(records))
+
+
+@contextmanager
+def _all(changes: Sequence[tuple[Any, str, Any]]) -> Iterator[None]:
+    if not changes:
+        yield
+        return
+    with replaced(*changes[0]), _all(changes[1:]):
+        yield
+
+
+def load(file: Path) -> list[Run]:
+    if not file.exists():
+        return []
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    return [Run(**{**run, "points": tuple(Point(**point) for point in run["points"])}) for run in kept]
+
+
+def keep(run: Run, file: Path) -> list[Run]:
+    """Put the run in the place of an older one of the same task, arm and seed."""
+    name = (run.task, run.arm, run.seed)
+    runs = [*(other for other in load(file) if (other.task, other.arm, other.seed) != name), run]
+    file.write_text(json.dumps([asdict(each) for each in runs], indent=1) + "\n", encoding="utf-8")
+    return runs
+
+
+def table(runs: Sequence[Run]) -> None:
+    print(ROW.format("task", "arm", "runs", "reached", "min to 90 %", "min to 95 %", "idle", "trials"))
+    pooled = {task: pool([run for run in runs if run.task == task]) for task in dict.fromkeys(run.task for run in runs)}
+    for task in pooled:
+        for arm in ARMS:
+            mine = [run for run in runs if (run.task, run.arm) == (task, arm)]
+            if not mine:
+                continue
+            shares = [run.reached() / volume(pooled[task]) for run in mine]
+            times = [[run.time_until(part * volume(pooled[task])) / 60 for run in mine] for part in (0.9, 0.95)]
+            print(
+                ROW.format(
+                    task,
+                    arm,
+                    len(mine),
+                    f"{statistics.mean(shares):.0%}",
+                    *(", ".join(_minutes(t, run) for t, run in zip(each, mine, strict=True)) for each in times),
+                    f"{statistics.mean(run.idle for run in mine):.0%}",
+                    f"{statistics.mean(run.trials for run in mine):.0f}",
+                )
+            )
+    compare(runs, pooled)
+
+
+def pool(runs: Sequence[Run]) -> list[tuple[float, float]]:
+    """Everything that any run of a task has found, its quality as that over its own baseline."""
+    return [(run.baseline - point.quality, point.latency) for run in runs for point in run.points]
+
+
+def volume(pooled: Sequence[tuple[float, float]]) -> float:
+    return hypervolume(pooled, (POINTS, LATENCY))
+
+
+def _minutes(value: float, run: Run) -> str:
+    return f"{value:.1f}" if math.isfinite(value) else f">{run.minutes:g}"
+
+
+def compare(runs: Sequence[Run], pooled: dict[str, list[tuple[float, float]]]) -> None:
+    """B1 against autoopt, run by run of the same task and seed."""
+    found = {(run.task, run.arm, run.seed): run for run in runs}
+    ratios, bounds = [], 0
+    for (task, arm, seed), ours in found.items():
+        other = found.get((task, "B1", seed))
+        if arm != "autoopt" or other is None:
+            continue
+        mine, theirs = (run.time_until(0.95 * volume(pooled[task])) for run in (ours, other))
+        bounds += math.isinf(theirs)
+        ratios.append(math.log(min(theirs, 60 * other.minutes) / min(mine, 60 * ours.minutes)))
+    if not ratios:
+        return
+    chance = random.Random(0)
+    drawn = sorted(statistics.mean(chance.choices(ratios, k=len(ratios))) for _ in range(2000))
+    mean, low, high = (math.exp(value) for value in (statistics.mean(ratios), drawn[50], drawn[1949]))
+    print(
+        f"to 95 %: B1 takes {mean:.1f} times as long as autoopt [{low:.1f}, {high:.1f}], {len(ratios)} pairs; "
+        f"in {bounds} of them B1 did not get there within the run"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where runs are kept")
+    parser.add_argument("--arms", nargs="*", default=["B1", "autoopt"], choices=ARMS, metavar="NAME")
+    parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS), metavar="NAME")
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--minutes", type=float, default=12.0)
+    chosen = parser.parse_args()
+    for seed in chosen.seeds:
+        for task in chosen.tasks:
+            for arm in chosen.arms:
+                keep(searched(task, arm, seed, chosen.minutes), chosen.json)
+    table(load(chosen.json))
+
+
+if __name__ == "__main__":
+    main()
