@@ -25,8 +25,8 @@ def start_design(space: Space) -> list[Recipe]:
     """The baseline first, then recipes of strong defaults, no two the same.
 
     The first ones after the baseline need no trunk that it is just training, so that workers do not wait for each
-    other. The fast end of the front comes early, since time may run out. All trunks are tried with the same leaf: cut,
-    recovered and accelerated, since alone they are no faster.
+    other. Then its leaves without recovery training, which take seconds each and find most of the front; then those
+    with it. All trunks are tried with the same leaf: cut, recovered and accelerated, since alone they are no faster.
     """
     found: dict[str, Recipe] = {}
     for steps in _designs(space):
@@ -45,20 +45,27 @@ def _designs(space: Space) -> Iterator[list[Strategy]]:
     cuts = _standard(tuple(offer for offer in space.of_family(Family.COMPRESSION) if offer.strategy.cuts))
     distilled, finetuned = _recovery(space, teacher=True), _recovery(space, teacher=False)
     fast = _compatible(_standard(space.of_family(Family.ACCELERATION)))
-    middle = _compatible(cuts)
-    deep = [_stronger(offer) for offer in cuts if offer.nearest() in middle]
+    plain = _compatible(tuple(offer for offer in cuts if not offer.strategy.adaptive))
+    # What divides a cut among layers, heads and columns by what they are worth is better than any that does one thing.
+    whole = [offer for offer in cuts if offer.strategy.adaptive][:1]
+    middle = [offer.nearest() for offer in whole] or plain
+    leading = [offer for offer in cuts if offer.nearest() in middle]
+    deep = [_at_depth(offer, 1) for offer in leading]
     others = [
         offer.nearest()
         for offer in _standard(space.of_family(Family.ADAPTATION))
         if type(full[0]) is not offer.strategy
     ]
 
-    yield [*middle, *finetuned, *fast]
+    yield [*plain, *finetuned, *fast]
     for other in others[:1]:
         yield [other, *middle, *distilled, *fast]
+    yield [*full, *fast]
+    for offer in leading:
+        for steps in (-1, 0, 1):
+            yield [*full, _at_depth(offer, steps), *fast]
     yield [*full, *middle, *distilled, *fast]
     yield [*full, *deep, *distilled, *fast]
-    yield [*full, *fast]
     for offer in cuts:
         yield [*full, offer.nearest(), *distilled, *fast]
     for other in others[1:]:
@@ -109,11 +116,11 @@ def _compatible(offers: tuple[StrategyChoice, ...]) -> list[Strategy]:
     return chosen
 
 
-def _stronger(offer: StrategyChoice) -> Strategy:
-    """Cut one step deeper than by default."""
+def _at_depth(offer: StrategyChoice, steps: int) -> Strategy:
+    """The cut so many steps deeper than by default, less deep where it is negative, as far as there are steps."""
     knob = offer.searched.get(KEEP)
     if not isinstance(knob, Choice):
         return offer.nearest()
-    usual = getattr(offer.nearest(), KEEP)
-    deeper = [option for option in knob.options if option < usual]
-    return offer.nearest({KEEP: max(deeper)} if deeper else None)
+    options = sorted(knob.options, reverse=True)
+    place = options.index(getattr(offer.nearest(), KEEP)) + steps
+    return offer.nearest({KEEP: options[max(0, min(place, len(options) - 1))]})

@@ -57,7 +57,7 @@ class Distillation(Strategy):
         pad_token_id = candidate.tokenizer.pad_token_id
         teacher: Any = candidate.teacher
         if not self.teacher:
-            answers = soft_answers.record(teacher, features, pad_token_id=pad_token_id)
+            answers = soft_answers.recorded(teacher, features, pad_token_id=pad_token_id)
         else:
             teacher, tokenizer = named_teacher(self.teacher, candidate, alike=self.match != "answers")
             read = candidate.task.encode(candidate.train, tokenizer)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from autoopt.objectives.shapes import signature
 from autoopt.objectives.size import parameters
-from autoopt.strategies import saving
+from autoopt.strategies import saving, soft_answers
 from autoopt.strategies.acceleration.int8_dynamic import Int8Dynamic
 from autoopt.strategies.acceleration.int8_embeddings import Int8Embeddings
 from autoopt.strategies.acceleration.onnx_runtime import OnnxRuntime
@@ -305,3 +305,32 @@ def test_zeros_take_a_bit_each(trained: Candidate) -> None:
         }
         sizes.append(sum(tensor.numel() * tensor.element_size() for tensor in linears.values()))
     assert sizes[1] / sizes[0] == pytest.approx(0.3 + 1 / 32, abs=0.03)
+
+
+def test_leaves_of_one_trunk_share_its_recorded_answers(trained: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[int] = []
+    record = soft_answers.record
+
+    def counted(model: Any, features: Any, *, pad_token_id: int) -> Any:
+        recorded.append(len(features))
+        return record(model, features, pad_token_id=pad_token_id)
+
+    monkeypatch.setattr(soft_answers, "record", counted)
+    soft_answers._recordings.clear()
+    features, pad = trained.features(), trained.tokenizer.pad_token_id
+    first = soft_answers.recorded(trained.model, features, pad_token_id=pad)
+    again = soft_answers.recorded(trained.copy_model(), features, pad_token_id=pad)
+    assert len(recorded) == 1
+    assert all(torch.equal(a["logits"], b["logits"]) for a, b in zip(first, again, strict=True))
+    other: Any = trained.copy_model()
+    with torch.no_grad():
+        next(other.parameters()).add_(0.01)
+    soft_answers.recorded(other, features, pad_token_id=pad)
+    soft_answers.recorded(trained.model, features[:-1], pad_token_id=pad)
+    assert recorded == [len(features), len(features), len(features) - 1]
+    for count in range(1, soft_answers.KEPT + 2):
+        soft_answers.recorded(trained.model, features[:count], pad_token_id=pad)
+    assert len(soft_answers._recordings) == soft_answers.KEPT
+    monkeypatch.setattr(soft_answers, "LARGEST", 1)
+    soft_answers.recorded(trained.model, features[:9], pad_token_id=pad)
+    assert len(soft_answers._recordings) == soft_answers.KEPT
