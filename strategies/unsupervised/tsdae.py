@@ -21,7 +21,8 @@ class TSDAE(Strategy):
     Worth it where a text is answered as a whole and there are thousands of unlabeled ones.
 
     ``hidden``: the share of the tokens that the trunk does not see. ``learning_rate``: as for masked language modeling.
-    ``epochs``: over at most ``texts`` texts.
+    ``decoder_learning_rate``: far higher, since the decoder begins with nothing; at the trunk's own it stays so wrong
+    that the trunk forgets what it knows (BBC News: 72 % instead of 95). ``epochs``: over at most ``texts`` texts.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "unlabeled"})
@@ -29,6 +30,7 @@ class TSDAE(Strategy):
 
     hidden: Annotated[float, Choice(0.4, 0.6)] = 0.6
     learning_rate: Annotated[float, Choice(3e-5, 1e-4)] = 3e-5
+    decoder_learning_rate: float = 1e-3
     epochs: Annotated[int, Choice(1, 2)] = 1
     texts: int = 2000
     batch_size: int = 16
@@ -48,13 +50,19 @@ class TSDAE(Strategy):
             mask = batch["attention_mask"]
             return decoder(batch["input_ids"], mask, hide(mask, self.hidden))  # type: ignore[no-any-return]
 
+        whole = SentenceDecoder(model.base_model)
+        trunk = list(whole.trunk.parameters())
+        inside = {id(parameter) for parameter in trunk}
+        decoder = [parameter for parameter in whole.parameters() if id(parameter) not in inside]
+        groups: list[dict[str, Any]] = [{"params": trunk}, {"params": decoder, "lr": self.decoder_learning_rate}]
         losses = train(
-            SentenceDecoder(model.base_model),
+            whole,
             features,
             Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size),
             pad_token_id=candidate.tokenizer.pad_token_id,
             effort=effort,
             seed=seed,
             loss=loss,
+            parameters=groups,
         )
         return candidate.evolve(f"TSDAE, {len(losses)} steps on {len(features)} texts", model=model)
