@@ -119,13 +119,12 @@ def _print_trial(record: TrialRecord, found: Survey, trace: str) -> None:
         f"{found.name}, trial {record.number}: {tables.verdict(record)}; it took {formats.seconds_of(record.seconds)}"
     )
     out.print(plain_text(about), soft_wrap=True)
-    steps = tables.table("strategy", "family", "with")
-    for step in record.recipe.steps:
-        values = ", ".join(f"{name}={value}" for name, value in step.model_dump(mode="json").items())
-        steps.add_row(*map(plain_text, (step.name, step.family.value, values or "no settings")))
-    out.print(steps)
+    out.print(tables.steps(record.recipe))
     if record.measurements:
         out.print(tables.measurements(record.measurements))
+    if record.rungs:
+        reached = ", ".join(f"{quality:.4g} {rung}" for rung, quality in record.rungs.items())
+        out.print(plain_text(f"quality on its way: {reached}"), soft_wrap=True)
     if verified := found.verified(record.number):
         _print_verified(verified, found)
     if record.violations:

@@ -12,6 +12,7 @@ from autoopt.search import formats
 from autoopt.search.outcome import Outcome
 from autoopt.search.plain import plain_text
 from autoopt.search.quality import TEST_PREFIX, TEST_QUALITY, Seeds
+from autoopt.search.recipe import Recipe
 from autoopt.search.record import State, TrialRecord
 from autoopt.search.verification import Verified
 
@@ -129,6 +130,15 @@ def measurements(measured: Mapping[str, Measurement], *, title: str = "") -> Tab
     shown = table("measured", "value", "samples", title=title)
     for name, item in measured.items():
         shown.add_row(plain_text(name), plain_text(formats.shown(item)), f"{item.samples:,}")
+    return shown
+
+
+def steps(recipe: Recipe) -> Table:
+    """Every strategy of a recipe with all its values."""
+    shown = table("strategy", "family", "with")
+    for step in recipe.steps:
+        values = ", ".join(f"{name}={value}" for name, value in step.model_dump(mode="json").items())
+        shown.add_row(*map(plain_text, (step.name, step.family.value, values or "no settings")))
     return shown
 
 

@@ -87,7 +87,9 @@ def _blank(linear: Any, rank: int) -> nn.Module:
 def _factored(linear: Any, rank: int, moments: torch.Tensor) -> nn.Module:
     """``linear`` as two, the best of this rank for inputs with these second moments.
 
-    With C = S S^T and the SVD of W S = U D V^T the first ``rank`` columns give W ~ (U D) (V^T S^-1).
+    With C = S S^T and the SVD of W S = U D V^T the first ``rank`` columns give W ~ (U D) (V^T S^-1). Each column and
+    its row are then scaled to the same length: AdamW moves all weights by about as much, so that recovery training
+    would ruin a factor of tiny ones (BBC News: 24 % instead of 94).
     """
     import torch
     from torch import nn
@@ -98,4 +100,6 @@ def _factored(linear: Any, rank: int, moments: torch.Tensor) -> nn.Module:
     left, strength, right = torch.linalg.svd(weight.double() @ root, full_matrices=False)
     wide = left[:, :rank] * strength[:rank]
     thin = torch.linalg.solve_triangular(root, right[:rank], upper=False, left=False)
+    balance = (thin.norm(dim=1) / wide.norm(dim=0).clamp_min(1e-30)).sqrt()
+    wide, thin = wide * balance, thin / balance[:, None].clamp_min(1e-30)
     return nn.Sequential(linear_of(thin.to(weight.dtype), None), linear_of(wide.to(weight.dtype), linear.bias))

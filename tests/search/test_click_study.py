@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -129,6 +130,12 @@ def test_show_has_every_value_of_the_recipe_and_every_stage(studied: Studied) ->
         assert stage["name"] in shown.stdout
     for part in ("latency_ratio", "parameters", "size <= 10MB", "met", "Its model: "):
         assert part in shown.stdout
+
+
+def test_show_has_the_quality_at_each_rung_of_recovery(studied: Studied) -> None:
+    recovered = run("show", "news", 1, "--root", studied.root.path).stdout
+    assert re.search(r"quality on its way: 0\.\d+ before recovery, 0\.\d+ a quarter of recovery", recovered)
+    assert "quality on its way" not in run("show", "news", 0, "--root", studied.root.path).stdout
 
 
 def test_show_of_an_unknown_trial_or_study_says_what_there_is(studied: Studied) -> None:

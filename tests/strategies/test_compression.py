@@ -334,3 +334,11 @@ def test_leaves_of_one_trunk_share_its_recorded_answers(trained: Candidate, monk
     monkeypatch.setattr(soft_answers, "LARGEST", 1)
     soft_answers.recorded(trained.model, features[:9], pad_token_id=pad)
     assert len(soft_answers._recordings) == soft_answers.KEPT
+
+
+def test_both_factors_of_a_low_rank_layer_are_of_one_size_so_that_training_moves_both_alike(trained: Candidate) -> None:
+    cut: Any = LowRank(keep=0.33).apply(trained, effort=1, seed=0).model
+    pairs: list[Any] = [part for part in cut.modules() if isinstance(part, torch.nn.Sequential) and len(part) == 2]
+    assert pairs
+    for thin, wide in pairs:
+        assert torch.allclose(thin.weight.norm(dim=1), wide.weight.norm(dim=0), rtol=1e-3)
