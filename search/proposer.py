@@ -129,7 +129,9 @@ def expected_seconds(recipes: Sequence[Recipe], complete: Sequence[TrialRecord])
             if stage.name in names and not stage.reused:
                 took[stage.name].append(stage.seconds)
         stored |= {
-            Recipe(record.recipe.steps[: place + 1]).id for place, step in enumerate(record.recipe.steps) if step.trains
+            Recipe(record.recipe.steps[: place + 1]).id
+            for place, step in enumerate(record.recipe.steps)
+            if step.is_stored()
         }
     means = {name: fmean(seconds) for name, seconds in took.items()}
     usual = fmean(means.values()) if means else 1.0

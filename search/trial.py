@@ -185,7 +185,7 @@ def _built(
             teacher = trunk if trunk is not None else build(Recipe(recipe.trunk), workspace, effort=effort)[0].model
             candidate = replace(candidate, teacher=teacher)
         apply = partial(step.apply, candidate, effort=effort, seed=workspace.seed)
-        if step.trains and effort > 0:
+        if step.is_stored() and effort > 0:
             watched = rungs if step.recovers and where[position] not in workspace.store else None
             with progress.shown(_look(step.name, report)), _visited(watched, candidate, stages):
                 candidate, reused = workspace.store.once(where[position], candidate, apply)
@@ -215,7 +215,7 @@ def _look(stage: str, report: Report) -> progress.Look:
 def _restore(recipe: Recipe, workspace: Workspace, where: list[str]) -> tuple[Candidate, int, list[StageRecord]]:
     """Return the candidate after the longest stored prefix, the number of its steps, and a record for each."""
     for position in reversed(range(len(recipe.steps))):
-        if not recipe.steps[position].trains or where[position] not in workspace.store:
+        if not recipe.steps[position].is_stored() or where[position] not in workspace.store:
             continue
         began = time.monotonic()
         prefix = recipe.steps[: position + 1]

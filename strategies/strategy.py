@@ -61,7 +61,7 @@ class Strategy(BaseModel, ABC):
     recovers: ClassVar[bool] = False
     """True where it trains after the cuts: it is applied after all other strategies of its family."""
     trains: ClassVar[bool] = False
-    """True where its result costs enough to be stored: it runs an optimizer on the model."""
+    """True where it runs an optimizer on the model."""
 
     name: ClassVar[str]
     family: ClassVar[Family]
@@ -92,6 +92,11 @@ class Strategy(BaseModel, ABC):
         Hugging Face configuration cannot express records one.
         """
         raise NotImplementedError(f"{cls.__name__} records no edits")
+
+    @classmethod
+    def is_stored(cls) -> bool:
+        """True where its result costs enough to be kept in the stage store: it trains, or tries much on the weights."""
+        return cls.trains or cls.adaptive
 
     @classmethod
     def knobs(cls) -> dict[str, Knob]:

@@ -154,6 +154,21 @@ def test_one_rejected_recipe_in_twenty_is_built_to_see_whether_screening_is_righ
     assert record.state is State.COMPLETE
 
 
+def test_a_cut_that_tries_much_is_made_once_for_all_that_comes_after_it(tmp_path: Path) -> None:
+    space = opened(tmp_path)
+    cut = [find("full_finetuning")(), find("joint_pruning")()]
+    run_trial(1, Recipe.of(cut), space, folder=tmp_path / "1", report=lambda _: None)
+    record = run_trial(
+        2, Recipe.of([*cut, find("int8_dynamic")()]), space, folder=tmp_path / "2", report=lambda _: None
+    )
+    assert [reused for name, reused in stages_of(record) if name in ("full_finetuning", "joint_pruning")] == [
+        True,
+        True,
+    ]
+    whole, eight_bits = (saving.load(tmp_path / name, open_task=open_task) for name in ("1", "2"))
+    assert tiny.logits(whole) == pytest.approx(tiny.logits(eight_bits), abs=0.2)
+
+
 @pytest.mark.parametrize("strategy", ["joint_pruning", "early_exit"])
 def test_what_serving_costs_is_measured_once_more_where_it_depends_on_the_weights(
     tmp_path: Path, strategy: str, monkeypatch: pytest.MonkeyPatch
