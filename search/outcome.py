@@ -128,8 +128,7 @@ def verified_json(model: Verified) -> dict[str, Any]:
 
 
 def _verified(fields: Mapping[str, Any]) -> Verified:
-    # A front of an earlier version has neither difference nor seeds.
-    difference, seeds = fields.get("difference"), fields.get("seeds")
+    difference, seeds = fields["difference"], fields["seeds"]
     return Verified(
         record=TrialRecord.from_json(fields["record"]),
         test={name: Measurement.from_json(item) for name, item in fields["test"].items()},
