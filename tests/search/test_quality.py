@@ -117,11 +117,3 @@ def test_an_outcome_survives_its_json_with_difference_gap_and_seeds() -> None:
     assert model["seeds"]["quality"]["values"] == [0.96, 0.94]
     assert model["seeds"]["failed"] == {"2": "Diverged: the loss is nan"}
     assert document["baseline"]["difference"] is None
-
-
-def test_a_front_that_was_written_without_them_is_still_read() -> None:
-    document = outcome().to_json()
-    for model in (document["baseline"], *document["models"]):
-        for name in ("difference", "gap", "seeds"):
-            del model[name]
-    assert Outcome.from_json(document) == outcome()

@@ -41,7 +41,7 @@ model: {model}
 data: {{source: {data}, max_length: 16, split: {{train: 40, validation: 40, test: 40}}}}
 budget: [latency_p50 <= 0.9 * baseline]
 search: {{trials: {trials}}}
-strategies: {{others: false, full_finetuning: true, layer_drop: true, recovery_finetuning: true, int8_dynamic: true}}
+strategies: {{others: false, full_finetuning: true, layer_drop: true, recovery_finetuning: true}}
 resources: {{workers: 1}}
 """
 
