@@ -17,7 +17,9 @@ RUNGS: Mapping[str, float] = {"before recovery": 0.0, "a quarter of recovery": 0
 """Each rung by its name, in order: the share of recovery training that is done there."""
 REDUCTION = 2
 """At each rung one of so many goes on, beside those that nothing beats."""
-STRATA, STRATUM = 3, 3
+FEWEST = 4
+"""So many trials that are about as fast have to be at a rung before one is stopped there: fewer say little."""
+STRATA, STRATUM = 3, 4
 """Into so many parts trials are divided by speed, as soon as so many are in each."""
 PAIRS = 5
 """So many trials at both rungs say whether the first one can be believed."""
@@ -48,6 +50,8 @@ def goes_on(one: Standing, others: Sequence[Standing], complete: Sequence[Standi
     if not beaten and any(other.speed <= one.speed for other in complete):
         return True
     near = _about_as_fast(one, others)
+    if len(near) + 1 < FEWEST:
+        return True
     mine, *keys = _keys([one, *near])
     return sum(key < mine for key in keys) < math.ceil(len([one, *near]) / REDUCTION)
 

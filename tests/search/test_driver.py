@@ -12,6 +12,7 @@ import pytest
 
 from autoopt.objectives.budget import Limit
 from autoopt.objectives.measurement import Direction, Measurement
+from autoopt.search import rungs
 from autoopt.search.driver import Driver
 from autoopt.search.execution import Assignment, write_record
 from autoopt.search.layout import StudyFolder
@@ -271,6 +272,11 @@ def test_a_trunk_that_another_trial_trains_waits_where_there_is_other_work(bench
     assert {given.recipe.id for given in others} <= {recipe.id for recipe in start_design(SPACE)}
 
 
+@pytest.fixture
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rungs, "FEWEST", 1)
+
+
 def at_rung(given: Assignment, rung: str, quality: float, latency: float, **earlier: float) -> TrialRecord:
     return TrialRecord(
         given.number,
@@ -282,6 +288,7 @@ def at_rung(given: Assignment, rung: str, quality: float, latency: float, **earl
     )
 
 
+@pytest.mark.usefixtures("few_are_enough")
 def test_a_trial_that_promises_less_than_others_at_its_rung_is_stopped_and_never_complete(bench: Bench) -> None:
     driver = bench.driver()
     first, good, bad = next_of(driver), next_of(driver), next_of(driver)
@@ -302,6 +309,7 @@ def test_a_trial_that_promises_less_than_others_at_its_rung_is_stopped_and_never
     assert trial.user_attrs["outcome"]["quality"] == 0.6
 
 
+@pytest.mark.usefixtures("few_are_enough")
 def test_trials_are_compared_at_the_same_rung_only_also_after_a_restart(bench: Bench) -> None:
     driver = bench.driver()
     first, good, other = next_of(driver), next_of(driver), next_of(driver)
@@ -318,6 +326,7 @@ def test_trials_are_compared_at_the_same_rung_only_also_after_a_restart(bench: B
     assert resumed.goes_on(at_rung(again, FIRST, 0.6, 4.0))
 
 
+@pytest.mark.usefixtures("few_are_enough")
 def test_the_first_rung_stops_nobody_where_it_ranks_trials_unlike_the_next_one(bench: Bench) -> None:
     bench.trials = 20
     driver = bench.driver()
@@ -330,6 +339,7 @@ def test_the_first_rung_stops_nobody_where_it_ranks_trials_unlike_the_next_one(b
     assert not driver.goes_on(at_rung(next_of(driver), LATER, 0.01, 4.0, **{FIRST: 0.01}))
 
 
+@pytest.mark.usefixtures("few_are_enough")
 def test_a_stopped_trial_is_booked_where_the_search_ends_before_anybody_is_told(bench: Bench) -> None:
     driver = bench.driver()
     first, good, bad = next_of(driver), next_of(driver), next_of(driver)

@@ -7,11 +7,26 @@ import random
 import pytest
 from scipy.stats import kendalltau
 
+from autoopt.search import rungs
 from autoopt.search.rungs import Standing, believed, goes_on
+
+
+@pytest.fixture(autouse=True)
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handful of trials shows what is compared with what."""
+    monkeypatch.setattr(rungs, "FEWEST", 1)
+    monkeypatch.setattr(rungs, "STRATUM", 3)
 
 
 def standing(quality: float, latency: float, violation: float = 0.0) -> Standing:
     return Standing((-quality, latency), latency, violation)
+
+
+def test_few_trials_stop_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    bad, good = standing(0.1, 9.0), standing(0.9, 3.0)
+    assert goes_on(bad, [good] * (rungs.FEWEST - 2))
+    assert not goes_on(bad, [good] * (rungs.FEWEST - 1))
 
 
 def test_the_first_one_goes_on() -> None:
