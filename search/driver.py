@@ -188,9 +188,10 @@ class Driver:
             self.stopped_because = "the time is used up"
         if self._max_compute is not None and sum(record.seconds for record in self.records) >= self._max_compute:
             self.stopped_because = "the compute is used up"
-        gain = gain_per_hour(self.records, self._objectives)
-        if self._stop_when_gain is not None and gain is not None and gain < self._stop_when_gain:
-            self.stopped_because = f"the last {WINDOW} trials added {gain:.2%} to the front for each hour of work"
+        if self._stop_when_gain is not None:
+            gain = gain_per_hour(self.records, self._objectives)
+            if gain is not None and gain < self._stop_when_gain:
+                self.stopped_because = f"the last {WINDOW} trials added {gain:.2%} to the front for each hour of work"
         ended = [record for record in self.records if record.state in COUNTED]
         latest = ended[-_GIVE_UP_AFTER:]
         if len(latest) == _GIVE_UP_AFTER and all(record.state is State.FAILED for record in latest):

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from autoopt.search.front import beats
+
 RUNGS: Mapping[str, float] = {"before recovery": 0.0, "a quarter of recovery": 0.25}
 """Each rung by its name, in order: the share of recovery training that is done there."""
 REDUCTION = 2
@@ -46,7 +48,7 @@ def goes_on(one: Standing, others: Sequence[Standing], complete: Sequence[Standi
 
     It also goes on where it is on the front of the ``complete`` ones already, unless only by being the fastest.
     """
-    beaten = any(_dominates(other.losses, one.losses) for other in complete)
+    beaten = any(beats(other.losses, one.losses) for other in complete)
     if not beaten and any(other.speed <= one.speed for other in complete):
         return True
     near = _about_as_fast(one, others)
@@ -92,7 +94,7 @@ def _ranks(points: Sequence[Losses]) -> list[int]:
     """0 for what nothing dominates, 1 for what only those dominate, and so on."""
     ranks, left, rank = [0] * len(points), set(range(len(points))), 0
     while left:
-        front = {one for one in left if not any(_dominates(points[other], points[one]) for other in left)}
+        front = {one for one in left if not any(beats(points[other], points[one]) for other in left)}
         for one in front:
             ranks[one] = rank
         left, rank = left - front, rank + 1
@@ -111,7 +113,3 @@ def _crowding(points: Sequence[Losses], ranks: Sequence[int]) -> list[float]:
             for before, place, after in zip(ordered, ordered[1:], ordered[2:], strict=False):
                 found[place] += (points[after][axis] - points[before][axis]) / ((high - low) or 1.0)
     return found
-
-
-def _dominates(one: Losses, other: Losses) -> bool:
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))

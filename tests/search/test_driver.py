@@ -288,12 +288,18 @@ def at_rung(given: Assignment, rung: str, quality: float, latency: float, **earl
     )
 
 
-@pytest.mark.usefixtures("few_are_enough")
-def test_a_trial_that_promises_less_than_others_at_its_rung_is_stopped_and_never_complete(bench: Bench) -> None:
+def after_the_baseline(bench: Bench) -> tuple[Driver, Assignment, Assignment]:
+    """A driver that knows the baseline, and two trials that run."""
     driver = bench.driver()
-    first, good, bad = next_of(driver), next_of(driver), next_of(driver)
+    first, one, other = next_of(driver), next_of(driver), next_of(driver)
     bench.finish(first, 0.9, 10.0)
     driver.book(first.number)
+    return driver, one, other
+
+
+@pytest.mark.usefixtures("few_are_enough")
+def test_a_trial_that_promises_less_than_others_at_its_rung_is_stopped_and_never_complete(bench: Bench) -> None:
+    driver, good, bad = after_the_baseline(bench)
     assert driver.goes_on(at_rung(good, FIRST, 0.8, 4.0))
     assert not driver.goes_on(at_rung(bad, FIRST, 0.6, 4.5))
     driver.book(bad.number)
@@ -311,10 +317,7 @@ def test_a_trial_that_promises_less_than_others_at_its_rung_is_stopped_and_never
 
 @pytest.mark.usefixtures("few_are_enough")
 def test_trials_are_compared_at_the_same_rung_only_also_after_a_restart(bench: Bench) -> None:
-    driver = bench.driver()
-    first, good, other = next_of(driver), next_of(driver), next_of(driver)
-    bench.finish(first, 0.9, 10.0)
-    driver.book(first.number)
+    driver, good, other = after_the_baseline(bench)
     assert driver.goes_on(at_rung(good, FIRST, 0.8, 4.0))
     assert driver.goes_on(at_rung(other, LATER, 0.6, 4.5))
     assert not driver.goes_on(at_rung(other, FIRST, 0.5, 4.5))
@@ -341,10 +344,7 @@ def test_the_first_rung_stops_nobody_where_it_ranks_trials_unlike_the_next_one(b
 
 @pytest.mark.usefixtures("few_are_enough")
 def test_a_stopped_trial_is_booked_where_the_search_ends_before_anybody_is_told(bench: Bench) -> None:
-    driver = bench.driver()
-    first, good, bad = next_of(driver), next_of(driver), next_of(driver)
-    bench.finish(first, 0.9, 10.0)
-    driver.book(first.number)
+    driver, good, bad = after_the_baseline(bench)
     driver.goes_on(at_rung(good, FIRST, 0.8, 4.0))
     driver.goes_on(at_rung(bad, FIRST, 0.6, 4.5))
     driver.give_up_running("the search was stopped")
