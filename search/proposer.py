@@ -73,7 +73,7 @@ class Proposer:
         return chosen
 
     def _latest(self, told: Sequence[TrialRecord]) -> Sequence[TrialRecord]:
-        """Those that the surrogate is made of: the front and the latest, since its time grows with their square."""
+        """Those that the surrogate is made of: the front and the latest, since its time grows with their cube."""
         kept = {record.number for record in pareto([r for r in told if r.state is State.COMPLETE], self._objectives)}
         others = [record.number for record in told if record.number not in kept]
         kept.update(others[-max(1, REMEMBERED - len(kept)) :])
