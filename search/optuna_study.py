@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from autoopt.objectives.measurement import Direction
+from autoopt.search.optuna_samplers import distribution, sampler_of, suggester
 from autoopt.search.proposer import Proposer
 from autoopt.search.recipe import Recipe
 from autoopt.search.record import State, TrialRecord
 from autoopt.search.space import Senseless, Space
 from autoopt.strategies.errors import EnvironmentProblem, UnknownName, did_you_mean
-from autoopt.strategies.knobs import Choice, Float, Int, Knob, KnobValue
+from autoopt.strategies.knobs import Knob, KnobValue
 
 if TYPE_CHECKING:
     import optuna
@@ -98,7 +99,7 @@ class OptunaStudy:
             study.set_metric_names(list(objectives))
         # A resumed search must not draw the same numbers again.
         proposer = Proposer(space, objectives, limits, seed=seed + count) if sampler == "auto" else None
-        return cls(study, space, objectives, limits, _sampler(sampler, seed + 1000 * count), proposer)
+        return cls(study, space, objectives, limits, sampler_of(sampler, seed + 1000 * count), proposer)
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -125,7 +126,7 @@ class OptunaStudy:
         with contextlib.suppress(Senseless):
             searched: dict[str, Knob] = {}
             parameters = self._space.parameters(recipe, seen=searched.__setitem__)
-            distributions = {name: _range(knob) for name, knob in searched.items()}
+            distributions = {name: distribution(knob) for name, knob in searched.items()}
         running = optuna.trial.create_trial(
             state=optuna.trial.TrialState.RUNNING,
             params=parameters,
@@ -152,7 +153,7 @@ class OptunaStudy:
         for _ in range(_EXHAUSTED_AFTER):
             trial = self._memory.ask()
             try:
-                recipe = self._space.propose(_suggester(trial))
+                recipe = self._space.propose(suggester(trial))
             except Senseless:
                 self._end(trial, [1.0] * len(self._limits), None, State.REJECTED)
                 continue
@@ -310,41 +311,6 @@ def _storage(url: str) -> Any:
         raise EnvironmentProblem(
             f"the study database {shown} cannot be opened ({cause}); check that it runs and that the account may use it"
         ) from None
-
-
-def _sampler(name: str, seed: int) -> Any:
-    optuna = _optuna()
-    if name == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    if name == "nsga2":
-        return optuna.samplers.NSGAIISampler(seed=seed, population_size=20)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed, n_startup_trials=10)
-
-
-def _suggester(trial: optuna.Trial) -> Callable[[str, Knob], KnobValue]:
-    def suggest(name: str, knob: Knob) -> KnobValue:
-        match knob:
-            case Choice(options=options):
-                return trial.suggest_categorical(name, options)  # type: ignore[return-value]
-            case Int(low=low, high=high, step=step, log=log):
-                return trial.suggest_int(name, low, high, step=step, log=log)
-            case Float(low=low, high=high, log=log):
-                return trial.suggest_float(name, low, high, log=log)
-
-    return suggest
-
-
-def _range(knob: Knob) -> optuna.distributions.BaseDistribution:
-    distributions = _optuna().distributions
-    match knob:
-        case Choice(options=options):
-            return distributions.CategoricalDistribution(options)  # type: ignore[no-any-return]
-        case Int(low=low, high=high, step=step, log=log):
-            return distributions.IntDistribution(low, high, log=log, step=step)  # type: ignore[no-any-return]
-        case Float(low=low, high=high, log=log):
-            return distributions.FloatDistribution(low, high, log=log)  # type: ignore[no-any-return]
 
 
 def _retried(attempt: Callable[[], Result]) -> Result:

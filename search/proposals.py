@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from autoopt.search.space import Senseless, Suggest
 from autoopt.search.surrogate import Belief, Encoding, Parameters, Process, chance_below, expected_improvement
+from autoopt.strategies.knobs import Choice, Float, Int, Knob, KnobValue
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Array: TypeAlias = "NDArray[Any]"
+Drawn = TypeVar("Drawn")
+
+DRAWN, CHANGED = 150, 150
+"""Candidates that are drawn from the whole space, and that are changed from what is good already."""
+KEPT = 0.85
+"""How likely a parameter stays as it is where a recipe is changed."""
 MARGIN = 0.1
 """How far behind the worst value the corner lies that closes the front, as a share of the values' range."""
 
@@ -23,6 +33,36 @@ class Limited:
     values: Array
     """(observed recipes,)"""
     limit: float
+
+
+def candidates_near(
+    good: Sequence[Parameters], build: Callable[[Suggest], Drawn], chance: random.Random
+) -> Iterator[tuple[Drawn, Parameters]]:
+    """What may be tried next, with its parameters: some of the whole space, some like what is ``good``.
+
+    ``build`` asks for one parameter after another; what it raises ``Senseless`` for is left out.
+    """
+    for number in range(DRAWN + CHANGED):
+        like = {} if number < DRAWN or not good else chance.choice(good)
+        chosen: dict[str, KnobValue] = {}
+
+        def suggest(name: str, knob: Knob, like: Parameters = like, chosen: dict[str, KnobValue] = chosen) -> KnobValue:
+            kept = name in like and like[name] in knob and chance.random() < KEPT
+            chosen[name] = like[name] if kept else _anywhere(knob, chance)
+            return chosen[name]
+
+        with suppress(Senseless):
+            yield build(suggest), chosen
+
+
+def _anywhere(knob: Knob, chance: random.Random) -> KnobValue:
+    match knob:
+        case Choice(options=options):
+            return chance.choice(options)
+        case Float(low=low, high=high, log=log):
+            return low * (high / low) ** chance.random() if log else chance.uniform(low, high)
+        case Int(low=low, high=high, step=step):
+            return chance.randrange(low, high + 1, step)
 
 
 def most_promising(

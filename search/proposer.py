@@ -9,20 +9,18 @@ from statistics import fmean
 
 from autoopt.objectives.measurement import Direction
 from autoopt.search.front import losses, pareto
-from autoopt.search.proposals import Limited, most_promising
+from autoopt.search.proposals import Limited, candidates_near, most_promising
 from autoopt.search.recipe import Recipe
 from autoopt.search.record import State, TrialRecord
 from autoopt.search.space import Senseless, Space
-from autoopt.strategies.knobs import Choice, Float, Knob, KnobValue
+from autoopt.strategies.knobs import KnobValue
 
 LEAST = 8
 """Complete trials before anything is expected of others."""
-DRAWN, CHANGED = 150, 150
-"""Candidates that are drawn from the whole space, and that are changed from recipes of the front."""
 REMEMBERED = 200
 """So many trials make the surrogate."""
-KEPT = 0.85
-"""How likely a parameter of a recipe of the front stays as it is."""
+NEAREST = 5
+"""So many of the least violating recipes are changed where none is within the limits."""
 
 
 class Proposer:
@@ -49,11 +47,10 @@ class Proposer:
         if len(complete) < LEAST:
             return None
         known = {record.recipe.id for record in records}
-        front = [observed[record.number] or {} for record in pareto(complete, self._objectives)]
-        drawn = (self._drawn({} if number < DRAWN else self._chance.choice(front)) for number in range(DRAWN + CHANGED))
-        candidates = {
-            found.id: (found, parameters) for found, parameters in filter(None, drawn) if found.id not in known
-        }
+        near = pareto([record for record in complete if record.feasible], self._objectives)
+        near = near or sorted(complete, key=lambda record: record.total_violation)[:NEAREST]
+        drawn = candidates_near([observed[record.number] or {} for record in near], self._space.propose, self._chance)
+        candidates = {found.id: (found, parameters) for found, parameters in drawn if found.id not in known}
         if not candidates:
             return None
         recipes, parameters = zip(*candidates.values(), strict=True)
@@ -78,30 +75,6 @@ class Proposer:
         others = [record.number for record in told if record.number not in kept]
         kept.update(others[-max(1, REMEMBERED - len(kept)) :])
         return [record for record in told if record.number in kept]
-
-    def _drawn(self, near: Mapping[str, KnobValue]) -> tuple[Recipe, Mapping[str, KnobValue]] | None:
-        """A recipe and its parameters, most of which are those of ``near`` where it has them."""
-        chosen: dict[str, KnobValue] = {}
-
-        def suggest(name: str, knob: Knob) -> KnobValue:
-            if name in near and near[name] in knob and self._chance.random() < KEPT:
-                chosen[name] = near[name]
-                return near[name]
-            match knob:
-                case Choice(options=options):
-                    chosen[name] = self._chance.choice(options)
-                case Float(low=low, high=high, log=log):
-                    chosen[name] = (
-                        low * (high / low) ** self._chance.random() if log else self._chance.uniform(low, high)
-                    )
-                case _:
-                    chosen[name] = self._chance.randrange(knob.low, knob.high + 1, knob.step)
-            return chosen[name]
-
-        try:
-            return self._space.propose(suggest), chosen
-        except Senseless:
-            return None
 
     def _parameters(self, record: TrialRecord) -> Mapping[str, KnobValue] | None:
         """None where the space does not hold its recipe."""

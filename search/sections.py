@@ -177,7 +177,7 @@ class SearchSection(Section):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     confirm_seeds: Annotated[int, Field(ge=1, le=100)] = 1
     """How many seeds the verified front is judged by; its recipes are trained again with those beyond the first."""
-    sampler: Literal["auto", "tpe", "nsga2", "random"] = "auto"
+    sampler: Literal["auto", "tpe", "gp", "nsga2", "random"] = "auto"
     """``auto``: a surrogate for two objectives once some trials are known, until then and otherwise ``tpe``."""
     scheduler: Literal["halving", "none"] = "halving"
     """``halving``: recovery training that does not promise as much as that of others is stopped at its rungs."""

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autoopt.strategies.calibration import LayerCall
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+
+class _Caught(Exception):
+    """Ends a layer's call where all that is wanted of it is known."""
+
+    def __init__(self, entered: torch.Tensor) -> None:
+        self.entered = entered
+
 
 RIDGE = 1e-3
 """Added to the diagonal of the second moments, relative to its mean: keeps the solution small and defined."""
@@ -18,14 +26,18 @@ def second_moments(layer: nn.Module, linear: nn.Linear, calls: list[LayerCall]) 
     """C = X^T X of what enters ``linear``, a part of ``layer``, over all tokens; (width, width), double precision."""
     import torch
 
-    caught: list[torch.Tensor] = []
-    hook = linear.register_forward_pre_hook(lambda _, args: caught.append(args[0]))
+    def catch(_: Any, args: tuple[torch.Tensor]) -> None:
+        raise _Caught(args[0])
+
+    hook = linear.register_forward_pre_hook(catch)
     moments = torch.zeros(linear.in_features, linear.in_features, dtype=torch.double, device=linear.weight.device)
     try:
         for call in calls:
-            call.run(layer)
-            tokens = caught.pop()[call.mask]
-            moments.add_(tokens.T @ tokens)
+            try:
+                call.run(layer)
+            except _Caught as caught:
+                tokens = caught.entered[call.mask]
+                moments.add_(tokens.T @ tokens)
     finally:
         hook.remove()
     return moments

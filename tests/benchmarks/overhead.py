@@ -165,13 +165,14 @@ def tracking(repeats: int) -> None:
 
 
 def drawn(space: Space, chance: random.Random, count: int) -> Iterator[Recipe]:
-    from autoopt.search.proposer import Proposer
+    from autoopt.search.proposals import candidates_near
 
-    proposer = Proposer(space, OBJECTIVES, [LIMIT], seed=chance.randrange(2**30))
-    while count:
-        if (found := proposer._drawn({})) is not None:
+    while True:
+        for recipe, _ in candidates_near([], space.propose, chance):
+            if not count:
+                return
             count -= 1
-            yield found[0]
+            yield recipe
 
 
 def store(repeats: int) -> None:

@@ -53,7 +53,7 @@ FILES: dict[str, tuple[str, str]] = {
     "a word for a number": (HEAD + DATA + "search: {trials: no}\n", r"e.yaml:5: search.trials: expected a whole number, got 'no'"),
     "true for a number": (HEAD + DATA + "search: {trials: true}\n", r"e.yaml:5: search.trials: expected a whole number, got true"),
     "an octal number": (HEAD + DATA + "search: {seed: 010}\n", r"e.yaml:5: search.seed: expected a whole number, got '010'"),
-    "an unknown sampler": (HEAD + DATA + "search: {sampler: nsga}\n", r"e.yaml:5: search.sampler: 'nsga' is not allowed; choose 'auto', 'tpe', 'nsga2' or 'random'"),
+    "an unknown sampler": (HEAD + DATA + "search: {sampler: nsga}\n", r"e.yaml:5: search.sampler: 'nsga' is not allowed; choose 'auto', 'tpe', 'gp', 'nsga2' or 'random'"),
     "a section that is text": (HEAD + DATA + "search: fast\n", r"e.yaml:5: search: expected a section with keys of its own, got 'fast'"),
     "an unknown strategy": (HEAD + DATA + "strategies:\n  lroa: true\n", r"e.yaml:6: strategies.lroa: 'lroa' is no strategy; did you mean 'lora'\?"),
     "a strategy that is on": (HEAD + DATA + "strategies: {lora: on}\n", r"e.yaml:5: strategies.lora: expected true, false or settings, got 'on'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.search.optuna_study import OptunaStudy, database_url
+from autoopt.search.proposals import candidates_near
 from autoopt.search.proposer import LEAST, Proposer, expected_seconds
 from autoopt.search.recipe import Recipe
 from autoopt.search.record import StageRecord, State, TrialRecord
@@ -86,7 +88,7 @@ def test_it_goes_where_good_recipes_are() -> None:
         assert recipe is not None
         records.append(done(len(records), recipe))
     proposed = [worth(record.recipe) for record in records[24:]]
-    drawn = [worth(found[0]) for found in (asked._drawn({}) for _ in range(300)) if found is not None]
+    drawn = [worth(recipe) for recipe, _ in candidates_near([], SPACE.propose, random.Random(0))]
 
     def share(found: list[tuple[float, float]]) -> float:
         return sum(latency <= 12 and quality > 0.8 for quality, latency in found) / len(found)
@@ -134,7 +136,7 @@ def test_a_study_asks_it_once_the_queue_is_empty(tmp_path: Path) -> None:
     assert study.running() == []
 
 
-@pytest.mark.parametrize("sampler", ["nsga2", "random", "tpe"])
+@pytest.mark.parametrize("sampler", ["gp", "nsga2", "random", "tpe"])
 def test_the_samplers_of_optuna_may_be_chosen(sampler: str, tmp_path: Path) -> None:
     study = OptunaStudy.open(
         database_url(tmp_path / "optuna.db"), "s", SPACE, objectives=OBJECTIVES, limits=[], sampler=sampler, seed=0

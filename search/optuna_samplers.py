@@ -1,0 +1,62 @@
+"""How Optuna draws recipes: its samplers, and our knobs as its distributions. Not here: the study."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from autoopt.strategies.knobs import Choice, Float, Int, Knob, KnobValue
+
+if TYPE_CHECKING:
+    import optuna
+
+RANDOM = 10
+"""Trials that are drawn at random before a sampler learns from them."""
+POPULATION = 20
+"""Trials in one generation of NSGA-II."""
+
+
+def sampler_of(name: str, seed: int) -> optuna.samplers.BaseSampler:
+    """Optuna's sampler of this name; its TPE where ``auto`` does not know enough to propose anything itself."""
+    from optuna import exceptions, samplers
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", exceptions.ExperimentalWarning)
+        match name:
+            case "random":
+                return samplers.RandomSampler(seed=seed)
+            case "nsga2":
+                return samplers.NSGAIISampler(seed=seed, population_size=POPULATION)
+            case "gp":
+                return samplers.GPSampler(seed=seed, n_startup_trials=RANDOM, warn_independent_sampling=False)
+            case _:
+                return samplers.TPESampler(multivariate=True, group=True, seed=seed, n_startup_trials=RANDOM)
+
+
+def suggester(trial: optuna.Trial) -> Callable[[str, Knob], KnobValue]:
+    """Asks the trial for the value of one knob after another."""
+
+    def suggest(name: str, knob: Knob) -> KnobValue:
+        match knob:
+            case Choice(options=options):
+                return trial.suggest_categorical(name, options)  # type: ignore[return-value]
+            case Int(low=low, high=high, step=step, log=log):
+                return trial.suggest_int(name, low, high, step=step, log=log)
+            case Float(low=low, high=high, log=log):
+                return trial.suggest_float(name, low, high, log=log)
+
+    return suggest
+
+
+def distribution(knob: Knob) -> optuna.distributions.BaseDistribution:
+    """Where Optuna is to search the knob."""
+    from optuna import distributions
+
+    match knob:
+        case Choice(options=options):
+            return distributions.CategoricalDistribution(options)
+        case Int(low=low, high=high, step=step, log=log):
+            return distributions.IntDistribution(low, high, log=log, step=step)
+        case Float(low=low, high=high, log=log):
+            return distributions.FloatDistribution(low, high, log=log)
