@@ -28,6 +28,7 @@ import random
 import statistics
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -93,6 +94,8 @@ class Run:
     idle: float
     """The share of the workers' time that no trial had."""
     trials: int
+    spent: dict[str, float]
+    """Seconds of both workers by stage; what is left of their time is starting, writing and waiting."""
 
     def reached(self, seconds: float = math.inf) -> float:
         """The hypervolume after so many seconds."""
@@ -236,7 +239,17 @@ def searched(task: str, arm: str, seed: int, minutes: float) -> Run:
         if record.feasible
     )
     idle = 1 - sum(record.seconds for record in records) / (WORKERS * took)
-    return Run(task, arm, seed, minutes, points, baseline.measurements["quality"].value, idle, len(records))
+    return Run(
+        task, arm, seed, minutes, points, baseline.measurements["quality"].value, idle, len(records), spent(records)
+    )
+
+
+def spent(records: Sequence[TrialRecord]) -> dict[str, float]:
+    total: dict[str, float] = defaultdict(float)
+    for record in records:
+        for stage in record.stages:
+            total["restoring" if stage.reused else stage.name] += stage.seconds
+    return dict(sorted(total.items(), key=lambda item: -item[1]))
 
 
 @contextmanager
@@ -284,7 +297,18 @@ def table(runs: Sequence[Run]) -> None:
                     f"{statistics.mean(run.trials for run in mine):.0f}",
                 )
             )
+    for arm in dict.fromkeys(run.arm for run in runs):
+        print(f"{arm}, seconds of both workers in a run: {_most_spent([run for run in runs if run.arm == arm])}")
     compare(runs, pooled)
+
+
+def _most_spent(runs: Sequence[Run]) -> str:
+    total: dict[str, float] = defaultdict(float)
+    for run in runs:
+        for stage, seconds in run.spent.items():
+            total[stage] += seconds / len(runs)
+    most = sorted(total.items(), key=lambda item: -item[1])[:8]
+    return ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in most)
 
 
 def pool(runs: Sequence[Run]) -> list[tuple[float, float]]:
