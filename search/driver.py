@@ -85,12 +85,13 @@ class Driver:
                 lost += 1
         return adopted, lost
 
-    def prepare(self, design: Sequence[Recipe]) -> None:
-        """Begin the baseline, which makes it trial 0, and put the rest of the start design before what is sampled."""
+    def prepare(self, design: Sequence[Recipe], proven: Sequence[Recipe] = ()) -> None:
+        """Begin the baseline, which makes it trial 0; then what is proven elsewhere comes, then the start design."""
         if not any(record.recipe.id == self._baseline.id for record in self._records.values()):
             self._first = self._study.begin(self._baseline)
             self._records[self._first.number] = TrialRecord(self._first.number, self._baseline, State.RUNNING)
-        self._study.enqueue(recipe for recipe in design if recipe.id != self._baseline.id)
+        self._study.enqueue(recipe for recipe in proven if recipe.id != self._baseline.id)
+        self._study.consider(recipe for recipe in design if recipe.id != self._baseline.id)
 
     def next(self) -> Assignment | None:
         """The next trial to run, or None where the search is over."""

@@ -66,6 +66,7 @@ class OptunaStudy:
         self._objectives = tuple(objectives)
         self._limits = tuple(limits)
         self._queue: list[Recipe] = []
+        self._design: list[Recipe] = []
         self._drawn: dict[int, optuna.Trial] = {}
         """By number in the database what was drawn in memory and has not ended."""
         self._parsed: dict[int, TrialRecord] = {}
@@ -111,12 +112,17 @@ class OptunaStudy:
         _retried(lambda: self._study.set_user_attr(key, value))
 
     def enqueue(self, recipes: Iterable[Recipe]) -> None:
-        """Propose these recipes before anything is sampled, those left out that the study has already."""
-        known = {recipe.id for recipe in self._queue} | {record.recipe.id for record in self.records()}
-        for recipe in recipes:
-            if recipe.id not in known:
-                self._queue.append(recipe)
-                known.add(recipe.id)
+        """Propose these recipes before anything else, those left out that the study has already."""
+        self._queue += self._new(recipes, self._queue)
+
+    def consider(self, recipes: Iterable[Recipe]) -> None:
+        """Propose these recipes in their order until enough is known to say which of them, or of all others, to try."""
+        self._design += self._new(recipes, [*self._queue, *self._design])
+
+    def _new(self, recipes: Iterable[Recipe], waiting: Sequence[Recipe]) -> list[Recipe]:
+        known = {recipe.id for recipe in waiting} | {record.recipe.id for record in self.records()}
+        unique = {recipe.id: recipe for recipe in recipes}
+        return [recipe for recipe in unique.values() if recipe.id not in known]
 
     def begin(self, recipe: Recipe) -> Asked:
         """Begin a trial of this recipe now, before all that is enqueued, even where the space does not hold it."""
@@ -140,16 +146,19 @@ class OptunaStudy:
     def ask(self, *, avoid: Callable[[Recipe], bool] = lambda _: False) -> Asked | None:
         """Propose a recipe that the study does not have yet; None where nothing new is left.
 
-        Of recipes that are enqueued, those to ``avoid`` come last.
+        Of recipes that are enqueued or considered, those to ``avoid`` come last.
         """
         records = self.records()
         known = {record.recipe.id: record for record in records}
-        self._queue = [recipe for recipe in self._queue if recipe.id not in known]
+        self._queue, self._design = (
+            [recipe for recipe in waiting if recipe.id not in known] for waiting in (self._queue, self._design)
+        )
         if self._queue:
-            place = next((place for place, recipe in enumerate(self._queue) if not avoid(recipe)), 0)
-            return self.begin(self._queue.pop(place))
-        if self._proposer is not None and (promising := self._proposer.propose(records)):
+            return self.begin(_first(self._queue, avoid))
+        if self._proposer is not None and (promising := self._proposer.propose(records, self._design, avoid=avoid)):
             return self.begin(promising)
+        if self._design:
+            return self.begin(_first(self._design, avoid))
         for _ in range(_EXHAUSTED_AFTER):
             trial = self._memory.ask()
             try:
@@ -230,6 +239,11 @@ class OptunaStudy:
                 self._study.tell(number, values=values, state=state)
 
         _retried(attempt)
+
+
+def _first(recipes: list[Recipe], avoid: Callable[[Recipe], bool]) -> Recipe:
+    """Take out the first one that is not to be avoided; the first one where all are."""
+    return recipes.pop(next((place for place, recipe in enumerate(recipes) if not avoid(recipe)), 0))
 
 
 def records(url: str, name: str) -> list[TrialRecord]:

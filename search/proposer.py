@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 from autoopt.objectives.measurement import Direction
@@ -34,8 +34,17 @@ class Proposer:
         self._chance = random.Random(seed)
         self._known: dict[int, Mapping[str, KnobValue] | None] = {}
 
-    def propose(self, records: Sequence[TrialRecord]) -> Recipe | None:
-        """The most promising recipe that the study does not have; None where too little is known to say."""
+    def propose(
+        self,
+        records: Sequence[TrialRecord],
+        design: Sequence[Recipe] = (),
+        *,
+        avoid: Callable[[Recipe], bool] = lambda _: False,
+    ) -> Recipe | None:
+        """The most promising recipe that the study does not have; None where too little is known to say.
+
+        Those of the ``design`` are among the candidates; those to ``avoid`` are not.
+        """
         import numpy as np
 
         if len(self._objectives) != 2:
@@ -50,7 +59,12 @@ class Proposer:
         near = pareto([record for record in complete if record.feasible], self._objectives)
         near = near or sorted(complete, key=lambda record: record.total_violation)[:NEAREST]
         drawn = candidates_near([observed[record.number] or {} for record in near], self._space.propose, self._chance)
-        candidates = {found.id: (found, parameters) for found, parameters in drawn if found.id not in known}
+        designed = ((recipe, self._space.parameters(recipe)) for recipe in design)
+        candidates = {
+            found.id: (found, parameters)
+            for found, parameters in (*designed, *drawn)
+            if found.id not in known and not avoid(found)
+        }
         if not candidates:
             return None
         recipes, parameters = zip(*candidates.values(), strict=True)

@@ -135,7 +135,7 @@ def check(recipe: Recipe) -> None:
     for step in recipe.steps:
         if clash := type(step).excludes & names:
             raise Senseless(f"{step.name} excludes {', '.join(sorted(clash))}")
-    if not any(step.family is Family.ADAPTATION or step.recovers for step in recipe.steps):
+    if not any(step.learns or step.recovers for step in recipe.steps):
         raise Senseless("nothing in it learns the task: it has no adaptation and no recovery training")
 
 
@@ -172,7 +172,7 @@ def _fits(strategy: type[Strategy], chosen: list[Strategy]) -> bool:
         return False
     if "cut" in strategy.needs and not any(step.cuts for step in chosen):
         return False
-    return "teacher" not in strategy.needs or any(step.family is Family.ADAPTATION for step in chosen)
+    return "teacher" not in strategy.needs or any(step.learns for step in chosen)
 
 
 def _pick(suggest: Suggest, name: str, usable: tuple[StrategyChoice, ...]) -> StrategyChoice | None:

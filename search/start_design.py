@@ -81,6 +81,8 @@ def _among(
     strategy, made = offer.strategy, offer.nearest()
     middle, fast = ([step for step in steps if _go_together(made, step)] for steps in (middle, fast))
     match strategy.family:
+        case Family.UNSUPERVISED if strategy.learns:
+            return [made, *middle, *distilled, *fast]
         case Family.UNSUPERVISED | Family.AUGMENTATION:
             return [*full, made, *middle, *distilled, *fast]
         case Family.ADAPTATION:

@@ -103,7 +103,7 @@ class Search:
                 observe=observe,
             )
             self._resume(driver)
-            driver.prepare([*self._proven(driver), *start_design(self.space)])
+            driver.prepare(start_design(self.space), self._proven(driver))
             try:
                 if driver.counted < self.experiment.search.trials:
                     self.run(driver, self.folder)

@@ -39,8 +39,7 @@ class Strategy(BaseModel, ABC):
     """Where it is offered. Of the study: ``encoder``, ``decoder``, ``cpu``, ``gpu``, ``unlabeled`` (texts), and of its
     examples ``labels``, ``text`` (words may be edited), ``single`` (no pairs), ``classes`` (one for each text),
     ``tags`` (one for each word), ``spans`` (answers in a text) and ``unanswerable`` (some have none). Of the recipe:
-    ``teacher`` (a strategy of the adaptation family comes before it), ``cut`` (a strategy that cuts the architecture
-    comes before it)."""
+    ``teacher`` (a strategy that learns the task comes before it), ``cut`` (one that cuts the architecture does)."""
     after: ClassVar[frozenset[str]] = frozenset()
     """Strategies of the same family that come first where both are in a recipe."""
     packages: ClassVar[frozenset[str]] = frozenset()
@@ -60,6 +59,8 @@ class Strategy(BaseModel, ABC):
     training, and at effort 0 it gives shapes of about that cost."""
     recovers: ClassVar[bool] = False
     """True where it trains after the cuts: it is applied after all other strategies of its family."""
+    learns: ClassVar[bool] = False
+    """True where it learns the task, so that a recipe needs no strategy of the adaptation family; those all do."""
     trains: ClassVar[bool] = False
     """True where it runs an optimizer on the model."""
 
@@ -72,6 +73,7 @@ class Strategy(BaseModel, ABC):
         *_, family, name = cls.__module__.split(".")
         if family in Family.__members__.values():
             cls.name, cls.family = name, Family(family)
+            cls.learns = cls.learns or cls.family is Family.ADAPTATION
 
     @abstractmethod
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from autoopt.strategies import soft_answers
-from autoopt.strategies.candidate import Batch, Candidate
+from autoopt.strategies.batches import collate
+from autoopt.strategies.candidate import Batch, Candidate, Example, Features
 from autoopt.strategies.errors import ModelError, UsageError
 from autoopt.strategies.heads import reads_first_token
 from autoopt.strategies.knobs import Choice
@@ -28,6 +31,9 @@ class Distillation(Strategy):
     are learned with them, as TinyBERT; ``relations``: those within the last layer's attention, as MiniLM. Both run the
     teacher at every step, which doubles the time of a student of half its size, and help where texts are many.
 
+    ``texts``: so many of the unlabeled texts at most come beside the labelled examples, as many in each step, and count
+    by what the teacher answers to them. What little there is in few labels of what the teacher knows.
+
     ``teacher``: the folder of another model to learn from, larger or better than the trunk: one that ``autoopt pull``
     wrote, or any that transformers opens, for the same classes in the same order.
     """
@@ -43,33 +49,56 @@ class Distillation(Strategy):
     weight: Annotated[float, Choice(0.5, 0.7, 0.9)] = 0.7
     learning_rate: Annotated[float, Choice(5e-5, 1e-4, 2e-4, 4e-4)] = 2e-4
     epochs: Annotated[int, Choice(3, 5, 8)] = 5
+    texts: Annotated[int, Choice(0, 2000)] = 0
     match: Literal["answers", "hidden", "relations"] = "answers"
     teacher: str = ""
     batch_size: int = 16
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if candidate.teacher is None:
-            raise UsageError("distillation has no teacher; put a strategy of the adaptation family before it")
+            raise UsageError("distillation has no teacher; put a strategy that learns the task before it")
         if effort == 0:
             return candidate.evolve("distillation, 0 steps")
-        model = candidate.copy_model()
-        features = candidate.features()
+        model: Any = candidate.copy_model()
         pad_token_id = candidate.tokenizer.pad_token_id
         teacher: Any = candidate.teacher
-        if not self.teacher:
-            answers = soft_answers.recorded(teacher, features, pad_token_id=pad_token_id)
-        else:
+        tokenizer: Any = candidate.tokenizer
+        if self.teacher:
             teacher, tokenizer = named_teacher(self.teacher, candidate, alike=self.match != "answers")
-            read = candidate.task.encode(candidate.train, tokenizer)
-            answers = soft_answers.record(teacher, read, pad_token_id=tokenizer.pad_token_id)
+
+        def answered(examples: Sequence[Example]) -> tuple[list[Features], list[soft_answers.SoftAnswer]]:
+            own = candidate.encode(examples)
+            read = candidate.task.encode(examples, tokenizer) if self.teacher else own
+            return own, soft_answers.recorded(teacher, read, pad_token_id=tokenizer.pad_token_id)
+
+        features, answers = answered(candidate.train)
+        texts = random.Random(seed).sample(candidate.unlabeled, min(self.texts, len(candidate.unlabeled)))
+        # In the order of their lengths, so that of neighbours little is padding.
+        others = sorted(
+            zip(*answered(list(map(Example, texts))), strict=True), key=lambda pair: len(pair[0]["input_ids"])
+        )
         inner = self._inner(model, teacher)
+
+        def divergence(output: Any, wanted: Sequence[soft_answers.SoftAnswer], batch: Batch) -> torch.Tensor:
+            problem = model.config.problem_type
+            return soft_answers.divergence(output, wanted, batch, problem=problem, temperature=self.temperature)
+
+        def of_others(student: Any) -> torch.Tensor:
+            import torch
+
+            first = int(torch.randint(max(1, len(others) - self.batch_size), ()))
+            chosen, wanted = zip(*others[first : first + self.batch_size], strict=True)
+            batch = collate(chosen, pad_token_id=pad_token_id)
+            batch = {name: value.to(student.device) for name, value in batch.items()}
+            return divergence(student(**batch), wanted, batch)
 
         def loss(student: Any, batch: Batch) -> torch.Tensor:
             wanted = [answers[row] for row in batch.pop("row").tolist()]
-            output, apart = (student(**batch), 0.0) if inner is None else inner.run(student, batch)
-            problem = student.config.problem_type
-            divergence = soft_answers.divergence(output, wanted, batch, problem=problem, temperature=self.temperature)
-            return self.weight * divergence + (1 - self.weight) * candidate.criterion(output, batch) + apart
+            output, more = (student(**batch), 0.0) if inner is None else inner.run(student, batch)
+            away = divergence(output, wanted, batch)
+            if others:
+                away = (away + of_others(student)) / 2
+            return self.weight * away + (1 - self.weight) * candidate.criterion(output, batch) + more
 
         losses = train(
             model,

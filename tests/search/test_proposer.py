@@ -110,7 +110,21 @@ def test_a_leaf_of_a_trained_trunk_costs_what_the_leaf_costs() -> None:
     assert costs[0] == costs[1] < costs[2] - 35
 
 
-def test_a_study_asks_it_once_the_queue_is_empty(tmp_path: Path) -> None:
+def test_the_start_design_is_among_the_candidates_and_what_is_avoided_is_not() -> None:
+    records, design = known(12), start_design(SPACE)[12:]
+
+    def with_int8(recipe: Recipe) -> bool:
+        return any(step.name == "int8_dynamic" for step in recipe.steps)
+
+    chosen = [proposer(seed).propose(records, design, avoid=with_int8) for seed in range(6)]
+    assert not any(with_int8(recipe) for recipe in chosen if recipe is not None)
+    left = proposer().propose(records, design, avoid=lambda recipe: recipe.id != design[0].id)
+    assert left is not None
+    assert left.id == design[0].id
+    assert proposer().propose(records, design, avoid=lambda _: True) is None
+
+
+def test_a_study_follows_its_start_design_until_enough_is_known(tmp_path: Path) -> None:
     study = OptunaStudy.open(
         database_url(tmp_path / "optuna.db"),
         "s",
@@ -120,8 +134,8 @@ def test_a_study_asks_it_once_the_queue_is_empty(tmp_path: Path) -> None:
         sampler="auto",
         seed=0,
     )
-    design = start_design(SPACE)[:LEAST]
-    study.enqueue(design)
+    design = start_design(SPACE)
+    study.consider(design)
     for number in range(LEAST):
         asked = study.ask()
         assert asked is not None
@@ -130,10 +144,15 @@ def test_a_study_asks_it_once_the_queue_is_empty(tmp_path: Path) -> None:
     for _ in range(2):
         proposed = study.ask()
         assert proposed is not None
-        assert proposed.recipe.id not in {recipe.id for recipe in design}
+        assert proposed.recipe.id not in {recipe.id for recipe in design[:LEAST]}
         assert proposed.number in study.running()
         study.tell(done(proposed.number, proposed.recipe))
-    assert study.running() == []
+    # What has to be tried all the same comes first, here what was lost; the rest is not in the order of the design.
+    study.enqueue(design[-1:])
+    more = [found for found in (study.ask() for _ in range(3)) if found is not None]
+    assert more[0].recipe.id == design[-1].id
+    tried = [record.recipe.id for record in study.records()]
+    assert tried != [recipe.id for recipe in design[: len(tried)]]
 
 
 @pytest.mark.parametrize("sampler", ["gp", "nsga2", "random", "tpe"])

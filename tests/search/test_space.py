@@ -61,11 +61,11 @@ def test_every_proposed_recipe_makes_sense(seed: int) -> None:
     except Senseless:
         return
     names = {step.name for step in recipe.steps}
-    assert any(step.family is Family.ADAPTATION or step.recovers for step in recipe.steps)
+    assert any(step.learns or step.recovers for step in recipe.steps)
     for step in recipe.steps:
         assert not type(step).excludes & names
         assert "cut" not in step.needs or any(other.cuts for other in recipe.steps)
-        assert "teacher" not in step.needs or any(other.family is Family.ADAPTATION for other in recipe.steps)
+        assert "teacher" not in step.needs or any(other.learns for other in recipe.steps)
 
 
 def test_a_strategy_is_offered_only_where_its_needs_are_met_and_the_reason_is_kept() -> None:
@@ -105,6 +105,17 @@ def test_a_recipe_outside_the_space_has_no_parameters() -> None:
 def test_a_recipe_that_learns_nothing_is_senseless() -> None:
     with pytest.raises(Senseless, match="nothing in it learns the task"):
         space().propose(lambda _, knob: knob.options[0] if isinstance(knob, Choice) else knob.low)
+
+
+def test_what_learns_the_task_from_unlabeled_texts_needs_no_adaptation_after_it() -> None:
+    wide = space(facts=FACTS | {"classes", "single"})
+    learner = find("self_training")()
+    recipe = Recipe.of([learner, find("layer_drop")(), find("distillation")(), find("int8_dynamic")()])
+    assert wide.parameters(recipe)["adaptation"] == "none"
+    assert [learner.name] in [[step.name for step in designed.trunk] for designed in start_design(wide)]
+    with pytest.raises(Senseless, match="nothing in it learns the task"):
+        wide.parameters(Recipe.of([find("masked_language_modeling")(), find("int8_dynamic")()]))
+    assert all(strategy.learns for strategy in catalog().values() if strategy.family is Family.ADAPTATION)
 
 
 def test_the_start_design_begins_with_the_baseline_and_repeats_nothing() -> None:

@@ -316,6 +316,20 @@ def test_distillation_moves_the_answers_towards_the_teachers(trained: Candidate)
     assert divergence(trained.model, distilled) < divergence(trained.model, student) / 2
 
 
+def test_distillation_learns_from_unlabeled_texts_what_labelled_ones_do_not_show(trained: Candidate) -> None:
+    texts = tuple(example.text for example in tiny.examples(200, seed=7))
+    student = LayerDrop(keep=0.5).apply(replace(trained, teacher=trained.model), effort=1, seed=0)
+    student = replace(student, train=trained.train[:4], unlabeled=texts)
+    settings = {"learning_rate": 2e-3, "epochs": 60}
+
+    def distilled(count: int) -> Candidate:
+        strategy = Distillation().model_copy(update={**settings, "texts": count})
+        return strategy.apply(student, effort=1, seed=0)
+
+    assert divergence(trained.model, distilled(100)) < 0.7 * divergence(trained.model, distilled(0))
+    assert distilled(100).train == student.train
+
+
 def test_distillation_follows_the_teacher_where_the_labels_say_otherwise(given: Candidate, trained: Candidate) -> None:
     wrong = tuple(replace(example, label=1 - tiny.class_of(example)) for example in given.train)
     student = replace(given, train=wrong, teacher=trained.model)
@@ -392,7 +406,7 @@ def test_a_teacher_that_cannot_be_one_says_why(given: Candidate, change: str, me
 
 
 def test_distillation_without_a_teacher_says_what_to_do(given: Candidate) -> None:
-    with pytest.raises(UsageError, match="has no teacher; put a strategy of the adaptation family before it"):
+    with pytest.raises(UsageError, match="has no teacher; put a strategy that learns the task before it"):
         Distillation().apply(given, effort=0, seed=0)
 
 

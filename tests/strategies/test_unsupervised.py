@@ -103,7 +103,7 @@ def test_consistency_training_makes_answers_depend_less_on_single_words(given: C
         return float((whole - part).abs().mean())
 
     strategy = ConsistencyTraining(hidden=0.3, weight=2.0).model_copy(
-        update={"learning_rate": 2e-3, "epochs": 60, "batch_size": 4}
+        update={"learning_rate": 2e-3, "epochs": 6, "batch_size": 4}
     )
     learned = strategy.apply(given, effort=1, seed=0)
     alone = strategy.model_copy(update={"weight": 0.0}).apply(given, effort=1, seed=0)
