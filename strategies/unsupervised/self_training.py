@@ -20,7 +20,8 @@ class SelfTraining(Strategy):
     """A copy is fine-tuned, labels the unlabeled texts, and a fresh copy learns from its sure labels and the true ones.
 
     In the end it learns from the true ones alone at a quarter of the rate, and needs no adaptation after it: at the
-    whole rate that would undo what the many labels added. Worth it where unlabeled texts outnumber labelled ones by far and the first model is mostly right.
+    whole rate that would undo what the many labels added. Worth it where unlabeled texts outnumber labelled ones by far
+    and the first model is mostly right.
 
     ``confidence``: the probability from which a label is taken; higher where the first model is weak. ``epochs`` and
     ``learning_rate``: of both trainings, as for full fine-tuning; at most ``texts`` texts are labelled.

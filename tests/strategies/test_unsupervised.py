@@ -12,11 +12,9 @@ import torch
 from autoopt.strategies.batches import collate
 from autoopt.strategies.calibration import without_labels
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.noise import hide
 from autoopt.strategies.sentence_decoder import SentenceDecoder
 from autoopt.strategies.training import Schedule, train
 from autoopt.strategies.unsupervised.causal_language_modeling import CausalLanguageModeling
-from autoopt.strategies.unsupervised.consistency_training import ConsistencyTraining
 from autoopt.strategies.unsupervised.self_training import SelfTraining
 from autoopt.strategies.unsupervised.simcse import SimCSE, contrast
 from autoopt.strategies.unsupervised.tsdae import TSDAE
@@ -90,25 +88,6 @@ def test_self_training_labels_no_text_whose_label_it_was_given(given: Candidate)
     known = tuple(example.text for example in given.train)
     learned = SelfTraining().apply(replace(given, unlabeled=known * 3), effort=1, seed=0)
     assert learned.history[-1].endswith(" 0 texts labelled")
-
-
-@pytest.mark.slow
-def test_consistency_training_makes_answers_depend_less_on_single_words(given: Candidate) -> None:
-    def disagreement(candidate: Candidate) -> float:
-        batch = unseen(candidate)
-        torch.manual_seed(0)
-        with torch.inference_mode():
-            whole = candidate.model(**batch).logits.softmax(-1)
-            part = candidate.model(**{**batch, "attention_mask": hide(batch["attention_mask"], 0.3)}).logits.softmax(-1)
-        return float((whole - part).abs().mean())
-
-    strategy = ConsistencyTraining(hidden=0.3, weight=2.0).model_copy(
-        update={"learning_rate": 2e-3, "epochs": 6, "batch_size": 4}
-    )
-    learned = strategy.apply(given, effort=1, seed=0)
-    alone = strategy.model_copy(update={"weight": 0.0}).apply(given, effort=1, seed=0)
-    assert tiny.accuracy(learned) > 0.8
-    assert disagreement(learned) < 0.8 * disagreement(alone)
 
 
 def test_causal_language_modeling_makes_such_text_likelier() -> None:
