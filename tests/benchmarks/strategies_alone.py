@@ -40,7 +40,7 @@ from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.catalog import catalog
 from autoopt.strategies.compression.layer_drop import LayerDrop
 from autoopt.strategies.compression.recovery_finetuning import RecoveryFinetuning
-from autoopt.strategies.strategy import Family, Strategy
+from autoopt.strategies.strategy import Strategy
 
 ROW = "{:<26} {:<20} {:>8} {:>7} {:>14} {:>8} {:>14} {:>8} {:>8}"
 WORKERS = 2
@@ -100,7 +100,7 @@ def recipes_of(strategy: type[Strategy]) -> Iterator[tuple[str, Recipe]]:
     elif strategy.cuts:
         yield "without recovery", Recipe.of([FullFinetuning(), strategy()])
         yield "recovery_finetuning", Recipe.of([FullFinetuning(), strategy(), RecoveryFinetuning()])
-    elif strategy.family is Family.ADAPTATION:
+    elif strategy.learns:
         yield "", Recipe.of([strategy()])
     else:
         yield "full_finetuning", Recipe.of([FullFinetuning(), strategy()])
