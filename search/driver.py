@@ -22,6 +22,14 @@ _GIVE_UP_AFTER = 10
 """So many failures in a row mean that the next one fails too."""
 
 
+def _next_look(record: TrialRecord, rung: str) -> float | None:
+    """Its quality at the rung after this one, or at its end; None where it was not seen again."""
+    after = [later for later in list(RUNGS)[list(RUNGS).index(rung) + 1 :] if later in record.rungs]
+    if after:
+        return record.rungs[after[0]]
+    return record.measurements["quality"].value if record.state is State.COMPLETE else None
+
+
 class Driver:
     """Hands out trials and books their results, so that every trial counts exactly once.
 
@@ -110,12 +118,13 @@ class Driver:
     def goes_on(self, record: TrialRecord) -> bool:
         """Judge a trial at its last rung by its record so far. One that is stopped is booked when it has ended."""
         *_, rung = record.rungs
-        first, later = RUNGS
         self._looked_at[record.number] = record
-        pairs = [
-            (seen.rungs[first], seen.rungs[later]) for seen in self._looked_at.values() if len(seen.rungs) == len(RUNGS)
+        looks = [
+            (seen.rungs[rung], later)
+            for seen in self._looked_at.values()
+            if rung in seen.rungs and (later := _next_look(seen, rung)) is not None
         ]
-        if rung == first and not believed(pairs):
+        if not believed(looks):
             return True
         others = [
             self._standing(seen, rung)

@@ -24,9 +24,9 @@ FEWEST = 4
 STRATA, STRATUM = 3, 4
 """Into so many parts trials are divided by speed, as soon as so many are in each."""
 PAIRS = 5
-"""So many trials at both rungs say whether the first one can be believed."""
+"""So many trials that were seen again after a rung say whether it can be believed."""
 BELIEVED = 0.6
-"""The least of Kendall's tau between both rungs with which the first one stops trials."""
+"""The least of Kendall's tau between a rung and the next look, or the end, with which it stops trials."""
 
 Losses: TypeAlias = tuple[float, ...]
 """The objectives' values, signed so that less is better."""
@@ -59,7 +59,7 @@ def goes_on(one: Standing, others: Sequence[Standing], complete: Sequence[Standi
 
 
 def believed(pairs: Sequence[tuple[float, float]]) -> bool:
-    """True where the first rung ranks trials as the next one does, by the quality of trials at both; at first, too."""
+    """True where a rung ranks trials as the next look at them does, by their quality at both; at first, too."""
     if len(pairs) < PAIRS:
         return True
     from scipy.stats import kendalltau

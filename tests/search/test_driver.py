@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -340,6 +340,24 @@ def test_the_first_rung_stops_nobody_where_it_ranks_trials_unlike_the_next_one(b
         driver.goes_on(at_rung(given, LATER, late, 4.0, **{FIRST: early}))
     assert driver.goes_on(at_rung(next_of(driver), FIRST, 0.01, 4.0))
     assert not driver.goes_on(at_rung(next_of(driver), LATER, 0.01, 4.0, **{FIRST: 0.01}))
+
+
+@pytest.mark.usefixtures("few_are_enough")
+@pytest.mark.parametrize("alike", [True, False])
+def test_the_last_rung_stops_nobody_where_trials_end_unlike_it(bench: Bench, *, alike: bool) -> None:
+    bench.trials = 20
+    driver = bench.driver()
+    bench.finish(next_of(driver), 0.9, 10.0)
+    driver.book(0)
+    for late, end in ((0.5, 0.5), (0.6, 0.6), (0.7, 0.7), (0.8, 0.8), (0.9, 0.9)):
+        given = next_of(driver)
+        seen = at_rung(given, LATER, late, 4.0)
+        driver.goes_on(seen)
+        done = replace(seen, state=State.COMPLETE, measurements=measured(end if alike else 1.4 - end, 4.0))
+        bench.folder.trial(given.number).mkdir(parents=True)
+        write_record(done, bench.folder.result(given.number))
+        driver.book(given.number)
+    assert driver.goes_on(at_rung(next_of(driver), LATER, 0.01, 4.5)) is not alike
 
 
 @pytest.mark.usefixtures("few_are_enough")
