@@ -22,14 +22,6 @@ _GIVE_UP_AFTER = 10
 """So many failures in a row mean that the next one fails too."""
 
 
-def _next_look(record: TrialRecord, rung: str) -> float | None:
-    """Its quality at the rung after this one, or at its end; None where it was not seen again."""
-    after = [later for later in list(RUNGS)[list(RUNGS).index(rung) + 1 :] if later in record.rungs]
-    if after:
-        return record.rungs[after[0]]
-    return record.measurements["quality"].value if record.state is State.COMPLETE else None
-
-
 class Driver:
     """Hands out trials and books their results, so that every trial counts exactly once.
 
@@ -242,3 +234,11 @@ class Driver:
         for record in complete:
             if record.number not in kept:
                 shutil.rmtree(self._folder.model(record.number), ignore_errors=True)
+
+
+def _next_look(record: TrialRecord, rung: str) -> float | None:
+    """Its quality at the rung after this one, or at its end; None where it was not seen again."""
+    after = [later for later in list(RUNGS)[list(RUNGS).index(rung) + 1 :] if later in record.rungs]
+    if after:
+        return record.rungs[after[0]]
+    return record.measurements["quality"].value if record.state is State.COMPLETE else None

@@ -1,4 +1,4 @@
-"""The recipes that every study tries first: the baseline, then strong defaults, before anything is sampled."""
+"""The recipes that a study begins with: the baseline, then strong defaults, in the order in which they pay."""
 
 from __future__ import annotations
 

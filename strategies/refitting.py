@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+RIDGE = 1e-3
+"""Added to the diagonal of the second moments, relative to its mean: keeps the solution small and defined."""
+
+
 class _Caught(Exception):
     """Ends a layer's call where all that is wanted of it is known."""
 
@@ -18,12 +22,11 @@ class _Caught(Exception):
         self.entered = entered
 
 
-RIDGE = 1e-3
-"""Added to the diagonal of the second moments, relative to its mean: keeps the solution small and defined."""
-
-
 def second_moments(layer: nn.Module, linear: nn.Linear, calls: list[LayerCall]) -> torch.Tensor:
-    """C = X^T X of what enters ``linear``, a part of ``layer``, over all tokens; (width, width), double precision."""
+    """C = X^T X of what enters ``linear``, a part of ``layer``, over all tokens; (width, width), double precision.
+
+    Raises ``ValueError`` where the layer does not call it.
+    """
     import torch
 
     def catch(_: Any, args: tuple[torch.Tensor]) -> None:
@@ -38,6 +41,8 @@ def second_moments(layer: nn.Module, linear: nn.Linear, calls: list[LayerCall]) 
             except _Caught as caught:
                 tokens = caught.entered[call.mask]
                 moments.add_(tokens.T @ tokens)
+            else:
+                raise ValueError(f"{linear} is not called by the layer that it should be a part of")
     finally:
         hook.remove()
     return moments

@@ -32,7 +32,7 @@ class Distillation(Strategy):
     teacher at every step, which doubles the time of a student of half its size, and help where texts are many.
 
     ``texts``: so many of the unlabeled texts at most come beside the labelled examples, as many in each step, and count
-    by what the teacher answers to them. What little there is in few labels of what the teacher knows.
+    by what the teacher answers to them. Few labelled examples show little of what the teacher knows.
 
     ``teacher``: the folder of another model to learn from, larger or better than the trunk: one that ``autoopt pull``
     wrote, or any that transformers opens, for the same classes in the same order.
@@ -73,10 +73,10 @@ class Distillation(Strategy):
 
         features, answers = answered(candidate.train)
         texts = random.Random(seed).sample(candidate.unlabeled, min(self.texts, len(candidate.unlabeled)))
-        # In the order of their lengths, so that of neighbours little is padding.
-        others = sorted(
-            zip(*answered(list(map(Example, texts))), strict=True), key=lambda pair: len(pair[0]["input_ids"])
-        )
+        others: list[tuple[Features, soft_answers.SoftAnswer]] = []
+        if texts:
+            others += zip(*answered(list(map(Example, texts))), strict=True)
+            others.sort(key=lambda pair: len(pair[0]["input_ids"]))  # Of neighbours little is padding then.
         inner = self._inner(model, teacher)
 
         def divergence(output: Any, wanted: Sequence[soft_answers.SoftAnswer], batch: Batch) -> torch.Tensor:

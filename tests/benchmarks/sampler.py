@@ -34,11 +34,11 @@ from scipy.stats import t as student
 from autoopt.search.front import hypervolume
 from autoopt.search.optuna_samplers import RANDOM, sampler_of, suggester
 from autoopt.search.proposals import Limited, candidates_near, most_promising, non_dominated
+from autoopt.search.proposer import NEAREST
 from autoopt.search.space import Suggest
 from autoopt.strategies.knobs import Choice, Float, Knob, KnobValue
 
 ROW = "{:<12} {:<10} {:>7} {:>18} {:>9}"
-NEAREST = 5
 Choices: TypeAlias = "tuple[KnobValue, ...]"
 Found: TypeAlias = "tuple[tuple[float, float], tuple[float, ...]]"
 """Both objectives, minimized, and by how much each limit is exceeded."""

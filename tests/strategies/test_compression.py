@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from autoopt.objectives.shapes import signature
 from autoopt.objectives.size import parameters
-from autoopt.strategies import saving, soft_answers
+from autoopt.strategies import calibration, saving, soft_answers
 from autoopt.strategies.acceleration.int8_dynamic import Int8Dynamic
 from autoopt.strategies.acceleration.int8_embeddings import Int8Embeddings
 from autoopt.strategies.acceleration.onnx_runtime import OnnxRuntime
@@ -35,6 +35,7 @@ from autoopt.strategies.compression.wanda import Wanda
 from autoopt.strategies.compression.weight_sharing import WeightSharing
 from autoopt.strategies.encoder import layers
 from autoopt.strategies.pruning import labelled_sample, loss_of
+from autoopt.strategies.refitting import second_moments
 from autoopt.strategies.sparse_linear import SparseLinear, kept_of
 from autoopt.strategies.strategy import Strategy
 from tests import tiny
@@ -96,6 +97,26 @@ def test_joint_pruning_spends_what_it_may(trained: Candidate, keep: float, effor
     cut = JointPruning(keep=keep).apply(trained, effort=effort, seed=0)
     assert keep - 0.06 < cost_of(cut.model) <= max(keep, 0.11)  # A layer with next to nothing in it costs 0.08.
     assert torch.isfinite(tiny.logits(cut)).all()
+
+
+def test_joint_pruning_looks_at_as_many_tokens_as_it_is_told(
+    trained: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[int] = []
+    cut = joint_pruning._cut
+
+    def counted(candidate: Candidate, places: list[int], keep: float, labelled: list[Any], texts: list[Any]) -> Any:
+        looked_at.append(len(labelled))
+        assert [item["input_ids"] for item in labelled] == [item["input_ids"] for item in texts]
+        return cut(candidate, places, keep, labelled, texts)
+
+    monkeypatch.setattr(joint_pruning, "_cut", counted)
+    monkeypatch.setattr(joint_pruning, "FEWEST", 4)
+    tokens = sum(len(item["input_ids"]) for item in trained.features())
+    for share in (1.0, 0.5, 0.001):
+        looked_at.clear()
+        JointPruning(calibration_tokens=int(share * tokens)).apply(trained, effort=1, seed=0)
+        assert set(looked_at) == {max(4, round(share * len(trained.train)))}
 
 
 def test_joint_pruning_keeps_what_is_worth_something(trained: Candidate) -> None:
@@ -164,6 +185,23 @@ def test_low_rank_keeps_the_answers_where_the_matrices_are_of_that_rank(trained:
     given = replace(trained, model=model)
     factored = LowRank(keep=0.17).apply(given, effort=1, seed=0)
     torch.testing.assert_close(tiny.logits(factored), tiny.logits(given), rtol=1e-3, atol=1e-3)
+
+
+def test_second_moments_are_those_of_what_enters_the_part(trained: Candidate) -> None:
+    model: Any = trained.copy_model()
+    calls = calibration.first_layer_calls(model, calibration.sample(trained, 20, 0), pad_token_id=0)
+    layer, other = layers(model)[:2]
+    inner: Any = layer.get_submodule("intermediate.dense")
+    entered: list[torch.Tensor] = []
+    hook = inner.register_forward_pre_hook(lambda _, args: entered.append(args[0]))
+    for call in calls:
+        call.run(layer)
+    hook.remove()
+    tokens = torch.cat([found[call.mask] for found, call in zip(entered, calls, strict=True)]).double()
+    torch.testing.assert_close(second_moments(layer, inner, calls), tokens.T @ tokens, rtol=1e-4, atol=1e-4)
+    foreign: Any = other.get_submodule("intermediate.dense")
+    with pytest.raises(ValueError, match="is not called by the layer"):
+        second_moments(layer, foreign, calls)
 
 
 def test_factors_made_for_the_activations_beat_plain_ones(trained: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:

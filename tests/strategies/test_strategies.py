@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 from transformers import BertTokenizer
 
-from autoopt.strategies import batches, saving
+from autoopt.strategies import batches, saving, soft_answers
 from autoopt.strategies.acceleration.int8_dynamic import Int8Dynamic
 from autoopt.strategies.adaptation import top_layers
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
@@ -328,6 +328,26 @@ def test_distillation_learns_from_unlabeled_texts_what_labelled_ones_do_not_show
 
     assert divergence(trained.model, distilled(100)) < 0.7 * divergence(trained.model, distilled(0))
     assert distilled(100).train == student.train
+
+
+def test_distillation_asks_the_teacher_of_unlabeled_texts_only_where_there_are_any(
+    trained: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    recorded = soft_answers.recorded
+
+    def counted(model: Any, features: Any, *, pad_token_id: int) -> Any:
+        asked.append(len(features))
+        return recorded(model, features, pad_token_id=pad_token_id)
+
+    monkeypatch.setattr(soft_answers, "recorded", counted)
+    student = LayerDrop().apply(
+        replace(trained, teacher=trained.model, unlabeled=("a cup", "a goal")), effort=1, seed=0
+    )
+    Distillation().apply(student, effort=0.01, seed=0)
+    assert asked == [len(student.train)]
+    Distillation(texts=2000).apply(student, effort=0.01, seed=0)
+    assert asked[1:] == [len(student.train), 2]
 
 
 def test_distillation_follows_the_teacher_where_the_labels_say_otherwise(given: Candidate, trained: Candidate) -> None:
