@@ -20,6 +20,7 @@ from autoopt.search.rungs import RUNGS, Standing, believed, goes_on
 
 _GIVE_UP_AFTER = 10
 """So many failures in a row mean that the next one fails too."""
+TIME_IS_UP = "the time is used up"
 
 
 class Driver:
@@ -39,13 +40,14 @@ class Driver:
         limits: tuple[Limit, ...],
         trials: int,
         deadline: float | None,
+        grace_s: float = 0.0,
         max_compute: float | None = None,
         stop_when_gain: float | None = None,
         observe: Callable[[TrialRecord], None],
     ) -> None:
         self._study, self._folder, self._observe = study, folder, observe
         self._baseline, self._objectives, self._limits = baseline, objectives, limits
-        self._trials, self._deadline, self._max_compute = trials, deadline, max_compute
+        self._trials, self._deadline, self._grace_s, self._max_compute = trials, deadline, grace_s, max_compute
         self._stop_when_gain = stop_when_gain
         self._records = {record.number: record for record in study.records()}
         self._kept_back: dict[int, TrialRecord] = {}
@@ -69,6 +71,13 @@ class Driver:
     def counted(self) -> int:
         """Trials that count towards the number that was asked for: all that ran to an end of their own."""
         return sum(record.state in COUNTED for record in self._records.values()) + len(self._kept_back)
+
+    def overdue(self) -> bool:
+        """Whether the time is over for what runs as well; never before the baseline's end, since all else needs it."""
+        if self._deadline is None or self.baseline is None or time.monotonic() < self._deadline + self._grace_s:
+            return False
+        self.stopped_because = self.stopped_because or TIME_IS_UP
+        return True
 
     def reconcile(self) -> tuple[int, int]:
         """After a crash: book results that nobody was told of, give up trials without one; return how many of each.
@@ -187,7 +196,7 @@ class Driver:
         if self.stopped_because:
             return True
         if self._deadline is not None and time.monotonic() >= self._deadline:
-            self.stopped_because = "the time is used up"
+            self.stopped_because = TIME_IS_UP
         if self._max_compute is not None and sum(record.seconds for record in self.records) >= self._max_compute:
             self.stopped_because = "the compute is used up"
         if self._stop_when_gain is not None:

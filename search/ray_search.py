@@ -47,9 +47,9 @@ class Watcher(Protocol):
 
 
 def run(driver: Driver, folder: StudyFolder, *, resources: ResourcesSection, watcher: Watcher) -> None:
-    """Run trials until the driver has no more.
+    """Run trials until the driver has no more, or says that those which run are overdue.
 
-    On Ctrl-C the running trials are given up, to be proposed again on resume, and ``KeyboardInterrupt`` goes on.
+    Then, and on Ctrl-C, the running trials are given up, to be proposed again on resume; ``KeyboardInterrupt`` goes on.
     Raises ``EnvironmentProblem`` where no Ray cluster can be started or reached.
     """
     os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
@@ -59,7 +59,7 @@ def run(driver: Driver, folder: StudyFolder, *, resources: ResourcesSection, wat
         try:
             _fit(driver, folder, scratch, resources, watcher)
         finally:
-            driver.give_up_running("the search was stopped")
+            driver.give_up_running(driver.stopped_because or "the search was stopped")
     shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -85,6 +85,7 @@ def _fit(driver: Driver, folder: StudyFolder, scratch: Path, resources: Resource
             verbose=0,
             callbacks=[_callback(watcher)],
             failure_config=tune.FailureConfig(max_failures=_WORKER_RETRIES),
+            stop=_stopper(driver),
         ),
         param_space={"folder": str(folder.path)},
     )
@@ -158,6 +159,27 @@ def _scheduler(driver: Driver) -> Any:
             return {}
 
     return Halving(driver)
+
+
+def _stopper(driver: Driver) -> Any:
+    from ray.tune import Stopper
+
+    class Overdue(Stopper):  # type: ignore[misc]
+        """Ends the trials that run once their time is over as well."""
+
+        def __init__(self, asked: Driver) -> None:
+            self._driver = asked
+
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
+            return False
+
+        def stop_all(self) -> bool:
+            return self._driver.overdue()
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
+
+    return Overdue(driver)
 
 
 def _callback(watcher: Watcher) -> Any:

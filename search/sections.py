@@ -169,7 +169,7 @@ class SearchSection(Section):
 
     trials: Count = 24
     timeout: Duration | None = None
-    """Wall-clock time for the whole search."""
+    """Wall-clock time until no trial begins; those that run then have a tenth of it more, and are cut off after it."""
     max_compute: Duration | None = None
     """No trial begins once all trials together have worked so long, waiting for each other included."""
     stop_when_gain: Share | None = None

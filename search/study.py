@@ -28,6 +28,9 @@ from autoopt.search.verification import Verified, verify
 from autoopt.search.warm_start import proven
 from autoopt.strategies.errors import ExperimentError, TrialError
 
+GRACE = 0.1
+"""As a share of the search's time: how long trials may go on after it."""
+
 
 class Audience(Watcher, Protocol):
     """Who is told how the search goes; the terminal is one."""
@@ -83,7 +86,7 @@ class Search:
         another experiment.
         """
         study = self._open()
-        deadline = self.experiment.search.timeout
+        timeout = self.experiment.search.timeout
         with needed(self.root.stages) as mark:
 
             def observe(record: TrialRecord) -> None:
@@ -97,7 +100,8 @@ class Search:
                 objectives=self.objectives,
                 limits=self.experiment.budget,
                 trials=self.experiment.search.trials,
-                deadline=None if deadline is None else time.monotonic() + deadline,
+                deadline=None if timeout is None else time.monotonic() + timeout,
+                grace_s=GRACE * (timeout or 0.0),
                 max_compute=self.experiment.search.max_compute,
                 stop_when_gain=self.experiment.search.stop_when_gain,
                 observe=observe,

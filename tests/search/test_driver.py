@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -63,7 +64,11 @@ class Bench:
         )
 
     def driver(
-        self, deadline: float | None = None, max_compute: float | None = None, stop_when_gain: float | None = None
+        self,
+        deadline: float | None = None,
+        grace_s: float = 0.0,
+        max_compute: float | None = None,
+        stop_when_gain: float | None = None,
     ) -> Driver:
         driver = Driver(
             self.study(),
@@ -73,6 +78,7 @@ class Bench:
             limits=LIMITS,
             trials=self.trials,
             deadline=deadline,
+            grace_s=grace_s,
             max_compute=max_compute,
             stop_when_gain=stop_when_gain,
             observe=self.seen.append,
@@ -238,6 +244,25 @@ def test_a_search_whose_baseline_fails_stops_at_once(bench: Bench) -> None:
 def test_no_trial_begins_after_the_deadline(bench: Bench) -> None:
     driver = bench.driver(deadline=0.0)
     assert driver.next() is None
+    assert driver.stopped_because == "the time is used up"
+
+
+def test_after_the_deadline_what_runs_has_its_grace_and_the_baseline_is_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("autoopt.search.driver.time", SimpleNamespace(monotonic=lambda: now[0]))
+    driver = bench.driver(deadline=100.0, grace_s=10.0)
+    baseline = driver.next()
+    assert baseline is not None
+    now[0] = 111.0
+    assert not driver.overdue()
+    bench.finish(baseline)
+    driver.book(baseline.number)
+    now[0] = 109.0
+    assert not driver.overdue()
+    now[0] = 110.0
+    assert driver.overdue()
     assert driver.stopped_because == "the time is used up"
 
 

@@ -48,3 +48,38 @@ def test_a_trial_is_stopped_at_its_rung_and_its_worker_goes_on_with_the_next(
     assert list(ended[1].rungs) == ["before recovery"]
     assert not root.study("news").result(1).exists()
     assert [record.number for record in judged] == [1]
+
+
+def test_a_trial_that_is_overdue_is_cut_off_and_runs_when_the_search_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = load_experiment(
+        write_experiment(tmp_path, search={"trials": 3, "timeout": "1h"}, resources={"workers": 1}), ()
+    )
+    space = space_of(experiment, open_data(experiment))
+    audience = Nobody()
+    begun: list[TrialRecord] = []
+    ended: list[TrialRecord] = []
+    reasons: list[str] = []
+
+    def run(driver: Driver, folder: StudyFolder) -> None:
+        ray_search.run(driver, folder, resources=experiment.resources, watcher=audience)
+        ended[:] = driver.records
+        reasons.append(driver.stopped_because)
+
+    def overdue(driver: Driver) -> bool:
+        if len(driver.records) == 2 and not begun:
+            begun.extend(driver.records)
+            driver.stopped_because = "a test"
+        return bool(begun)
+
+    search = Search(experiment, Root(tmp_path / "root"), space, run, lambda *_: {}, audience, audience)
+    with monkeypatch.context() as hurried:
+        hurried.setattr(Driver, "overdue", overdue)
+        search.complete()
+    assert [record.state for record in begun] == [State.COMPLETE, State.RUNNING]
+    assert [record.number for record in ended] == [0]
+    search.complete()
+    assert [record.state for record in ended] == 3 * [State.COMPLETE]
+    assert ended[1].recipe == begun[1].recipe
+    assert reasons == ["a test", ""]
