@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from autoopt.objectives.budget import Limit
 from autoopt.objectives.measurement import Direction
-from autoopt.search.execution import Assignment, finite, read_record
+from autoopt.search.execution import Assignment, finite, result_of
 from autoopt.search.front import fastness, losses, pareto
 from autoopt.search.gain import WINDOW, gain_per_hour
 from autoopt.search.layout import StudyFolder
@@ -86,7 +86,7 @@ class Driver:
         """
         adopted = lost = 0
         for number in self._study.running():
-            if self._folder.result(number).is_file():
+            if self._result(number):
                 self.book(number)
                 adopted += 1
             else:
@@ -165,12 +165,11 @@ class Driver:
 
     def book(self, number: int) -> None:
         """Take over the result that a worker left for this trial, or that it was stopped."""
-        path = self._folder.result(number)
-        stopped = self._stopped.pop(number, None)
-        if stopped is None and not path.is_file():
+        ended = self._stopped.pop(number, None) or self._result(number)
+        if ended is None:
             self._settle(replace(self._records[number], state=State.FAILED, reason="its worker died"))
             return
-        record = finite(stopped or read_record(path))
+        record = finite(ended)
         if record.recipe.id != self._baseline.id and self.baseline is None and record.state is not State.FAILED:
             self._kept_back[number] = record
             return
@@ -179,10 +178,14 @@ class Driver:
             for waiting in sorted(self._kept_back):
                 self._settle(self._kept_back.pop(waiting))
 
+    def _result(self, number: int) -> TrialRecord | None:
+        begun = self._records.get(number)
+        return result_of(number, begun.recipe, self._folder) if begun else None
+
     def give_up_running(self, reason: str) -> None:
         """End the search: book what has a result, propose the rest again when the study is resumed."""
         for number in self._study.running():
-            if number in self._stopped or self._folder.result(number).is_file():
+            if number in self._stopped or self._result(number):
                 self.book(number)
             if number not in self._kept_back and self._records[number].state is State.RUNNING:
                 self._lose(number, reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -40,10 +41,11 @@ def execute(assignment: Assignment, folder: StudyFolder, report: Report, judge: 
     Nothing is raised for a trial that fails: its record says why, and ``error.txt`` beside it has the traceback. What
     ``judge`` raises to stop a trial must not be an ``Exception``.
     """
+    if found := result_of(assignment.number, assignment.recipe, folder):
+        return found
     result = folder.result(assignment.number)
-    if result.is_file():
-        return read_record(result)
-    result.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(result.parent, ignore_errors=True)
+    result.parent.mkdir(parents=True)
 
     def run() -> TrialRecord:
         workspace = _workspace(folder.path)
@@ -60,6 +62,16 @@ def execute(assignment: Assignment, folder: StudyFolder, report: Report, judge: 
     record = attempt(assignment.number, assignment.recipe, run, trace=result.parent / "error.txt")
     write_record(record, result)
     return record
+
+
+def result_of(number: int, recipe: Recipe, folder: StudyFolder) -> TrialRecord | None:
+    """What a worker left of this trial, if anything.
+
+    A result of another recipe is none: after a power cut the database may give a number that it had given before.
+    """
+    path = folder.result(number)
+    record = read_record(path) if path.is_file() else None
+    return record if record and record.recipe.id == recipe.id else None
 
 
 def attempt(number: int, recipe: Recipe, run: Callable[[], TrialRecord], *, trace: Path) -> TrialRecord:

@@ -83,7 +83,7 @@ def ended(number: int, recipe: Recipe, chance: random.Random) -> TrialRecord:
 
 def ask(repeats: int) -> None:
     for size in SIZES:
-        for sampler in ("tpe", "auto"):
+        for sampler in ("random", "tpe", "auto"):
             with tempfile.TemporaryDirectory() as folder:
                 url = database_url(Path(folder) / "optuna.db")
                 limits, space, chance = [LIMIT], whole_space(), random.Random(0)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import sqlite3
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -417,6 +420,18 @@ def test_a_result_file_is_whole_or_absent(bench: Bench) -> None:
     stored = json.loads(bench.folder.result(first.number).read_text())
     assert TrialRecord.from_json(stored).recipe == first.recipe
     assert not list(bench.folder.trial(first.number).glob("*.tmp"))
+
+
+def test_who_reads_the_database_keeps_nobody_waiting(bench: Bench) -> None:
+    driver = bench.driver()
+    with contextlib.closing(sqlite3.connect(bench.folder.path / "optuna.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        seen = reader.execute("SELECT count(*) FROM trials").fetchone()
+        began = time.monotonic()
+        driver.next()
+        driver.next()
+        assert time.monotonic() - began < 30  # A writer that has to wait for it gives up after a minute.
+        assert reader.execute("SELECT count(*) FROM trials").fetchone() == seen
 
 
 def test_an_unknown_study_is_named_with_the_nearest_one(bench: Bench) -> None:

@@ -307,3 +307,16 @@ def test_all_trials_of_a_study_share_one_calibration_even_if_it_is_noisy(
     monkeypatch.setattr(workspace, "calibrated", lambda *_, samples: replace(noisy, p50_ms=50.0))
     again = replace(opened(tmp_path / "elsewhere"), scratch=tmp_path / "tiny" / "scratch")
     assert again.calibration == noisy
+
+
+def test_a_result_of_another_recipe_is_not_taken_for_the_trials_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = opened(tmp_path)
+    monkeypatch.setattr("autoopt.search.execution._workspace", lambda _: space)
+    folder = StudyFolder(tmp_path / "study")
+    execute(Assignment(5, Recipe.of([*BASELINE.steps, find("int8_dynamic")()])), folder, lambda _: None)
+    record = execute(Assignment(5, BASELINE), folder, lambda _: None)
+    assert (record.recipe, record.state) == (BASELINE, State.COMPLETE)
+    assert read_record(folder.result(5)) == record
+    assert not saving.load(folder.model(5), open_task=open_task).edits
