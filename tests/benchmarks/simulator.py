@@ -1,6 +1,6 @@
 """Whole searches in seconds: the real driver, study, sampler and halving over recorded runs, with a virtual clock.
 
-    python tests/benchmarks/simulator.py [--arms NAME ...] [--seeds N] [--workers N] [--minutes M]
+    python -m tests.benchmarks.simulator [--arms NAME ...] [--seeds N] [--workers N] [--minutes M]
 
 Trials are looked up in ``recorded_runs.json`` in the place of being run; stages are stored, restored and waited for
 as by real workers, by their real addresses, and a virtual clock goes on from one event to the next. For each seed all
@@ -29,8 +29,6 @@ from types import SimpleNamespace
 from typing import cast
 from unittest import mock
 
-from recorded_runs import FILE, Recorded, experiment  # type: ignore[import-not-found]
-
 from autoopt.search import driver as driving
 from autoopt.search.driver import Driver
 from autoopt.search.execution import Assignment, write_record
@@ -46,6 +44,7 @@ from autoopt.search.stage_store import addresses
 from autoopt.search.start_design import baseline, start_design
 from autoopt.search.trial import excess
 from autoopt.search.workspace import Workspace
+from tests.benchmarks.recorded_runs import FILE, Recorded, experiment
 
 BUDGET = "[latency_p50 <= 0.5 * baseline, quality >= 0.9 * baseline]"
 SHARES = (0.9, 0.95, 0.99)
