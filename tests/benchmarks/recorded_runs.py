@@ -3,9 +3,9 @@
     python tests/benchmarks/recorded_runs.py --root FOLDER [--json FILE]
 
 Four ways to train MiniLM on BBC News, or none, with all ways to cut it, to recover it and to quantize it: each recipe
-of that space is run once as a search runs it, two at a time, none stopped at its rungs. 40 minutes on 2 cores; run again
-with the same root it goes on where it was cut off. The file has, by recipe, what was measured, and by stage what it
-took to compute and what its rungs showed.
+of that space is run once as a search runs it, two at a time, none stopped at its rungs. 40 minutes on 2 cores; with the
+same root it goes on where it was cut off. The file has, by recipe, what was measured, and by stage what it took to
+compute and what its rungs showed.
 """
 
 from __future__ import annotations

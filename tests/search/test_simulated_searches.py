@@ -1,4 +1,4 @@
-"""Whole searches over recorded runs, in virtual time: what the parts of the search are for, and that they work at all."""
+"""Whole searches over recorded runs, in virtual time: what the parts of the search are for, and that they work."""
 
 from __future__ import annotations
 
