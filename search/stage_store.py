@@ -68,10 +68,13 @@ def content_of(name: str) -> str:
     return total.hexdigest()
 
 
-def origin(*, model: str, data: str, task: Mapping[str, Any]) -> str:
-    """The address of the untouched candidate: fingerprints of its model and data, its task, the library versions."""
+def origin(*, model: str, data: str, task: Mapping[str, Any], precision: str) -> str:
+    """The address of the untouched candidate: fingerprints of its model and data, its task, the library versions.
+
+    ``precision`` is that of training: a machine that trains in other numbers comes to other weights.
+    """
     libraries = {name: version(name) for name in _LIBRARIES}
-    return digest({"model": model, "data": data, "task": task, "libraries": libraries})
+    return digest({"model": model, "data": data, "task": task, "libraries": libraries, "precision": precision})
 
 
 def digest(value: Any) -> str:

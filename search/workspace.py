@@ -30,6 +30,7 @@ from autoopt.search.stage_store import StageStore, origin
 from autoopt.strategies import quiet
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.saving import save
+from autoopt.strategies.training import precision
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,10 @@ class Workspace:
     def origin(self) -> str:
         """The stage store's address of the base candidate."""
         return origin(
-            model=model_fingerprint(self.base.model), data=self.data.fingerprint, task=self.base.task.to_json()
+            model=model_fingerprint(self.base.model),
+            data=self.data.fingerprint,
+            task=self.base.task.to_json(),
+            precision=str(precision(self.base.model.device)),
         )
 
     @cached_property

@@ -154,9 +154,14 @@ def replace_keep(keep: float) -> Strategy:
     return find("layer_drop").model_validate({"keep": keep})
 
 
-def test_another_model_or_other_data_begin_at_another_address() -> None:
-    origins = {origin(model=model, data=data, task={"labels": ["a"]}) for model in "xy" for data in "xy"}
-    assert len(origins) == 4
+def test_another_model_other_data_and_other_numbers_begin_at_another_address() -> None:
+    origins = {
+        origin(model=model, data=data, task={"labels": ["a"]}, precision=precision)
+        for model in "xy"
+        for data in "xy"
+        for precision in ("torch.float32", "torch.bfloat16")
+    }
+    assert len(origins) == 8
 
 
 def test_a_digest_ignores_the_order_of_keys() -> None:
