@@ -7,7 +7,7 @@ Every run has the same time on the same machine, two workers, the whole space an
 arms:
 
 - ``B0``: Ray Tune with Optuna's TPE and nothing else; each trial begins with the base model and trains as
-  transformers' Trainer does by default (batches as they come, AdamW not fused).
+  transformers' Trainer does by default (batches as they come, AdamW not fused, float32).
 - ``B1``: B0 with our training loop, our start design, warm workers and ASHA on quality.
 - ``autoopt``: as a user has it; ``no store``, ``no halving``, ``no surrogate``, ``no screening``: without that part.
 
@@ -137,12 +137,13 @@ def without_store(config: dict[str, Any], *, plain: bool) -> None:
     import torch
 
     from autoopt.search.stage_store import StageStore
-    from autoopt.strategies import batches
+    from autoopt.strategies import batches, training
 
     StageStore.__contains__ = lambda self, where: False  # type: ignore[method-assign]
     StageStore.once = lambda self, where, into, compute: (compute(), False)  # type: ignore[method-assign]
     if plain and batches.POOL > 1:
         batches.POOL = 1
+        training.precision = lambda _: torch.float32
         made = torch.optim.AdamW
         torch.optim.AdamW = lambda *args, **more: made(*args, **{**more, "fused": False})  # type: ignore[misc,assignment]
     ray_search._trial(config)

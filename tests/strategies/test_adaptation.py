@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from autoopt.objectives.data import load_labelled
 from autoopt.objectives.tasks.text_classification import TextClassification
+from autoopt.strategies import training
 from autoopt.strategies.adaptation.bitfit import BitFit
 from autoopt.strategies.adaptation.bottleneck_adapters import BottleneckAdapters
 from autoopt.strategies.adaptation.dora import DoRA
@@ -154,8 +155,8 @@ def test_with_layer_decay_the_lower_a_weight_lies_the_less_it_moves() -> None:
 
 
 def test_batches_in_parts_and_recomputed_activations_give_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "precision", lambda _: torch.float32)  # To compare them digit by digit.
     """But for rounding: without dropout a batch in parts has the gradient of the whole."""
+    monkeypatch.setattr(training, "precision", lambda _: torch.float32)
     given = tiny.candidate(layers=2)
     for module in given.model.modules():
         if isinstance(module, torch.nn.Dropout):
