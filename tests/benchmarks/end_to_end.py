@@ -143,7 +143,7 @@ def without_store(config: dict[str, Any], *, plain: bool) -> None:
     StageStore.once = lambda self, where, into, compute: (compute(), False)  # type: ignore[method-assign]
     if plain and batches.POOL > 1:
         batches.POOL = 1
-        training.precision = lambda _: torch.float32
+        training.precision = lambda _: torch.float32  # type: ignore[assignment]
         made = torch.optim.AdamW
         torch.optim.AdamW = lambda *args, **more: made(*args, **{**more, "fused": False})  # type: ignore[misc,assignment]
     ray_search._trial(config)

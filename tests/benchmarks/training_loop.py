@@ -101,7 +101,7 @@ def main() -> None:
     optimizer = torch.optim.AdamW
     for seed in range(chosen.seeds):
         for way, (pool, fused, precision) in ways.items():
-            batches.POOL, training.precision = pool, precision
+            batches.POOL, training.precision = pool, precision  # type: ignore[assignment]
             # The Trainer makes its own, fused as it is asked to.
             torch.optim.AdamW = optimizer if way == "Trainer" else made(optimizer, fused=fused)  # type: ignore[misc,assignment]
             given = task.open_model(MODEL, data=data, seed=seed)
