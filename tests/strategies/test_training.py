@@ -53,6 +53,36 @@ def test_half_the_effort_ends_its_own_decay(given: Candidate) -> None:
     assert lengths[-1] < max(lengths) / 2
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "numbers"),
+    [
+        ({}, torch.float32),
+        ({"avx512_f": True, "avx512_bf16": False}, torch.float32),
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+    ],
+)
+def test_it_computes_in_bfloat16_where_the_processor_has_units_for_it_and_keeps_weights_in_float32(
+    given: Candidate, monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], numbers: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    seen = []
+
+    def watch(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        features = {name: value for name, value in batch.items() if name != "labels"}
+        seen.append(model(**features).logits.dtype)
+        return TASK_LOSS(model, batch)
+
+    run(given, loss=watch, effort=0.25)
+    assert set(seen) == {numbers}
+    assert {weight.dtype for weight in given.model.parameters()} == {torch.float32}
+    assert given.model(**tiny_batch(given)).logits.dtype is torch.float32
+
+
+def tiny_batch(given: Candidate) -> dict[str, torch.Tensor]:
+    return {"input_ids": torch.tensor([given.features()[0]["input_ids"]])}
+
+
 def test_no_effort_does_nothing(given: Candidate) -> None:
     before = tiny.digest(given.model)
     assert run(given, effort=0) == []
