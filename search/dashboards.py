@@ -39,7 +39,7 @@ class Server:
 
 def optuna_dashboard(root: Root, experiment: Experiment, port: int) -> Server:
     """The dashboard on the study's database."""
-    from autoopt.search.optuna_study import database_url
+    from autoopt.search.optuna_storage import database_url
 
     address = experiment.storage.address() or database_url(root.optuna_database)
     command = [sys.executable, "-m", "autoopt.search.optuna_board", str(port)]

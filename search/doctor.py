@@ -157,7 +157,7 @@ def _database(name: str, root: Root, file: Path, open_it: Callable[[Root], None]
 
 
 def _open_optuna(root: Root) -> None:
-    from autoopt.search.optuna_study import database_url, study_names
+    from autoopt.search.optuna_storage import database_url, study_names
 
     study_names(database_url(root.optuna_database))
 

@@ -45,7 +45,7 @@ def execute(assignment: Assignment, folder: StudyFolder, report: Report, judge: 
         return found
     result = folder.result(assignment.number)
     shutil.rmtree(result.parent, ignore_errors=True)
-    result.parent.mkdir(parents=True)
+    result.parent.mkdir(parents=True, exist_ok=True)
 
     def run() -> TrialRecord:
         workspace = _workspace(folder.path)

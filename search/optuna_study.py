@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from autoopt.objectives.measurement import Direction
 from autoopt.search.optuna_samplers import distribution, sampler_of, suggester
+from autoopt.search.optuna_storage import existing, quiet_optuna, retried, storage_at
 from autoopt.search.proposer import Proposer
 from autoopt.search.recipe import Recipe
 from autoopt.search.record import State, TrialRecord
 from autoopt.search.space import Senseless, Space
-from autoopt.strategies.errors import EnvironmentProblem, UnknownName, did_you_mean
 from autoopt.strategies.knobs import Knob, KnobValue
 
 if TYPE_CHECKING:
-    import sqlite3
-
     import optuna
-
-Result = TypeVar("Result")
 
 _EXHAUSTED_AFTER = 200
 """So many proposals in a row that are known already mean that nothing new is left."""
-_RETRY_SECONDS = (0.1, 0.5, 2.0, 8.0, 30.0)
 _STATES = {
     State.COMPLETE: "COMPLETE",
     State.REJECTED: "PRUNED",
@@ -73,7 +65,7 @@ class OptunaStudy:
         """By number in the database what was drawn in memory and has not ended."""
         self._parsed: dict[int, TrialRecord] = {}
         directions = [direction.value for direction in objectives.values()]
-        self._memory = _optuna().create_study(directions=directions, sampler=sampler)
+        self._memory = quiet_optuna().create_study(directions=directions, sampler=sampler)
         self._memory.add_trials(trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished())
         self.enqueue(_lost(study))
 
@@ -90,10 +82,10 @@ class OptunaStudy:
         seed: int,
     ) -> OptunaStudy:
         """Open the study, or create it. Raises ``EnvironmentProblem`` where the database cannot be reached."""
-        optuna = _optuna()
-        storage = _storage(url)
+        optuna = quiet_optuna()
+        storage = storage_at(url)
         directions = [direction.value for direction in objectives.values()]
-        study = _retried(
+        study = retried(
             lambda: optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
         )
         count = len(study.get_trials(deepcopy=False))
@@ -111,7 +103,7 @@ class OptunaStudy:
 
     def remember(self, key: str, value: Any) -> None:
         """Store a JSON value with the study."""
-        _retried(lambda: self._study.set_user_attr(key, value))
+        retried(lambda: self._study.set_user_attr(key, value))
 
     def enqueue(self, recipes: Iterable[Recipe]) -> None:
         """Propose these recipes before anything else, those left out that the study has already."""
@@ -128,7 +120,7 @@ class OptunaStudy:
 
     def begin(self, recipe: Recipe) -> Asked:
         """Begin a trial of this recipe now, before all that is enqueued, even where the space does not hold it."""
-        optuna = _optuna()
+        optuna = quiet_optuna()
         distributions: dict[str, Any] = {}
         parameters: dict[str, KnobValue] = {}
         with contextlib.suppress(Senseless):
@@ -142,7 +134,7 @@ class OptunaStudy:
             user_attrs={"recipe": str(recipe), "record": TrialRecord(-1, recipe, State.RUNNING).to_json()},
         )
         storage = self._study._storage
-        identity = _retried(lambda: storage.create_new_trial(self._study._study_id, template_trial=running))
+        identity = retried(lambda: storage.create_new_trial(self._study._study_id, template_trial=running))
         return Asked(storage.get_trial(identity).number, recipe)
 
     def ask(self, *, avoid: Callable[[Recipe], bool] = lambda _: False) -> Asked | None:
@@ -182,7 +174,7 @@ class OptunaStudy:
         if trial.state.is_finished():
             return
         storage, identity = self._study._storage, trial._trial_id
-        _retried(lambda: storage.set_trial_user_attr(identity, "record", record.to_json()))
+        retried(lambda: storage.set_trial_user_attr(identity, "record", record.to_json()))
         storage.set_trial_user_attr(identity, "outcome", _outcome(record))
         if record.state is not State.FAILED:
             # The one form of constraints that the samplers and the dashboard both understand: one list.
@@ -190,7 +182,7 @@ class OptunaStudy:
         values = None
         if record.state is State.COMPLETE:
             values = [record.measurements[name].value for name in self._objectives]
-        self._tell(record.number, values, getattr(_optuna().trial.TrialState, _STATES[record.state]))
+        self._tell(record.number, values, getattr(quiet_optuna().trial.TrialState, _STATES[record.state]))
         if drawn := self._drawn.pop(record.number, None):
             self._end(drawn, self._constraints(record), values, record.state)
         else:
@@ -199,8 +191,8 @@ class OptunaStudy:
     def lose(self, number: int, reason: str, *, again: bool) -> None:
         """End a trial whose worker or driver is gone as failed; ``again`` proposes its recipe once more."""
         trial = self._frozen(number)
-        _retried(lambda: self._study._storage.set_trial_user_attr(trial._trial_id, "lost", reason))
-        self._tell(number, None, _optuna().trial.TrialState.FAIL)
+        retried(lambda: self._study._storage.set_trial_user_attr(trial._trial_id, "lost", reason))
+        self._tell(number, None, quiet_optuna().trial.TrialState.FAIL)
         if again:
             self.enqueue([_record(trial).recipe])
 
@@ -211,11 +203,11 @@ class OptunaStudy:
         """End a trial that was drawn in memory."""
         if state is not State.FAILED:
             self._memory._storage.set_trial_system_attr(trial._trial_id, "constraints", constraints)
-        self._memory.tell(trial, values=values, state=getattr(_optuna().trial.TrialState, _STATES[state]))
+        self._memory.tell(trial, values=values, state=getattr(quiet_optuna().trial.TrialState, _STATES[state]))
 
     def running(self) -> list[int]:
         """Numbers of the trials that were proposed and have not ended."""
-        optuna = _optuna()
+        optuna = quiet_optuna()
         states = (optuna.trial.TrialState.RUNNING,)
         return [trial.number for trial in self._study.get_trials(deepcopy=False, states=states)]
 
@@ -240,7 +232,7 @@ class OptunaStudy:
             if not self._frozen(number).state.is_finished():
                 self._study.tell(number, values=values, state=state)
 
-        _retried(attempt)
+        retried(attempt)
 
 
 def _first(recipes: list[Recipe], avoid: Callable[[Recipe], bool]) -> Recipe:
@@ -250,18 +242,7 @@ def _first(recipes: list[Recipe], avoid: Callable[[Recipe], bool]) -> Recipe:
 
 def records(url: str, name: str) -> list[TrialRecord]:
     """The records of a study, read only; raises ``UnknownName`` where there is none of this name."""
-    return _records(_existing(url, name))
-
-
-def study_names(url: str) -> list[str]:
-    """Names of all studies in the database, in alphabetical order."""
-    optuna = _optuna()
-    return sorted(optuna.get_all_study_names(storage=_storage(url)))
-
-
-def database_url(path: Path) -> str:
-    """The URL of a local database file."""
-    return f"sqlite:///{path}"
+    return _records(existing(url, name))
 
 
 def _records(study: optuna.Study) -> list[TrialRecord]:
@@ -291,67 +272,3 @@ def _outcome(record: TrialRecord) -> dict[str, Any]:
     measured = {name: item.value for name, item in record.measurements.items()}
     rungs = {"rungs": dict(record.rungs)} if record.rungs else {}
     return {"state": record.state.value, "reason": record.reason, **measured, **rungs}
-
-
-def _existing(url: str, name: str) -> optuna.Study:
-    optuna = _optuna()
-    try:
-        return optuna.load_study(study_name=name, storage=_storage(url))  # type: ignore[no-any-return]
-    except KeyError:
-        names = study_names(url)
-        listed = f" There are: {', '.join(names)}." if names else " There is none yet: 'autoopt search' makes one."
-        raise UnknownName(f"there is no study '{name}'{did_you_mean(name, names)}{listed}") from None
-
-
-def _optuna() -> Any:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna
-
-
-def _storage(url: str) -> Any:
-    import sqlalchemy
-
-    optuna = _optuna()
-    local = url.startswith("sqlite")
-    if local:
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    arguments = {"connect_args": {"timeout": 60} if local else {"connect_timeout": 10}, "pool_pre_ping": True}
-    try:
-        logging.getLogger("alembic").setLevel(logging.ERROR)
-        storage = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
-        if local:
-            sqlalchemy.event.listen(storage.engine, "connect", _journal_ahead)
-            storage.engine.dispose()  # Connections from here on are new ones.
-        return storage
-    except (sqlalchemy.exc.SQLAlchemyError, ModuleNotFoundError) as error:
-        shown = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
-        cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise EnvironmentProblem(
-            f"the study database {shown} cannot be opened ({cause}); check that it runs and that the account may use it"
-        ) from None
-
-
-def _journal_ahead(connection: sqlite3.Connection, _: object) -> None:
-    """Readers and the writer do not wait for each other, and a commit not for the disk.
-
-    Nothing is lost where a process dies. A power cut may take the last commits; the trials run again then.
-    """
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _retried(attempt: Callable[[], Result]) -> Result:
-    """Try again where the database is busy or was restarted; raises ``EnvironmentProblem`` after some forty seconds."""
-    import sqlalchemy
-
-    optuna = _optuna()
-    for pause in (*_RETRY_SECONDS, None):
-        try:
-            return attempt()
-        except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.OperationalError) as error:
-            if pause is None:
-                raise EnvironmentProblem(f"the study database does not answer: {error}") from error
-            time.sleep(pause)
-    raise AssertionError("unreachable")

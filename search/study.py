@@ -15,7 +15,8 @@ from autoopt.search.experiment import Experiment, load_experiment
 from autoopt.search.front import aliases, losses, pareto
 from autoopt.search.layout import Root, StudyFolder
 from autoopt.search.opening import directions
-from autoopt.search.optuna_study import OptunaStudy, database_url
+from autoopt.search.optuna_storage import database_url
+from autoopt.search.optuna_study import OptunaStudy
 from autoopt.search.outcome import Outcome, compute_of, read_front, write_front, write_trials
 from autoopt.search.ray_search import Watcher
 from autoopt.search.recipe import Recipe

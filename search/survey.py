@@ -156,12 +156,13 @@ def survey(root: Root, name: str) -> Survey:
 
 
 def _records(root: Root, experiment: Experiment) -> list[TrialRecord]:
-    from autoopt.search import optuna_study
+    from autoopt.search.optuna_storage import database_url
+    from autoopt.search.optuna_study import records
 
     address = experiment.storage.address()
     if address is None and not root.optuna_database.is_file():
         return []  # A question makes no database.
     try:
-        return optuna_study.records(address or optuna_study.database_url(root.optuna_database), experiment.study)
+        return records(address or database_url(root.optuna_database), experiment.study)
     except UnknownName:
         return []  # It was stopped before its first trial.

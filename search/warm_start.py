@@ -8,7 +8,8 @@ from autoopt.search.experiment import Experiment, load_experiment
 from autoopt.search.front import aliases, pareto
 from autoopt.search.layout import Root
 from autoopt.search.opening import directions
-from autoopt.search.optuna_study import database_url, records, study_names
+from autoopt.search.optuna_storage import database_url, study_names
+from autoopt.search.optuna_study import records
 from autoopt.search.recipe import Recipe
 from autoopt.search.record import State, TrialRecord
 from autoopt.search.space import Senseless, Space

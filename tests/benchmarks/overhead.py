@@ -28,7 +28,8 @@ from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.search.driver import Driver
 from autoopt.search.execution import Assignment, write_record
 from autoopt.search.layout import Root, StudyFolder
-from autoopt.search.optuna_study import OptunaStudy, database_url
+from autoopt.search.optuna_storage import database_url
+from autoopt.search.optuna_study import OptunaStudy
 from autoopt.search.recipe import Recipe
 from autoopt.search.record import StageRecord, State, TrialRecord
 from autoopt.search.sections import ResourcesSection

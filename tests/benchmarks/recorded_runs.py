@@ -1,6 +1,6 @@
 """Record what every recipe of a small space gives and takes, for the simulator to look up.
 
-    python tests/benchmarks/recorded_runs.py --root FOLDER [--json FILE]
+    python -m tests.benchmarks.recorded_runs --root FOLDER [--json FILE]
 
 Three ways to train MiniLM on BBC News, or none, with all ways to cut it, to recover it and to quantize it: each recipe
 of that space is run once as a search runs it, two at a time, none stopped at its rungs. Half an hour on 2 cores; with
@@ -33,6 +33,7 @@ from autoopt.search.study import Search
 from autoopt.strategies.catalog import catalog
 from autoopt.strategies.knobs import Choice, Knob, KnobValue
 from autoopt.strategies.strategy import Family
+from tests.benchmarks.end_to_end import Done, Watching
 
 FILE = Path(__file__).with_suffix(".json")
 OFFERED = {
@@ -152,30 +153,22 @@ def in_order(recipes: Sequence[Recipe]) -> list[Recipe]:
     )
 
 
-class Quiet:
+class Counting(Watching):
     """Prints how many trials have ended."""
 
     def __init__(self, of: int) -> None:
-        self.of, self.ended = of, 0
+        super().__init__()
+        self.of = of
 
     def observe(self, record: TrialRecord) -> None:
-        self.ended += record.state is not State.RUNNING
+        super().observe(record)
         if record.state is not State.RUNNING:
-            print(f"{self.ended} of {self.of}: {record.state}, {record.seconds:.0f} s, {record.recipe}", flush=True)
+            print(
+                f"{len(self.ended)} of {self.of}: {record.state}, {record.seconds:.0f} s, {record.recipe}", flush=True
+            )
 
     def say(self, message: str) -> None:
         print(message, flush=True)
-
-    def stage(self, number: int, stage: str) -> None: ...
-    def tick(self) -> None: ...
-    def verified(self, model: object) -> None: ...
-    def record(self, record: TrialRecord) -> None: ...
-    def sync(self, records: Sequence[TrialRecord]) -> int:
-        return len(records)
-
-
-class Done(Exception):
-    """The trials have run; their front is not verified here."""
 
 
 def recorded(root: Path) -> Recorded:
@@ -184,7 +177,7 @@ def recorded(root: Path) -> Recorded:
     space = space_of(given, open_data(given))
     recipes = in_order(recipes_of(space))
     given = experiment(f"search.trials={len(recipes)}", "search.sampler=tpe", "search.timeout=100h", "budget=[]")
-    audience = Quiet(len(recipes))
+    audience = Counting(len(recipes))
     ended: list[TrialRecord] = []
 
     def run(driver: Driver, folder: StudyFolder) -> None:

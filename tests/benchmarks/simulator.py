@@ -23,7 +23,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -35,7 +35,8 @@ from autoopt.search.execution import Assignment, write_record
 from autoopt.search.front import hypervolume
 from autoopt.search.layout import StudyFolder
 from autoopt.search.opening import directions, open_data, space_of
-from autoopt.search.optuna_study import OptunaStudy, database_url
+from autoopt.search.optuna_storage import database_url
+from autoopt.search.optuna_study import OptunaStudy
 from autoopt.search.recipe import Recipe
 from autoopt.search.record import StageRecord, State, TrialRecord
 from autoopt.search.rungs import RUNGS
@@ -120,6 +121,11 @@ class Search:
             yield restoring
             stages += [StageRecord(step.name, restoring / done, reused=True) for step in recipe.steps[:done]]
         rungs: dict[str, float] = {}
+
+        def so_far(state: State) -> TrialRecord:
+            known = TrialRecord(assignment.number, recipe, state, measured, rungs=dict(rungs))
+            return replace(known, stages=tuple(stages), seconds=self.clock.now - begun)
+
         for place, step in list(enumerate(recipe.steps))[done:]:
             prefix = Recipe(recipe.steps[: place + 1]).id
             before = self.clock.now
@@ -137,16 +143,7 @@ class Search:
             for name, quality in looks.items():
                 yield LOOK_S + (RUNGS[name] - passed) * seconds
                 passed, rungs[name] = RUNGS[name], quality
-                so_far = TrialRecord(
-                    assignment.number,
-                    recipe,
-                    State.RUNNING,
-                    measured,
-                    stages=tuple(stages),
-                    seconds=self.clock.now - begun,
-                    rungs=dict(rungs),
-                )
-                if not self.driver.goes_on(so_far):
+                if not self.driver.goes_on(so_far(State.RUNNING)):
                     self.ready.pop(where[place], None)
                     return
             yield (1 - passed) * seconds
@@ -154,16 +151,7 @@ class Search:
         after = sum(seconds for name, seconds in beside.items() if name != "screening")
         yield after
         stages.append(StageRecord("scoring", after, reused=False))
-        complete = TrialRecord(
-            assignment.number,
-            recipe,
-            State.COMPLETE,
-            measured,
-            stages=tuple(stages),
-            seconds=self.clock.now - begun,
-            rungs=rungs,
-        )
-        self._leave(assignment, complete)
+        self._leave(assignment, so_far(State.COMPLETE))
 
     def _stored(self, recipe: Recipe, where: list[str]) -> int:
         """How many steps of it the longest stored prefix has."""

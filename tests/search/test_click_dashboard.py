@@ -18,7 +18,8 @@ from autoopt.search.dashboards import LOOPBACK, Server, check_free, serve
 from autoopt.search.experiment import load_experiment
 from autoopt.search.layout import Root
 from autoopt.search.opening import directions, open_data, space_of
-from autoopt.search.optuna_study import OptunaStudy, database_url
+from autoopt.search.optuna_storage import database_url
+from autoopt.search.optuna_study import OptunaStudy
 from autoopt.strategies.errors import EnvironmentProblem
 from tests.search.samples import write_experiment
 

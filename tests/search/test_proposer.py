@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from autoopt.objectives.measurement import Direction, Measurement
-from autoopt.search.optuna_study import OptunaStudy, database_url
+from autoopt.search.optuna_storage import database_url
+from autoopt.search.optuna_study import OptunaStudy
 from autoopt.search.proposals import candidates_near
 from autoopt.search.proposer import LEAST, Proposer, expected_seconds
 from autoopt.search.recipe import Recipe

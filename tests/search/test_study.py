@@ -24,7 +24,8 @@ from autoopt.search.execution import execute
 from autoopt.search.experiment import Experiment, load_experiment
 from autoopt.search.layout import Root, StudyFolder
 from autoopt.search.opening import open_data, space_of
-from autoopt.search.optuna_study import database_url, records
+from autoopt.search.optuna_storage import database_url
+from autoopt.search.optuna_study import records
 from autoopt.search.outcome import Outcome, read_front
 from autoopt.search.record import State, TrialRecord
 from autoopt.search.stage_keeping import entries, needed_now
