@@ -21,6 +21,7 @@ from autoopt.search.stage_store import addresses
 from autoopt.search.workspace import Workspace
 from autoopt.strategies import progress
 from autoopt.strategies.candidate import Candidate, Example
+from autoopt.strategies.precision import mixed_precision
 from autoopt.strategies.strategy import Family
 
 Report: TypeAlias = Callable[[str], None]
@@ -45,7 +46,8 @@ class Rungs:
 
     def look(self, name: str, candidate: Candidate, stages: Sequence[StageRecord]) -> None:
         """See what the candidate is worth at this rung, and let it be judged."""
-        quality = cast("Task", candidate.task).score(candidate, self._examples)["quality"]
+        with mixed_precision(candidate.model.device):
+            quality = cast("Task", candidate.task).score(candidate, self._examples)["quality"]
         self.reached[name] = quality.value
         self.judge(
             replace(

@@ -29,8 +29,8 @@ from autoopt.search.recipe import Recipe
 from autoopt.search.stage_store import StageStore, origin
 from autoopt.strategies import quiet
 from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.precision import training_precision
 from autoopt.strategies.saving import save
-from autoopt.strategies.training import precision
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Workspace:
             model=model_fingerprint(self.base.model),
             data=self.data.fingerprint,
             task=self.base.task.to_json(),
-            precision=str(precision(self.base.model.device)),
+            precision=str(training_precision(self.base.model.device)),
         )
 
     @cached_property

@@ -11,6 +11,7 @@ from autoopt.strategies import batches, quiet
 from autoopt.strategies.candidate import ANSWERS, Candidate, Example, Features
 from autoopt.strategies.encoder import layers, set_layers
 from autoopt.strategies.errors import DataError
+from autoopt.strategies.precision import mixed_precision
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +56,7 @@ class LayerCall:
         """What ``layer`` makes of it, (batch, length, width)."""
         import torch
 
-        with torch.inference_mode(), quiet.step():
+        with torch.inference_mode(), quiet.step(), mixed_precision(self.hidden.device):
             output = layer(self.hidden, *self.args, **self.kwargs)
         return output[0] if isinstance(output, tuple) else output  # type: ignore[no-any-return]
 

@@ -13,6 +13,7 @@ from autoopt.strategies.batches import collate
 from autoopt.strategies.calibration import LayerCall
 from autoopt.strategies.candidate import Batch, Candidate, Features
 from autoopt.strategies.encoder import layers, layout, replace_module
+from autoopt.strategies.precision import mixed_precision
 from autoopt.strategies.refitting import linear_of, refit, second_moments
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def loss_of(candidate: Candidate, model: Any, features: Sequence[Features]) -> f
 
     total = 0.0
     for batch in _batches(candidate, features):
-        with torch.inference_mode(), quiet.step():
+        with torch.inference_mode(), quiet.step(), mixed_precision(model.device):
             total += float(candidate.criterion(model(**batch), batch)) * len(batch["input_ids"])
     return total / len(features)
 
@@ -136,7 +137,8 @@ def sensitivity(candidate: Candidate, model: Any, features: Sequence[Features]) 
     found = []
     for batch in _batches(candidate, features):
         with quiet.step():
-            loss = candidate.criterion(model(**batch), batch)
+            with mixed_precision(model.device):
+                loss = candidate.criterion(model(**batch), batch)
             found.append(torch.autograd.grad(loss, [of_heads, of_columns]))
     by_heads, by_columns = zip(*found, strict=True)
     return Sensitivity(torch.stack(by_heads).cpu(), torch.stack(by_columns).cpu())

@@ -39,7 +39,7 @@ def second_moments(layer: nn.Module, linear: nn.Linear, calls: list[LayerCall]) 
             try:
                 call.run(layer)
             except _Caught as caught:
-                tokens = caught.entered[call.mask]
+                tokens = caught.entered[call.mask].float()  # It may be in half precision; the sums may not.
                 moments.add_(tokens.T @ tokens)
             else:
                 raise ValueError(f"{linear} is not called by the layer that it should be a part of")

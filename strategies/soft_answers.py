@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from autoopt.strategies import batches
 from autoopt.strategies.batches import IGNORED_LABEL
 from autoopt.strategies.candidate import Batch, Features
+from autoopt.strategies.precision import mixed_precision
 
 if TYPE_CHECKING:
     import torch
@@ -60,16 +61,23 @@ def _key(model: Any, features: Sequence[Features]) -> str:
 def record(model: Any, features: Sequence[Features], *, pad_token_id: int) -> list[SoftAnswer]:
     """The model's answers to the examples, in their order, without what is padding."""
     recorded: list[Any] = [None] * len(features)
-    for positions, batch, output in batches.forward(model, features, pad_token_id=pad_token_id):
-        lengths = batch["attention_mask"].sum(dim=1).tolist()
-        answers = {name: output[name] for name in OUTPUTS if output.get(name) is not None}
-        for place, position in enumerate(positions):
-            recorded[position] = {
-                # Autograd refuses a tensor of inference mode; its clone is none.
-                name: (logits[place] if _is_of_text(name, logits) else logits[place, : lengths[place]]).clone()
-                for name, logits in answers.items()
-            }
+    with mixed_precision(model.device):
+        for positions, batch, output in batches.forward(model, features, pad_token_id=pad_token_id):
+            lengths = batch["attention_mask"].sum(dim=1).tolist()
+            answers = {name: output[name] for name in OUTPUTS if output.get(name) is not None}
+            for place, position in enumerate(positions):
+                recorded[position] = {
+                    name: _kept(logits[place] if _is_of_text(name, logits) else logits[place, : lengths[place]])
+                    for name, logits in answers.items()
+                }
     return recorded
+
+
+def _kept(logits: torch.Tensor) -> torch.Tensor:
+    """A copy in full precision; Autograd refuses the tensors of inference mode themselves."""
+    import torch
+
+    return logits.to(torch.float32, copy=True)
 
 
 def divergence(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -16,6 +15,7 @@ from autoopt.strategies.batches import collate, shuffled
 from autoopt.strategies.candidate import Batch, Candidate, Features, Objective, own_loss, run
 from autoopt.strategies.checkpoints import Checkpoint
 from autoopt.strategies.errors import Diverged, OutOfMemory
+from autoopt.strategies.precision import mixed_precision
 
 if TYPE_CHECKING:
     import torch
@@ -163,7 +163,7 @@ def _step(
         part = examples[start : start + part_size]
         batch = {name: value.to(device) for name, value in collate(part, pad_token_id=pad_token_id).items()}
         try:
-            with _mixed_precision(device):
+            with mixed_precision(device):
                 value = loss(model, batch) * (len(part) / len(examples))
             value.backward()  # type: ignore[no-untyped-call]
         except torch.OutOfMemoryError as error:
@@ -176,29 +176,6 @@ def _step(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return mean
-
-
-def precision(device: torch.device) -> torch.dtype:
-    """In which numbers models are trained on this device: bfloat16 where it has units for them.
-
-    A processor with them needs half of the time for a step of MiniLM, one without three times as much. Weights and the
-    optimizer's state are float32 either way (Micikevicius et al. 2018, "Mixed precision training").
-    """
-    import torch
-
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        found = torch.cpu.get_capabilities()
-        native = device.type == "cpu" and bool(found.get("avx512_bf16") or found.get("amx_bf16"))
-    return torch.bfloat16 if native else torch.float32
-
-
-def _mixed_precision(device: torch.device) -> AbstractContextManager[Any]:
-    import torch
-
-    numbers = precision(device)
-    return nullcontext() if numbers is torch.float32 else torch.autocast(device.type, numbers)
 
 
 def _see_whether_it_goes_astray(losses: list[float]) -> None:

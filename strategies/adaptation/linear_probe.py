@@ -9,6 +9,7 @@ from autoopt.strategies.calibration import without_labels
 from autoopt.strategies.candidate import Candidate, Features
 from autoopt.strategies.heads import head_parameters, reads_first_token, train_only
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.precision import mixed_precision
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import Schedule, fit
 
@@ -59,11 +60,12 @@ class LinearProbe(Strategy):
 def _record(trunk: Any, features: list[Features], pad_token_id: int, *, whole: bool) -> list[torch.Tensor]:
     """The last states of each example, (length, width) for the ``whole`` of it and (1, width) for its first token."""
     recorded: list[Any] = [None] * len(features)
-    for positions, batch, output in batches.forward(trunk, features, pad_token_id=pad_token_id):
-        lengths = batch["attention_mask"].sum(dim=1).tolist() if whole else [1] * len(positions)
-        for position, states, length in zip(positions, output.last_hidden_state, lengths, strict=True):
-            # Autograd refuses a tensor of inference mode; its clone is none.
-            recorded[position] = states[:length].clone()
+    with mixed_precision(trunk.device):
+        for positions, batch, output in batches.forward(trunk, features, pad_token_id=pad_token_id):
+            lengths = batch["attention_mask"].sum(dim=1).tolist() if whole else [1] * len(positions)
+            for position, states, length in zip(positions, output.last_hidden_state, lengths, strict=True):
+                # Autograd refuses a tensor of inference mode; its clone is none.
+                recorded[position] = states[:length].clone()
     return recorded
 
 

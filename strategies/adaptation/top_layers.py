@@ -10,6 +10,7 @@ from autoopt.strategies.candidate import Batch, Candidate, Features
 from autoopt.strategies.encoder import layers, set_layers
 from autoopt.strategies.heads import head_parameters, train_only
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.precision import mixed_precision
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import Schedule, fit
 
@@ -82,11 +83,12 @@ def _record_bytes(model: Any, features: list[Features]) -> int:
 def _record(model: Any, features: list[Features], layer: int, pad_token_id: int) -> list[torch.Tensor]:
     """For each example what enters layer number ``layer``, (length, width)."""
     recorded: list[Any] = [None] * len(features)
-    for positions, batch, output in batches.forward(model, features, pad_token_id=pad_token_id, hidden_states=True):
-        for place, position in enumerate(positions):
-            length = int(batch["attention_mask"][place].sum())
-            # Autograd refuses a tensor of inference mode; its clone is none.
-            recorded[position] = output.hidden_states[layer][place, :length].clone()
+    with mixed_precision(model.device):
+        for positions, batch, output in batches.forward(model, features, pad_token_id=pad_token_id, hidden_states=True):
+            for place, position in enumerate(positions):
+                length = int(batch["attention_mask"][place].sum())
+                # Autograd refuses a tensor of inference mode; its clone is none.
+                recorded[position] = output.hidden_states[layer][place, :length].clone()
     return recorded
 
 

@@ -137,13 +137,13 @@ def without_store(config: dict[str, Any], *, plain: bool) -> None:
     import torch
 
     from autoopt.search.stage_store import StageStore
-    from autoopt.strategies import batches, training
+    from autoopt.strategies import batches, precision
 
     StageStore.__contains__ = lambda self, where: False  # type: ignore[method-assign]
     StageStore.once = lambda self, where, into, compute: (compute(), False)  # type: ignore[method-assign]
     if plain and batches.POOL > 1:
         batches.POOL = 1
-        training.precision = lambda _: torch.float32  # type: ignore[assignment]
+        precision.training_precision = lambda _: torch.float32  # type: ignore[assignment]
         made = torch.optim.AdamW
         torch.optim.AdamW = lambda *args, **more: made(*args, **{**more, "fused": False})  # type: ignore[misc,assignment]
     ray_search._trial(config)

@@ -24,7 +24,7 @@ import torch
 from autoopt.objectives.data import load_text_data
 from autoopt.objectives.data_settings import DataSettings
 from autoopt.objectives.tasks.text_classification import TextClassification
-from autoopt.strategies import batches, training
+from autoopt.strategies import batches, precision
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.candidate import Candidate
 
@@ -59,7 +59,7 @@ def by_trainer(given: Candidate, seed: int) -> Candidate:
             weight_decay=settings.weight_decay,
             warmup_steps=settings.warmup,
             optim="adamw_torch_fused",
-            bf16=training.precision(model.device) is torch.bfloat16,
+            bf16=precision.training_precision(model.device) is torch.bfloat16,
             train_sampling_strategy="group_by_length",
             save_strategy="no",
             logging_strategy="no",
@@ -89,7 +89,7 @@ def main() -> None:
         TextClassification,
     )
     task = TextClassification(labels=data.labels, max_length=128)
-    here = training.precision
+    here = precision.training_precision
     ways = {
         "plain": (1, False, _float32),
         "float32": (batches.POOL, True, _float32),
@@ -100,8 +100,8 @@ def main() -> None:
     accuracy: dict[str, list[float]] = {way: [] for way in ways}
     optimizer = torch.optim.AdamW
     for seed in range(chosen.seeds):
-        for way, (pool, fused, precision) in ways.items():
-            batches.POOL, training.precision = pool, precision  # type: ignore[assignment]
+        for way, (pool, fused, numbers) in ways.items():
+            batches.POOL, precision.training_precision = pool, numbers  # type: ignore[assignment]
             # The Trainer makes its own, fused as it is asked to.
             torch.optim.AdamW = optimizer if way == "Trainer" else made(optimizer, fused=fused)  # type: ignore[misc,assignment]
             given = task.open_model(MODEL, data=data, seed=seed)

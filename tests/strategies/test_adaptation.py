@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from autoopt.objectives.data import load_labelled
 from autoopt.objectives.tasks.text_classification import TextClassification
-from autoopt.strategies import training
+from autoopt.strategies import precision
 from autoopt.strategies.adaptation.bitfit import BitFit
 from autoopt.strategies.adaptation.bottleneck_adapters import BottleneckAdapters
 from autoopt.strategies.adaptation.dora import DoRA
@@ -156,7 +156,7 @@ def test_with_layer_decay_the_lower_a_weight_lies_the_less_it_moves() -> None:
 
 def test_batches_in_parts_and_recomputed_activations_give_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """But for rounding: without dropout a batch in parts has the gradient of the whole."""
-    monkeypatch.setattr(training, "precision", lambda _: torch.float32)
+    monkeypatch.setattr(precision, "training_precision", lambda _: torch.float32)
     given = tiny.candidate(layers=2)
     for module in given.model.modules():
         if isinstance(module, torch.nn.Dropout):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 import pytest
@@ -68,14 +69,15 @@ def test_tsdae_learns_to_write_texts_again_from_their_vectors(given: Candidate) 
 
 def test_self_training_learns_from_what_it_labelled_itself(given: Candidate) -> None:
     strategy = SelfTraining(confidence=0.7).model_copy(update={"learning_rate": 2e-3, "epochs": 15, "batch_size": 4})
-    learned = strategy.apply(given, effort=1, seed=0)
-    labelled = re.search(r"(\d+) texts labelled", learned.history[-1])
+    learned = [strategy.apply(given, effort=1, seed=seed) for seed in range(3)]
+    labelled = re.search(r"(\d+) texts labelled", learned[0].history[-1])
     assert labelled is not None
     assert int(labelled[1]) > 50
-    assert learned.train == given.train
-    alone = strategy.apply(replace(given, unlabeled=()), effort=1, seed=0)
-    assert alone.history[-1].endswith(" 0 texts labelled")
-    assert tiny.accuracy(learned) > max(0.8, tiny.accuracy(alone))
+    assert learned[0].train == given.train
+    alone = [strategy.apply(replace(given, unlabeled=()), effort=1, seed=seed) for seed in range(3)]
+    assert alone[0].history[-1].endswith(" 0 texts labelled")
+    with_texts, without = (median(map(tiny.accuracy, found)) for found in (learned, alone))
+    assert with_texts > max(0.8, without)
 
 
 def test_self_training_takes_no_label_that_it_is_not_sure_of(given: Candidate) -> None:
