@@ -25,8 +25,10 @@ def start_design(space: Space) -> list[Recipe]:
     """The baseline first, then recipes of strong defaults, no two the same.
 
     The first ones after the baseline need no trunk that it is just training, so that workers do not wait for each
-    other. Then its leaves without recovery training, which take seconds each and find most of the front; then those
-    with it. All trunks are tried with the same leaf: cut, recovered and accelerated, since alone they are no faster.
+    other: they cut the base model and train what is left. Then leaves of the baseline's trunk: the gentlest cut as it
+    is, the deep one recovered, which has the least to train and adds the most, and so on. What is left of cuts without
+    recovery comes after that, since the cut is stored then. All trunks are tried with the same leaf: cut, recovered and
+    accelerated, since alone they are no faster.
     """
     found: dict[str, Recipe] = {}
     for steps in _designs(space):
@@ -45,7 +47,8 @@ def _designs(space: Space) -> Iterator[list[Strategy]]:
     cuts = _standard(tuple(offer for offer in space.of_family(Family.COMPRESSION) if offer.strategy.cuts))
     distilled, finetuned = _recovery(space, teacher=True), _recovery(space, teacher=False)
     fast = _compatible(_standard(space.of_family(Family.ACCELERATION)))
-    plain = _compatible(tuple(offer for offer in cuts if not offer.strategy.adaptive))
+    simple = tuple(offer for offer in cuts if not offer.strategy.adaptive)
+    plain, deeper = _compatible(simple), _compatible(simple, steps=1)
     # What divides a cut among layers, heads and columns by what they are worth is better than any that does one thing.
     whole = [offer for offer in cuts if offer.strategy.adaptive][:1]
     middle = [offer.nearest() for offer in whole] or plain
@@ -58,17 +61,18 @@ def _designs(space: Space) -> Iterator[list[Strategy]]:
     ]
 
     yield [*plain, *finetuned, *fast]
-    for other in others[:1]:
-        yield [other, *middle, *distilled, *fast]
+    yield [*deeper, *finetuned, *fast]
     yield [*full, *fast]
     for offer in leading:
-        for steps in (-1, 0, 1):
-            yield [*full, _at_depth(offer, steps), *fast]
-    yield [*full, *middle, *distilled, *fast]
+        yield [*full, _at_depth(offer, -1), *fast]
     yield [*full, *deep, *distilled, *fast]
+    yield [*full, *middle, *distilled, *fast]
+    for offer in leading:
+        for steps in (0, 1):
+            yield [*full, _at_depth(offer, steps), *fast]
     for offer in cuts:
         yield [*full, offer.nearest(), *distilled, *fast]
-    for other in others[1:]:
+    for other in others:
         yield [other, *middle, *distilled, *fast]
     for offer in space.offers:
         yield _among(offer, full, middle, distilled, fast)
@@ -110,9 +114,9 @@ def _recovery(space: Space, *, teacher: bool) -> list[Strategy]:
     return [offer.nearest() for offer in fitting[:1]]
 
 
-def _compatible(offers: tuple[StrategyChoice, ...]) -> list[Strategy]:
+def _compatible(offers: tuple[StrategyChoice, ...], *, steps: int = 0) -> list[Strategy]:
     chosen: list[Strategy] = []
-    for made in (offer.nearest() for offer in offers):
+    for made in (_at_depth(offer, steps) for offer in offers):
         if all(_go_together(made, step) for step in chosen):
             chosen.append(made)
     return chosen

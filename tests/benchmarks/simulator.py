@@ -10,7 +10,8 @@ idle the workers were, and how many real seconds a simulated search took. A sear
 when its virtual time is up.
 
 ``auto`` is what a user has; ``tpe``, ``nsga2``, ``random`` are Optuna's samplers; ``no design`` begins without the
-start design; ``no halving`` and ``no store`` are without that part.
+start design; ``no halving`` and ``no store`` are without that part. ``B1`` is that of ``end_to_end``: TPE, ASHA by
+quality and no store, with the same start design and the same workers.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from autoopt.search.stage_store import addresses
 from autoopt.search.start_design import baseline, start_design
 from autoopt.search.trial import excess
 from autoopt.search.workspace import Workspace
+from tests.benchmarks.end_to_end import asha
 from tests.benchmarks.recorded_runs import FILE, Recorded, experiment
 
 BUDGET = "[latency_p50 <= 0.5 * baseline, quality >= 0.9 * baseline]"
@@ -55,7 +57,7 @@ START_S = 8.0
 """Until the first workers are warm."""
 JITTER = 0.2
 SAMPLERS = ("auto", "tpe", "nsga2", "random")
-ARMS = (*SAMPLERS, "no design", "no halving", "no store")
+ARMS = (*SAMPLERS, "no design", "no halving", "no store", "B1")
 MEMORY = next((folder for folder in ("/dev/shm",) if Path(folder).is_dir()), None)  # noqa: S108
 """Where databases are kept: a disk would take longer than all the rest."""
 ROW = "{:<12} {:>18} {:>18} {:>18} {:>6} {:>7} {:>8} {:>9}"
@@ -189,10 +191,15 @@ class Found:
 
 
 def simulated(table: Recorded, space: Space, arm: str, seed: int, *, workers: int, minutes: float) -> Found:
-    sampler = arm if arm in SAMPLERS else "auto"
+    sampler = {"B1": "tpe"}.get(arm, arm if arm in SAMPLERS else "auto")
+    judge = asha if arm == "B1" else Driver.goes_on
     given = experiment(f"search.sampler={sampler}", f"search.seed={seed}", f"budget={BUDGET}")
     objectives, clock, began = directions(given), Clock(), time.perf_counter()
-    with tempfile.TemporaryDirectory(dir=MEMORY) as home, mock.patch.object(driving, "time", clock):
+    with (
+        tempfile.TemporaryDirectory(dir=MEMORY) as home,
+        mock.patch.object(driving, "time", clock),
+        mock.patch.object(Driver, "goes_on", judge),
+    ):
         folder = StudyFolder(Path(home))
         limits = [limit.text for limit in given.budget]
         url = database_url(folder.path / "optuna.db")
@@ -211,7 +218,13 @@ def simulated(table: Recorded, space: Space, arm: str, seed: int, *, workers: in
         )
         driver.prepare([] if arm == "no design" else start_design(space))
         search = Search(
-            table, driver, folder, clock, random.Random(seed), store=arm != "no store", halving=arm != "no halving"
+            table,
+            driver,
+            folder,
+            clock,
+            random.Random(seed),
+            store=arm not in ("no store", "B1"),
+            halving=arm != "no halving",
         )
         search.run(workers)
     states = [record.state for record in driver.records]
