@@ -14,6 +14,7 @@ from autoopt.search.recipe import Recipe
 from autoopt.search.record import State, TrialRecord
 from autoopt.search.space import Senseless, Space
 from autoopt.strategies.knobs import KnobValue
+from autoopt.strategies.strategy import Family, Strategy
 
 LEAST = 8
 """Complete trials before anything is expected of others."""
@@ -103,8 +104,8 @@ class Proposer:
 def expected_seconds(recipes: Sequence[Recipe], complete: Sequence[TrialRecord]) -> list[float]:
     """What each recipe is expected to take: its stages by what they took before, those that are stored for nothing.
 
-    A stage is stored where a complete trial has the same steps up to it. What a trial takes beside its stages, such as
-    scoring, is the same for all.
+    A step that was never taken is expected to take what others of its family do. A stage is stored where a complete
+    trial has the same steps up to it. What a trial takes beside its stages, such as scoring, is the same for all.
     """
     took: dict[str, list[float]] = defaultdict(list)
     beside: list[float] = []
@@ -121,10 +122,19 @@ def expected_seconds(recipes: Sequence[Recipe], complete: Sequence[TrialRecord])
             if step.is_stored()
         }
     means = {name: fmean(seconds) for name, seconds in took.items()}
-    usual = fmean(means.values()) if means else 1.0
+    family_of = {step.name: step.family for record in complete for step in record.recipe.steps}
+    families: dict[Family, list[float]] = defaultdict(list)
+    for name, mean in means.items():
+        families[family_of[name]].append(mean)
+    usual = {family: fmean(seconds) for family, seconds in families.items()}
+    anything = fmean(means.values()) if means else 1.0
+
+    def expected(step: Strategy) -> float:
+        return means.get(step.name, usual.get(step.family, anything))
+
     found = []
     for recipe in recipes:
         prefixes = [Recipe(recipe.steps[: place + 1]).id for place in range(len(recipe.steps))]
         done = max((place + 1 for place, prefix in enumerate(prefixes) if prefix in stored), default=0)
-        found.append(fmean(beside or [0.0]) + sum(means.get(step.name, usual) for step in recipe.steps[done:]) + 1.0)
+        found.append(fmean(beside or [0.0]) + sum(map(expected, recipe.steps[done:])) + 1.0)
     return found

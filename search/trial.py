@@ -83,20 +83,22 @@ def run_trial(
     judged here. Where there is no ``judge``, recovery training is not looked at on its way.
     """
     started = time.monotonic()
+    built = build(recipe, workspace, report=report) if is_trained(recipe, workspace) else None
     report("screening")
-    measurements = screen(recipe, workspace)
-    screening = StageRecord("screening", time.monotonic() - started, reused=False)
+    screening_started = time.monotonic()
+    measurements = measure(built[0], recipe, workspace) if built else screen(recipe, workspace)
+    screening = StageRecord("screening", time.monotonic() - screening_started, reused=False)
     reason = excess(measurements, workspace) if screened else ""
-    if reason and not audited(recipe):
-        return TrialRecord(
-            number, recipe, State.REJECTED, measurements, stages=(screening,), seconds=screening.seconds, reason=reason
-        )
+    if reason and (built or not audited(recipe)):
+        stages = (screening, *(built[1] if built else ()))
+        seconds = time.monotonic() - started
+        return TrialRecord(number, recipe, State.REJECTED, measurements, stages=stages, seconds=seconds, reason=reason)
     rungs = None
     if judge is not None:
         begun = TrialRecord(number, recipe, State.RUNNING, measurements, stages=(screening,))
         rungs = Rungs(begun, workspace, judge, started)
-    candidate, stages = build(recipe, workspace, report=report, rungs=rungs)
-    if reason or any(type(step).adaptive for step in recipe.steps):
+    candidate, stages = built or build(recipe, workspace, report=report, rungs=rungs)
+    if not built and (reason or any(type(step).adaptive for step in recipe.steps)):
         report("measuring")
         measurements = measure(candidate, recipe, workspace)
     if reason and (still := excess(measurements, workspace)):
@@ -119,6 +121,13 @@ def run_trial(
         seconds=time.monotonic() - started,
         rungs=rungs.reached if rungs else {},
     )
+
+
+def is_trained(recipe: Recipe, workspace: Workspace) -> bool:
+    """True where all that takes long is stored: then the recipe is built as it is, not as a shape before that."""
+    where = addresses(recipe.steps, workspace.origin, effort=1.0, seed=workspace.seed)
+    kept = [address for step, address in zip(recipe.steps, where, strict=True) if step.is_stored()]
+    return bool(kept) and kept[-1] in workspace.store
 
 
 def audited(recipe: Recipe) -> bool:

@@ -111,6 +111,16 @@ def test_a_leaf_of_a_trained_trunk_costs_what_the_leaf_costs() -> None:
     assert costs[0] == costs[1] < costs[2] - 35
 
 
+def test_a_step_that_was_never_taken_is_expected_to_take_what_others_of_its_family_do() -> None:
+    trunk = [find("full_finetuning")()]
+    recipe = Recipe.of([*trunk, find("int8_dynamic")()])
+    stages = (StageRecord("full_finetuning", 40.0, reused=False), StageRecord("int8_dynamic", 0.5, reused=False))
+    records = [replace(done(0, recipe), stages=stages)]
+    costs = expected_seconds([Recipe.of([*trunk, find(name)()]) for name in ("half_precision", "wanda")], records)
+    assert costs[0] < 2
+    assert costs[1] > 20
+
+
 def test_the_start_design_is_among_the_candidates_and_what_is_avoided_is_not() -> None:
     records, design = known(12), start_design(SPACE)[12:]
 

@@ -202,6 +202,30 @@ def test_a_trial_over_budget_is_never_trained(tmp_path: Path) -> None:
     assert not (tmp_path / "model").exists()
 
 
+def test_what_needs_no_training_is_built_once_and_judged_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, tight = opened(tmp_path), opened(tmp_path / "other", "size <= 10KB")
+    leaf = Recipe.of([*BASELINE.steps, find("int8_dynamic")()])
+    screened = run_trial(1, leaf, opened(tmp_path / "before"), folder=tmp_path / "1", report=lambda _: None)
+    run_trial(0, BASELINE, given, folder=tmp_path / "0", report=lambda _: None)
+
+    def shape_alone(*_: object) -> None:
+        raise AssertionError("it was built as a shape first")
+
+    monkeypatch.setattr(trial, "screen", shape_alone)
+    seen: list[str] = []
+    record = run_trial(2, leaf, given, folder=tmp_path / "2", report=seen.append)
+    assert seen == ["int8_dynamic", "screening", "scoring"]
+    assert record.measurements["quality"] == screened.measurements["quality"]
+    with pytest.raises(AssertionError, match="as a shape first"):
+        run_trial(3, LEAF, given, folder=tmp_path / "3", report=lambda _: None)
+    rejected = run_trial(4, leaf, replace(tight, store=given.store), folder=tmp_path / "4", report=lambda _: None)
+    assert rejected.state is State.REJECTED
+    assert stages_of(rejected) == [("screening", False), ("full_finetuning", True), ("int8_dynamic", False)]
+    assert not (tmp_path / "4").exists()
+
+
 def test_the_baseline_is_trained_whatever_it_costs(tmp_path: Path) -> None:
     space = opened(tmp_path, "size <= 10KB")
     record = run_trial(0, BASELINE, space, folder=tmp_path / "model", report=lambda _: None, screened=False)
