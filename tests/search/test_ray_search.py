@@ -47,7 +47,7 @@ def test_a_trial_is_stopped_at_its_rung_and_its_worker_goes_on_with_the_next(
     assert len(ended) == 4
     assert list(ended[1].rungs) == ["before recovery"]
     assert not root.study("news").result(1).exists()
-    assert [record.number for record in judged] == [1]
+    assert [record.number for record in judged] == [1, 2, 2]  # The next one goes past both rungs.
 
 
 def test_a_trial_that_is_overdue_is_cut_off_and_runs_when_the_search_goes_on(
