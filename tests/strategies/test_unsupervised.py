@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from statistics import median
 from typing import Any
 
 import pytest
 import torch
 
+from autoopt.strategies import precision
 from autoopt.strategies.batches import collate
 from autoopt.strategies.calibration import without_labels
 from autoopt.strategies.candidate import Candidate
@@ -67,17 +67,19 @@ def test_tsdae_learns_to_write_texts_again_from_their_vectors(given: Candidate) 
     assert loss_of_fresh_decoder(strategy.apply(given, effort=1, seed=0)) < loss_of_fresh_decoder(given)
 
 
-def test_self_training_learns_from_what_it_labelled_itself(given: Candidate) -> None:
+def test_self_training_learns_from_what_it_labelled_itself(given: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        precision, "training_precision", lambda _: torch.float32
+    )  # So small a test hangs on rounding.
     strategy = SelfTraining(confidence=0.7).model_copy(update={"learning_rate": 2e-3, "epochs": 15, "batch_size": 4})
-    learned = [strategy.apply(given, effort=1, seed=seed) for seed in range(3)]
-    labelled = re.search(r"(\d+) texts labelled", learned[0].history[-1])
+    learned = strategy.apply(given, effort=1, seed=0)
+    labelled = re.search(r"(\d+) texts labelled", learned.history[-1])
     assert labelled is not None
     assert int(labelled[1]) > 50
-    assert learned[0].train == given.train
-    alone = [strategy.apply(replace(given, unlabeled=()), effort=1, seed=seed) for seed in range(3)]
-    assert alone[0].history[-1].endswith(" 0 texts labelled")
-    with_texts, without = (median(map(tiny.accuracy, found)) for found in (learned, alone))
-    assert with_texts > max(0.8, without)
+    assert learned.train == given.train
+    alone = strategy.apply(replace(given, unlabeled=()), effort=1, seed=0)
+    assert alone.history[-1].endswith(" 0 texts labelled")
+    assert tiny.accuracy(learned) > max(0.8, tiny.accuracy(alone))
 
 
 def test_self_training_takes_no_label_that_it_is_not_sure_of(given: Candidate) -> None:
