@@ -68,9 +68,7 @@ def test_tsdae_learns_to_write_texts_again_from_their_vectors(given: Candidate) 
 
 
 def test_self_training_learns_from_what_it_labelled_itself(given: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        precision, "training_precision", lambda _: torch.float32
-    )  # So small a test hangs on rounding.
+    monkeypatch.setattr(precision, "training_precision", lambda _: torch.float32)  # So small a test hangs on rounding.
     strategy = SelfTraining(confidence=0.7).model_copy(update={"learning_rate": 2e-3, "epochs": 15, "batch_size": 4})
     learned = strategy.apply(given, effort=1, seed=0)
     labelled = re.search(r"(\d+) texts labelled", learned.history[-1])
