@@ -57,9 +57,9 @@ def addresses(steps: Sequence[Strategy], origin: str, *, effort: float, seed: in
 def content_of(name: str) -> str:
     """Digest of the file or the folder's files of this name; empty where there is neither, as of a name of a hub."""
     path = Path(name)
-    files = sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else [path]
     if not name or not path.exists():
         return ""
+    files = sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else [path]
     total = hashlib.sha256()
     for file in files:
         total.update(f"{file.relative_to(path)} ".encode())

@@ -187,3 +187,12 @@ def test_what_is_in_a_file_that_a_step_reads_is_part_of_its_address(tmp_path: Pa
     assert found[0] == found[2] != found[1]
     assert content_of("owner/data") == content_of("") == ""
     assert content_of(str(tmp_path)) != content_of(str(file))
+
+
+def test_no_name_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise AssertionError("looks for files")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "rglob", refused)
+    assert content_of("") == ""
