@@ -14,7 +14,7 @@ from autoopt.search.front import fastness, losses, pareto
 from autoopt.search.gain import WINDOW, gain_per_hour
 from autoopt.search.layout import StudyFolder
 from autoopt.search.optuna_study import Asked, OptunaStudy
-from autoopt.search.recipe import Recipe
+from autoopt.search.recipe import Recipe, Steps
 from autoopt.search.record import COUNTED, State, TrialRecord
 from autoopt.search.rungs import RUNGS, Standing, believed, goes_on
 
@@ -108,7 +108,9 @@ class Driver:
         full = self.counted + running - len(self._kept_back) >= self._trials
         if self._over() or (full and not self._first):
             return None
-        asked, self._first = self._first or self._study.ask(avoid=self._would_wait), None
+        busy = self._in_work()
+        asked = self._first or self._study.ask(avoid=lambda recipe: not busy.isdisjoint(recipe.kept))
+        self._first = None
         if asked is None:
             self.stopped_because = "the space holds no further recipe"
             return None
@@ -153,15 +155,17 @@ class Driver:
             sum(max(0.0, by) for by in excess.values()),
         )
 
-    def _would_wait(self, recipe: Recipe) -> bool:
-        """True where another trial is just training the same trunk."""
-        alike = [
-            record
-            for record in self._records.values()
-            if recipe.trunk and record.recipe.trunk == recipe.trunk and record.state is not State.FAILED
-        ]
-        trained = any(record.state is State.COMPLETE or record.number in self._looked_at for record in alike)
-        return not trained and any(record.state is State.RUNNING for record in alike)
+    def _in_work(self) -> set[Steps]:
+        """What running trials are just computing for the stage store; whoever wants any of it would wait for them."""
+        running, done = set[Steps](), set[Steps]()
+        for number, record in self._records.items():
+            if record.state is State.COMPLETE:
+                done.update(record.recipe.kept)
+            elif number in self._looked_at:  # At a rung, all before the recovery training is there.
+                done.update(steps for steps in record.recipe.kept if not steps[-1].recovers)
+            if record.state is State.RUNNING:
+                running.update(record.recipe.kept)
+        return running - done
 
     def book(self, number: int) -> None:
         """Take over the result that a worker left for this trial, or that it was stopped."""

@@ -100,14 +100,14 @@ def _most_promising(
     values = np.stack([normal_scores(values[:, column]) for column in range(2)], axis=1)
     encoding = Encoding.of([*observed, *running, *candidates])
     seen = encoding.rows(observed)
-    asked = encoding.rows([*candidates, *running])
-    beliefs = [Process(encoding, seen, values[:, column]).at(asked) for column in range(2)]
     count = len(candidates)
+    among, asked = encoding.apart(seen, seen), encoding.apart(encoding.rows([*candidates, *running]), seen)
+    beliefs = [Process(among, values[:, column]).at(asked) for column in range(2)]
     feasible = np.ones(len(values), dtype=bool)
     chance = np.ones(count)
     for one in limited:
         feasible &= one.values <= one.limit
-        chance *= chance_below(one.limit, Process(encoding, seen, one.values).at(asked[:count]))
+        chance *= chance_below(one.limit, Process(among, one.values).at(asked[:, :count]))
     expected = np.stack([belief.mean[count:] for belief in beliefs], axis=1)
     reached = np.concatenate([values[feasible], expected]) if feasible.any() else expected
     low, high = values.min(0), values.max(0)

@@ -10,7 +10,7 @@ from statistics import fmean
 from autoopt.objectives.measurement import Direction
 from autoopt.search.front import losses, pareto
 from autoopt.search.proposals import Limited, candidates_near, most_promising
-from autoopt.search.recipe import Recipe
+from autoopt.search.recipe import Recipe, Steps
 from autoopt.search.record import State, TrialRecord
 from autoopt.search.space import Senseless, Space
 from autoopt.strategies.knobs import KnobValue
@@ -109,18 +109,14 @@ def expected_seconds(recipes: Sequence[Recipe], complete: Sequence[TrialRecord])
     """
     took: dict[str, list[float]] = defaultdict(list)
     beside: list[float] = []
-    stored: set[str] = set()
+    stored: set[Steps] = set()
     for record in complete:
         names = {step.name for step in record.recipe.steps}
         beside.append(sum(stage.seconds for stage in record.stages if stage.name not in names))
         for stage in record.stages:
             if stage.name in names and not stage.reused:
                 took[stage.name].append(stage.seconds)
-        stored |= {
-            Recipe(record.recipe.steps[: place + 1]).id
-            for place, step in enumerate(record.recipe.steps)
-            if step.is_stored()
-        }
+        stored.update(record.recipe.kept)
     means = {name: fmean(seconds) for name, seconds in took.items()}
     family_of = {step.name: step.family for record in complete for step in record.recipe.steps}
     families: dict[Family, list[float]] = defaultdict(list)
@@ -134,7 +130,6 @@ def expected_seconds(recipes: Sequence[Recipe], complete: Sequence[TrialRecord])
 
     found = []
     for recipe in recipes:
-        prefixes = [Recipe(recipe.steps[: place + 1]).id for place in range(len(recipe.steps))]
-        done = max((place + 1 for place, prefix in enumerate(prefixes) if prefix in stored), default=0)
+        done = next((len(steps) for steps in reversed(recipe.kept) if steps in stored), 0)
         found.append(fmean(beside or [0.0]) + sum(map(expected, recipe.steps[done:])) + 1.0)
     return found

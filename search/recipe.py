@@ -7,10 +7,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 from autoopt.strategies.catalog import find
 from autoopt.strategies.strategy import Family, Strategy
+
+Steps: TypeAlias = tuple[Strategy, ...]
 
 _FAMILIES = list(Family)
 TRUNK = frozenset({Family.UNSUPERVISED, Family.AUGMENTATION, Family.ADAPTATION})
@@ -21,7 +23,7 @@ TRUNK = frozenset({Family.UNSUPERVISED, Family.AUGMENTATION, Family.ADAPTATION})
 class Recipe:
     """Strategies in order. Two recipes that do the same have the same ``id``, on every machine."""
 
-    steps: tuple[Strategy, ...]
+    steps: Steps
 
     @classmethod
     def of(cls, steps: Iterable[Strategy]) -> Recipe:
@@ -46,12 +48,17 @@ class Recipe:
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     @property
-    def trunk(self) -> tuple[Strategy, ...]:
+    def trunk(self) -> Steps:
         return tuple(step for step in self.steps if step.family in TRUNK)
 
     @property
-    def leaf(self) -> tuple[Strategy, ...]:
+    def leaf(self) -> Steps:
         return tuple(step for step in self.steps if step.family not in TRUNK)
+
+    @cached_property
+    def kept(self) -> tuple[Steps, ...]:
+        """The steps up to each one whose result the stage store keeps, the shortest first."""
+        return tuple(self.steps[: place + 1] for place, step in enumerate(self.steps) if step.is_stored())
 
     def __str__(self) -> str:
         return " + ".join(map(_describe, self.steps))

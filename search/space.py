@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.util import find_spec
 from typing import Any, TypeAlias
 
@@ -47,6 +48,7 @@ class Space:
     def of_family(self, family: Family) -> tuple[StrategyChoice, ...]:
         return tuple(offer for offer in self.offers if offer.strategy.family is family)
 
+    @cached_property
     def groups(self) -> tuple[Group, ...]:
         """In the order in which they are chosen: what a later one needs is known by then."""
         recovering = tuple(offer for offer in self.offers if offer.strategy.recovers)
@@ -67,13 +69,13 @@ class Space:
         together are no recipe.
         """
         chosen: list[Strategy] = []
-        for group in self.groups():
+        for group in self.groups:
             usable = tuple(offer for offer in group.offers if _fits(offer.strategy, chosen))
             if not usable:
                 continue
             # The set of options is part of the name: Optuna allows a categorical parameter one set for ever.
-            missing = [offer.strategy.name for offer in group.offers if offer not in usable]
-            name = "_without_".join([group.parameter, *missing])
+            missing = [] if len(usable) == len(group.offers) else [o for o in group.offers if o not in usable]
+            name = "_without_".join([group.parameter, *(offer.strategy.name for offer in missing)])
             picked = _pick(suggest, name, usable)
             if picked is not None:
                 prefix = picked.strategy.name
@@ -114,7 +116,7 @@ class Space:
     def size(self) -> float:
         """How many recipes there are at most; infinite where a knob is a real number."""
         total = 1.0
-        for group in self.groups():
+        for group in self.groups:
             total *= 1 + sum(math.prod(map(_options, offer.searched.values())) for offer in group.offers)
         return total
 
@@ -168,8 +170,9 @@ def offered(choices: Mapping[str, StrategyChoice], facts: frozenset[str]) -> Spa
 
 def _fits(strategy: type[Strategy], chosen: list[Strategy]) -> bool:
     """True where it has what it needs of the strategies chosen so far, and goes with each of them."""
-    if any(step.name in strategy.excludes or strategy.name in type(step).excludes for step in chosen):
-        return False
+    for step in chosen:
+        if step.name in strategy.excludes or strategy.name in type(step).excludes:
+            return False
     if "cut" in strategy.needs and not any(step.cuts for step in chosen):
         return False
     return "teacher" not in strategy.needs or any(step.learns for step in chosen)

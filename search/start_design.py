@@ -14,6 +14,9 @@ from autoopt.strategies.strategy import Family, Strategy
 KEEP = "keep"
 """By convention the knob of a strategy that cuts: the share of the parts that stays."""
 
+TRAINING = ("epochs", "learning_rate")
+"""By convention the knobs of a strategy that recovers: how long it trains, and with how large steps."""
+
 
 def baseline(space: Space) -> Recipe:
     """Trial 0: the base model, plainly fine-tuned in full, and nothing else."""
@@ -48,7 +51,7 @@ def _designs(space: Space) -> Iterator[list[Strategy]]:
     distilled, finetuned = _recovery(space, teacher=True), _recovery(space, teacher=False)
     fast = _compatible(_standard(space.of_family(Family.ACCELERATION)))
     simple = tuple(offer for offer in cuts if not offer.strategy.adaptive)
-    plain, deeper = _compatible(simple), _compatible(simple, steps=1)
+    plain, deeper, deepest = (_compatible(simple, steps=steps) for steps in range(3))
     # What divides a cut among layers, heads and columns by what they are worth is better than any that does one thing.
     whole = [offer for offer in cuts if offer.strategy.adaptive][:1]
     middle = [offer.nearest() for offer in whole] or plain
@@ -65,6 +68,7 @@ def _designs(space: Space) -> Iterator[list[Strategy]]:
     yield [*full, *fast]
     for offer in leading:
         yield [*full, _at_depth(offer, -1), *fast]
+    yield [*deepest, *_recovery(space, teacher=False, longest=True), *fast]
     yield [*full, *deep, *distilled, *fast]
     yield [*full, *middle, *distilled, *fast]
     for offer in leading:
@@ -108,10 +112,16 @@ def _standard(offers: tuple[StrategyChoice, ...]) -> tuple[StrategyChoice, ...]:
     return tuple(offer for offer in offers if offer.strategy.standard) or offers
 
 
-def _recovery(space: Space, *, teacher: bool) -> list[Strategy]:
+def _recovery(space: Space, *, teacher: bool, longest: bool = False) -> list[Strategy]:
     offers = tuple(offer for offer in space.of_family(Family.COMPRESSION) if offer.strategy.recovers)
     fitting = _standard(tuple(offer for offer in offers if ("teacher" in offer.strategy.needs) is teacher))
-    return [offer.nearest() for offer in fitting[:1]]
+    return [_longest(offer) if longest else offer.nearest() for offer in fitting[:1]]
+
+
+def _longest(offer: StrategyChoice) -> Strategy:
+    """Trained as long and with as large steps as it may be: little is left to start from."""
+    knobs = {name: offer.searched[name] for name in TRAINING if name in offer.searched}
+    return offer.nearest({name: max(knob.options) for name, knob in knobs.items() if isinstance(knob, Choice)})
 
 
 def _compatible(offers: tuple[StrategyChoice, ...], *, steps: int = 0) -> list[Strategy]:

@@ -60,52 +60,52 @@ class Encoding:
             dtype=float,
         ).reshape(len(recipes), len(self.names))
 
-    def apart(self, one: Array, other: Array, column: int) -> Array:
-        """How far rows are apart in one parameter, (rows of one, rows of other), each in [0, 1].
+    def apart(self, one: Array, other: Array) -> Array:
+        """How far rows are apart in each parameter, (parameters, rows of one, rows of other), each in [0, 1].
 
         Numbers are as far apart as their places are, of all places there are; anything else, and what is absent on one
         side, is 0 or 1 apart.
         """
         import numpy as np
 
-        a, b = one[:, None, column], other[None, :, column]
-        places = len(self.values[self.names[column]])
-        if not self.numeric[column] or places <= 2:
-            different: Array = (a != b).astype(float)
-            return different
-        apart: Array = np.where((a >= 0) & (b >= 0), np.minimum(1.0, np.abs(a - b) / (places - 1)), a != b)
-        return apart
+        found: Array = np.empty((len(self.names), len(one), len(other)))
+        for column, name in enumerate(self.names):
+            a, b = one[:, None, column], other[None, :, column]
+            places = len(self.values[name])
+            if self.numeric[column] and places > 2:
+                found[column] = np.where((a >= 0) & (b >= 0), np.minimum(1.0, np.abs(a - b) / (places - 1)), a != b)
+            else:
+                found[column] = a != b
+        return found
 
-    def distances(self, one: Array, other: Array, weights: Array) -> Array:
-        """The weighted sum over the parameters, (rows of one, rows of other)."""
-        import numpy as np
 
-        total = np.zeros((len(one), len(other)))
-        for column, weight in enumerate(weights):
-            total += weight * self.apart(one, other, column)
-        return total
+def weighted(apart: Array, weights: Array) -> Array:
+    """One distance of (parameters, rows, rows): the sum over the parameters, (rows, rows)."""
+    import numpy as np
 
-    def weights(self, rows: Array, values: Array) -> Array:
-        """How much each parameter counts, (parameters,): by how much the values of rows differ where it differs.
+    found: Array = np.tensordot(weights, apart, axes=1)
+    return found
 
-        The slope of the squared difference of two values on the distance in one parameter, over all pairs; never less
-        than a tenth of the mean, and 1 on the mean.
-        """
-        import numpy as np
 
-        pairs = np.triu_indices(len(values), 1)
-        change = ((values[:, None] - values[None, :]) ** 2)[pairs]
-        change = change - change.mean()
-        slope = np.zeros(len(self.names))
-        for column in range(len(self.names)):
-            apart = self.apart(rows, rows, column)[pairs]
-            centered = apart - apart.mean()
-            slope[column] = max(0.0, centered @ change) / (centered @ centered + 1e-9)
-        if not slope.any():
-            return np.ones(len(slope))
-        slope = np.maximum(slope, 0.1 * slope.mean())
-        weights: Array = slope / slope.mean()
-        return weights
+def relevance(apart: Array, values: Array) -> Array:
+    """How much each parameter counts, (parameters,): by how much the values of rows differ where it differs.
+
+    The slope of the squared difference of two values on the distance in one parameter, over all pairs; never less than
+    a tenth of the mean, and 1 on the mean. ``apart`` is (parameters, rows, rows).
+    """
+    import numpy as np
+
+    pairs = max(1, len(values) * (len(values) - 1))
+    flat = apart.reshape(len(apart), -1)  # A row and itself are no pair, but add nothing to any of the sums.
+    change = ((values[:, None] - values[None, :]) ** 2).ravel()
+    mean = flat.sum(1) / pairs
+    together = flat @ change - mean * change.sum()
+    slope = np.maximum(0.0, together) / (np.einsum("ij,ij->i", flat, flat) - pairs * mean**2 + 1e-9)
+    if not slope.any():
+        return np.ones(len(slope))
+    slope = np.maximum(slope, 0.1 * slope.mean())
+    found: Array = slope / slope.mean()
+    return found
 
 
 @dataclass(frozen=True)
@@ -119,19 +119,18 @@ class Belief:
 class Process:
     """A Gaussian process with the kernel exp(-scaled distance); Hamming's where nothing is a number."""
 
-    def __init__(self, encoding: Encoding, rows: Array, values: Array) -> None:
-        """Fit to (recipes, parameters) rows and their (recipes,) values, by the likelihood of the values."""
+    def __init__(self, apart: Array, values: Array) -> None:
+        """Fit to (rows,) values, which are (parameters, rows, rows) apart, by the likelihood of the values."""
         import numpy as np
         from scipy.linalg import cho_solve
 
-        self._encoding, self._rows = encoding, rows
         self.center, self.spread = float(values.mean()), float(values.std()) or 1.0
         scaled = (values - self.center) / self.spread
-        self.weights = encoding.weights(rows, scaled)
-        apart = encoding.distances(rows, rows, self.weights)
+        self.weights = relevance(apart, scaled)
+        distances = weighted(apart, self.weights)
         best = -np.inf
         for scale in SCALES:
-            kernel = np.exp(-scale * apart)
+            kernel = np.exp(-scale * distances)
             for noise in NOISES:
                 root = np.linalg.cholesky(kernel + (noise + JITTER) * np.eye(len(scaled)))
                 solved = cho_solve((root, True), scaled)
@@ -139,12 +138,12 @@ class Process:
                 if likelihood > best:
                     best, self.scale, self._root, self._solved = likelihood, scale, root, solved
 
-    def at(self, rows: Array) -> Belief:
-        """What is believed of recipes, (recipes, parameters)."""
+    def at(self, apart: Array) -> Belief:
+        """What is believed of recipes that are (parameters, recipes, rows) apart from those of the fit."""
         import numpy as np
         from scipy.linalg import solve_triangular
 
-        kernel = np.exp(-self.scale * self._encoding.distances(rows, self._rows, self.weights))
+        kernel = np.exp(-self.scale * weighted(apart, self.weights))
         mean = kernel @ self._solved
         reduced = solve_triangular(self._root, kernel.T, lower=True)
         variance = np.maximum(1e-9, 1.0 - (reduced**2).sum(0))

@@ -21,12 +21,13 @@ from autoopt.search.execution import Assignment, write_record
 from autoopt.search.layout import StudyFolder
 from autoopt.search.optuna_storage import database_url
 from autoopt.search.optuna_study import OptunaStudy, records
+from autoopt.search.recipe import Recipe
 from autoopt.search.record import State, TrialRecord
 from autoopt.search.rungs import RUNGS
 from autoopt.search.space import Space, offered
 from autoopt.search.start_design import baseline, start_design
 from autoopt.search.strategy_choice import choose
-from autoopt.strategies.catalog import catalog
+from autoopt.strategies.catalog import catalog, find
 from autoopt.strategies.errors import UnknownName
 
 FIRST, LATER = RUNGS
@@ -298,6 +299,20 @@ def test_a_trunk_that_another_trial_trains_waits_where_there_is_other_work(bench
     assert next_of(driver).recipe.trunk == first.recipe.trunk
     # In the order of the start design otherwise.
     assert {given.recipe.id for given in others} <= {recipe.id for recipe in start_design(SPACE)}
+
+
+def test_a_recovery_that_another_trial_trains_waits_where_there_is_other_work(bench: Bench) -> None:
+    bench.trials = 30
+    driver = with_a_baseline(bench)
+    cut = [find("layer_drop")(), find("recovery_finetuning")()]
+    one, alike = (Recipe.of([*cut, find(name)()]) for name in ("int8_dynamic", "half_precision"))
+    other = Recipe.of([find("layer_drop").model_validate({"keep": 0.33}), *cut[1:]])
+    driver.prepare([], proven=[one, alike, other])
+    first, second = next_of(driver), next_of(driver)
+    assert [first.recipe.id, second.recipe.id] == [one.id, other.id]
+    bench.finish(first)
+    driver.book(first.number)
+    assert next_of(driver).recipe.id == alike.id
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from autoopt.search.front import hypervolume
 from autoopt.search.proposals import Limited, most_promising, non_dominated, normal_scores
-from autoopt.search.surrogate import Belief, Encoding, Process, chance_below, expected_improvement
+from autoopt.search.surrogate import Belief, Encoding, Process, chance_below, expected_improvement, weighted
 
 points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
 
@@ -75,11 +75,11 @@ def test_a_process_learns_what_matters_and_is_sure_of_what_it_saw() -> None:
     seen, others = recipes(40, 0), recipes(40, 1)
     encoding = Encoding.of([*seen, *others])
     rows = encoding.rows(seen)
-    process = Process(encoding, rows, np.array([loss(recipe) for recipe in seen]))
-    belief = process.at(encoding.rows(others))
+    process = Process(encoding.apart(rows, rows), np.array([loss(recipe) for recipe in seen]))
+    belief = process.at(encoding.apart(encoding.rows(others), rows))
     truth = np.array([loss(recipe) for recipe in others])
     assert np.corrcoef(belief.mean, truth)[0, 1] > 0.95
-    known = process.at(rows)
+    known = process.at(encoding.apart(rows, rows))
     assert known.deviation.max() < belief.deviation.max() + 1e-9
 
 
@@ -87,10 +87,11 @@ def test_numbers_are_as_far_apart_as_their_places_and_what_is_absent_is_all_the_
     encoding = Encoding.of([{"n": 1, "s": "a"}, {"n": 2, "s": "b"}, {"n": 8}, {"n": 4, "s": "a"}])
     rows = encoding.rows([{"n": 1, "s": "a"}, {"n": 8}])
     others = encoding.rows([{"n": 2, "s": "a"}, {"n": 8, "s": "b"}, {"n": 1}])
-    numbers, words = (encoding.apart(rows, others, encoding.names.index(name)) for name in ("n", "s"))
+    apart = encoding.apart(rows, others)
+    numbers, words = (apart[encoding.names.index(name)] for name in ("n", "s"))
     assert numbers.tolist() == pytest.approx(np.array([[1 / 3, 1, 0], [2 / 3, 0, 1]]))
     assert words.tolist() == [[0, 1, 1], [1, 1, 0]]
-    assert encoding.distances(rows, others, np.array([3.0, 1.0])).tolist() == (3 * numbers + words).tolist()
+    assert weighted(apart, np.array([3.0, 1.0])).tolist() == (3 * numbers + words).tolist()
 
 
 def test_the_chance_of_keeping_a_limit_is_that_of_a_normal_value() -> None:
