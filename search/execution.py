@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -76,11 +77,12 @@ def result_of(number: int, recipe: Recipe, folder: StudyFolder) -> TrialRecord |
 
 def attempt(number: int, recipe: Recipe, run: Callable[[], TrialRecord], *, trace: Path) -> TrialRecord:
     """Return what ``run`` returns, or a failed record; the traceback is then in the file ``trace``."""
+    started = time.monotonic()
     try:
         return run()
     except Exception as error:  # noqa: BLE001  The one place where any failure of a trial becomes a record.
         trace.write_text(traceback.format_exc(), encoding="utf-8")
-        return TrialRecord(number, recipe, State.FAILED, reason=_reason(error))
+        return TrialRecord(number, recipe, State.FAILED, seconds=time.monotonic() - started, reason=_reason(error))
 
 
 def write_record(record: TrialRecord, path: Path) -> None:

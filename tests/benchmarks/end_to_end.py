@@ -30,7 +30,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -92,8 +92,10 @@ class Run:
     baseline: float
     """Its quality."""
     idle: float
-    """The share of the workers' time that no trial had."""
+    """The share of the workers' time until the deadline that no trial had."""
     trials: int
+    failures: tuple[str, ...]
+    """Of each trial that failed its recipe and why."""
     spent: dict[str, float]
     """Seconds of both workers by stage; what is left of their time is starting, writing and waiting."""
 
@@ -117,11 +119,21 @@ class Watching:
 
     def __init__(self) -> None:
         self.begun = time.monotonic()
+        self.started: dict[int, float] = {}
         self.ended: dict[int, tuple[float, TrialRecord]] = {}
 
     def observe(self, record: TrialRecord) -> None:
-        if record.state is not State.RUNNING:
-            self.ended[record.number] = (time.monotonic() - self.begun, record)
+        now = time.monotonic() - self.begun
+        if record.state is State.RUNNING:
+            self.started[record.number] = now
+        else:
+            self.ended[record.number] = (now, record)
+
+    def busy(self, until: float) -> float:
+        """Seconds of both workers that trials had until then, those included that were given up at the end."""
+        work = {number: (start, until) for number, start in self.started.items()}
+        work |= {number: (moment - record.seconds, moment) for number, (moment, record) in self.ended.items()}
+        return sum(max(0.0, min(end, until) - start) for start, end in work.values())
 
     def say(self, message: str) -> None: ...
     def stage(self, number: int, stage: str) -> None: ...
@@ -223,10 +235,8 @@ def searched(task: str, arm: str, seed: int, minutes: float) -> Run:
 
     with tempfile.TemporaryDirectory() as home, _all(changed(arm)):
         space = space_of(experiment, open_data(experiment))
-        try:
+        with suppress(Done):
             Search(experiment, Root(Path(home)), space, run, lambda *_: {}, watching, watching).complete()
-        except Done:
-            took = time.monotonic() - watching.begun
     records = [record for _, record in watching.ended.values()]
     baseline = next(record for record in records if record.number == 0)
     points = tuple(
@@ -239,10 +249,10 @@ def searched(task: str, arm: str, seed: int, minutes: float) -> Run:
         for moment, record in watching.ended.values()
         if record.feasible
     )
-    idle = 1 - sum(record.seconds for record in records) / (WORKERS * took)
-    return Run(
-        task, arm, seed, minutes, points, baseline.measurements["quality"].value, idle, len(records), spent(records)
-    )
+    idle = 1 - watching.busy(60 * minutes) / (WORKERS * 60 * minutes)
+    failures = tuple(f"{record.recipe}: {record.reason}" for record in records if record.state is State.FAILED)
+    quality = baseline.measurements["quality"].value
+    return Run(task, arm, seed, minutes, points, quality, idle, len(records), failures, spent(records))
 
 
 def spent(records: Sequence[TrialRecord]) -> dict[str, float]:
@@ -266,7 +276,10 @@ def load(file: Path) -> list[Run]:
     if not file.exists():
         return []
     kept = json.loads(file.read_text(encoding="utf-8"))
-    return [Run(**{**run, "points": tuple(Point(**point) for point in run["points"])}) for run in kept]
+    return [
+        Run(**{**run, "points": tuple(Point(**p) for p in run["points"]), "failures": tuple(run["failures"])})
+        for run in kept
+    ]
 
 
 def keep(run: Run, file: Path) -> list[Run]:
