@@ -52,6 +52,8 @@ class EarlyExit(Strategy):
 
         inner: Any = candidate.copy_model()
         depth = len(layers(inner))
+        if depth == 1:
+            return candidate.evolve("no early exits, since there is one layer alone")
         mix = [*range(1, depth + 1)]
         edit = {"strategy": self.name, "confidence": self.confidence, "mix": mix}
         torch.manual_seed(seed)

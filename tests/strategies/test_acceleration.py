@@ -183,6 +183,14 @@ def test_another_mix_of_depths_is_another_shape_and_its_order_is_not(trained: Ca
     assert len(set(shapes)) == 3
 
 
+@pytest.mark.parametrize("effort", [0.0, 1.0])
+def test_one_layer_alone_has_no_early_exits(effort: float) -> None:
+    start = tiny.candidate(layers=1)
+    found = EarlyExit().apply(start, effort=effort, seed=0)
+    assert (found.model, found.edits) == (start.model, start.edits)
+    assert found.history[-1] == "no early exits, since there is one layer alone"
+
+
 def test_a_copy_of_a_model_with_early_exits_uses_its_own_classifiers(trained: Candidate) -> None:
     model: Any = EarlyExit(confidence=0.5).apply(trained, effort=0, seed=0).model
     twin = copy.deepcopy(model)
