@@ -28,10 +28,11 @@ def start_design(space: Space) -> list[Recipe]:
     """The baseline first, then recipes of strong defaults, no two the same.
 
     The first ones after the baseline need no trunk that it is just training, so that workers do not wait for each
-    other: they cut the base model and train what is left. Then leaves of the baseline's trunk: the gentlest cut as it
-    is, the deep one recovered, which has the least to train and adds the most, and so on. What is left of cuts without
-    recovery comes after that, since the cut is stored then. All trunks are tried with the same leaf: cut, recovered and
-    accelerated, since alone they are no faster.
+    other: they cut the base model and train what is left. Then the gentlest cut of the baseline's trunk as it is, and
+    the second of the cut models with each other acceleration, since machines differ in which is the fastest: both are
+    trained by then. Then the deepest cut of the base model, and what is cut deep out of the trunk and distilled, which
+    has the least to train and adds the most. What is left of cuts without recovery comes after that, since the cut is
+    stored then. All trunks are tried with the same leaf, cut, recovered and accelerated: alone they are no faster.
     """
     found: dict[str, Recipe] = {}
     for steps in _designs(space):
@@ -49,7 +50,8 @@ def _designs(space: Space) -> Iterator[list[Strategy]]:
     full = list(baseline(space).steps)
     cuts = _standard(tuple(offer for offer in space.of_family(Family.COMPRESSION) if offer.strategy.cuts))
     distilled, finetuned = _recovery(space, teacher=True), _recovery(space, teacher=False)
-    fast = _compatible(_standard(space.of_family(Family.ACCELERATION)))
+    accelerations = _standard(space.of_family(Family.ACCELERATION))
+    fast = _compatible(accelerations)
     simple = tuple(offer for offer in cuts if not offer.strategy.adaptive)
     plain, deeper, deepest = (_compatible(simple, steps=steps) for steps in range(3))
     # What divides a cut among layers, heads and columns by what they are worth is better than any that does one thing.
@@ -68,6 +70,9 @@ def _designs(space: Space) -> Iterator[list[Strategy]]:
     yield [*full, *fast]
     for offer in leading:
         yield [*full, _at_depth(offer, -1), *fast]
+    for offer in accelerations:
+        if offer.nearest() not in fast:
+            yield [*deeper, *finetuned, offer.nearest()]
     yield [*deepest, *_recovery(space, teacher=False, longest=True), *fast]
     yield [*full, *deep, *distilled, *fast]
     yield [*full, *middle, *distilled, *fast]

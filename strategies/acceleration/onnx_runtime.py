@@ -23,6 +23,7 @@ class OnnxRuntime(Strategy):
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "cpu"})
     packages: ClassVar[frozenset[str]] = frozenset({"onnx", "onnxruntime", "onnxscript"})
     excludes: ClassVar[frozenset[str]] = frozenset({"int8_dynamic", "int8_embeddings"})
+    standard = True
 
     precision: Annotated[str, Choice("int8", "fp32")] = "int8"
 

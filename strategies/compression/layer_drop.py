@@ -9,6 +9,7 @@ from autoopt.strategies import batches, calibration
 from autoopt.strategies.candidate import Candidate, Features
 from autoopt.strategies.encoder import layers, set_layers
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.precision import mixed_precision
 from autoopt.strategies.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class LayerDrop(Strategy):
         count = min(len(present), max(1, round(self.keep * len(present))))
         if self.choose == "bottom":
             kept = list(range(count))
-        elif self.choose == "spread" or effort == 0:
+        elif self.choose == "spread" or effort == 0 or count <= 2:  # The first and the last one stay in any case.
             kept = _spread(count, len(present))
         else:
             features = calibration.sample(candidate, self.calibration_texts, seed)
@@ -68,10 +69,12 @@ def _influences(model: Any, features: list[Features], pad_token_id: int) -> list
     import torch
 
     total, tokens = torch.zeros(len(layers(model)), device=model.device), 0
-    for _, batch, output in batches.forward(model, features, pad_token_id=pad_token_id, hidden_states=True):
-        mask = batch["attention_mask"].to(model.device).bool()
-        states: tuple[torch.Tensor, ...] = output.hidden_states
-        for index, (before, after) in enumerate(pairwise(states)):
-            total[index] += (1 - torch.cosine_similarity(before[mask], after[mask], dim=-1)).sum()
-        tokens += int(mask.sum())
+    with mixed_precision(model.device):
+        for _, batch, output in batches.forward(model, features, pad_token_id=pad_token_id, hidden_states=True):
+            mask = batch["attention_mask"].to(model.device).bool()
+            states: tuple[torch.Tensor, ...] = output.hidden_states
+            for index, (before, after) in enumerate(pairwise(states)):
+                apart = 1 - torch.cosine_similarity(before[mask].float(), after[mask].float(), dim=-1)
+                total[index] += apart.sum()
+            tokens += int(mask.sum())
     return (total / tokens).tolist()

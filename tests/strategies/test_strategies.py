@@ -264,10 +264,16 @@ def test_layer_drop_chooses_as_it_is_told(given: Candidate, choose: Any, kept: s
     assert f"kept layers {kept} of 4" in LayerDrop(choose=choose).apply(given, effort=effort, seed=0).history[-1]
 
 
-@pytest.mark.parametrize("strategy", [LayerDrop(), FFNPruning()], ids=["layer_drop", "ffn_pruning"])
+@pytest.mark.parametrize("strategy", [LayerDrop(keep=0.83), FFNPruning()], ids=["layer_drop", "ffn_pruning"])
 def test_a_cut_without_any_text_says_so(given: Candidate, strategy: LayerDrop | FFNPruning) -> None:
     with pytest.raises(DataError, match="neither training nor unlabeled texts"):
         strategy.apply(replace(given, train=(), unlabeled=()), effort=1, seed=0)
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(0.5, "[0, 3]"), (0.17, "[0]")])
+def test_the_ends_alone_are_kept_without_looking_at_texts(given: Candidate, keep: float, kept: str) -> None:
+    result = LayerDrop(keep=keep).apply(replace(given, train=(), unlabeled=()), effort=1, seed=0)
+    assert result.history[-1] == f"kept layers {kept} of 4"
 
 
 def sliced(full: Candidate, pruned: Candidate) -> Candidate:
