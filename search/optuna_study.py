@@ -182,17 +182,17 @@ class OptunaStudy:
         values = None
         if record.state is State.COMPLETE:
             values = [record.measurements[name].value for name in self._objectives]
-        self._tell(record.number, values, getattr(quiet_optuna().trial.TrialState, _STATES[record.state]))
+        self._finish(identity, values, getattr(quiet_optuna().trial.TrialState, _STATES[record.state]))
         if drawn := self._drawn.pop(record.number, None):
             self._end(drawn, self._constraints(record), values, record.state)
         else:
-            self._memory.add_trial(self._frozen(record.number))
+            self._memory.add_trial(storage.get_trial(identity))
 
     def lose(self, number: int, reason: str, *, again: bool) -> None:
         """End a trial whose worker or driver is gone as failed; ``again`` proposes its recipe once more."""
         trial = self._frozen(number)
         retried(lambda: self._study._storage.set_trial_user_attr(trial._trial_id, "lost", reason))
-        self._tell(number, None, quiet_optuna().trial.TrialState.FAIL)
+        self._finish(trial._trial_id, None, quiet_optuna().trial.TrialState.FAIL)
         if again:
             self.enqueue([_record(trial).recipe])
 
@@ -215,22 +215,24 @@ class OptunaStudy:
         """Every trial that has a recipe, in the order of their numbers; lost ones are not among them."""
         found = []
         for trial in self._study.get_trials(deepcopy=False):
-            if "record" not in trial.user_attrs or "lost" in trial.user_attrs:
-                continue
-            record = self._parsed.get(trial.number) or _record(trial)
-            if trial.state.is_finished():
-                self._parsed[trial.number] = record
+            record = self._parsed.get(trial.number)
+            if record is None:
+                if "record" not in trial.user_attrs or "lost" in trial.user_attrs:
+                    continue
+                record = _record(trial)
+                if trial.state.is_finished():
+                    self._parsed[trial.number] = record
             found.append(record)
         return found
 
     def _frozen(self, number: int) -> optuna.trial.FrozenTrial:
         return self._study.get_trials(deepcopy=False)[number]
 
-    def _tell(self, number: int, values: list[float] | None, state: optuna.trial.TrialState) -> None:
+    def _finish(self, identity: int, values: list[float] | None, state: optuna.trial.TrialState) -> None:
         def attempt() -> None:
             # A commit may have gone through although its answer was lost.
-            if not self._frozen(number).state.is_finished():
-                self._study.tell(number, values=values, state=state)
+            with contextlib.suppress(quiet_optuna().exceptions.UpdateFinishedTrialError):
+                self._study._storage.set_trial_state_values(identity, state, values)
 
         retried(attempt)
 

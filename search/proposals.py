@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from autoopt.search.space import Senseless, Suggest
-from autoopt.search.surrogate import Belief, Encoding, Parameters, Process, chance_below, expected_improvement
+from autoopt.search.surrogate import (
+    Belief,
+    Encoding,
+    Parameters,
+    Process,
+    Sum,
+    chance_below,
+    expected_improvement,
+)
 from autoopt.strategies.knobs import Choice, Float, Int, Knob, KnobValue
 
 if TYPE_CHECKING:
@@ -24,6 +32,9 @@ KEPT = 0.85
 """How likely a parameter stays as it is where a recipe is changed."""
 MARGIN = 0.1
 """How far behind the worst value the corner lies that closes the front, as a share of the values' range."""
+
+FAR_LESS = 0.65
+"""So much of a sum's squared errors, each value left out in turn, is what a process alone has to get by with."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +112,24 @@ def _most_promising(
     encoding = Encoding.of([*observed, *running, *candidates])
     seen = encoding.rows(observed)
     count = len(candidates)
-    among, asked = encoding.apart(seen, seen), encoding.apart(encoding.rows([*candidates, *running]), seen)
-    beliefs = [Process(among, values[:, column]).at(asked) for column in range(2)]
+    asked = encoding.rows([*candidates, *running])
+    among, apart = encoding.apart(seen, seen), encoding.apart(asked, seen)
+    features, others = encoding.features(seen), encoding.features(asked)
+
+    def believed(told: Array) -> Belief:
+        """By a process for what a sum of the choices' worth leaves, or by one alone where a sum misses far more."""
+        alone, parts = Process(among, told), Sum(features, told)
+        if (alone.missed**2).sum() < FAR_LESS * (parts.missed**2).sum():
+            return alone.at(apart)
+        rest = Process(among, told - parts.at(features)).at(apart)
+        return Belief(parts.at(others) + rest.mean, rest.deviation)
+
+    beliefs = [believed(values[:, column]) for column in range(2)]
     feasible = np.ones(len(values), dtype=bool)
     chance = np.ones(count)
     for one in limited:
         feasible &= one.values <= one.limit
-        chance *= chance_below(one.limit, Process(among, one.values).at(asked[:, :count]))
+        chance *= chance_below(one.limit, Process(among, one.values).at(apart[:, :count]))
     expected = np.stack([belief.mean[count:] for belief in beliefs], axis=1)
     reached = np.concatenate([values[feasible], expected]) if feasible.any() else expected
     low, high = values.min(0), values.max(0)

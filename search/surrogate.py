@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ Array: TypeAlias = "NDArray[Any]"
 JITTER = 1e-6
 SCALES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """By which a distance of 1 in one parameter is multiplied; the likeliest one is taken."""
+RIDGE = 0.3
+"""How strongly the parts of a sum are pulled to nothing, as the variance of the noise over that of a part."""
+GRID = 16
+"""So many numbers at most are taken for a grid."""
 NOISES = (1e-4, 1e-2, 0.05, 0.2)
 """Variances of the noise, as shares of the values' variance."""
 
@@ -59,6 +64,23 @@ class Encoding:
             ],
             dtype=float,
         ).reshape(len(recipes), len(self.names))
+
+    def features(self, rows: Array) -> Array:
+        """(recipes, features): whether a recipe has a value, for each of them; of a grid of numbers the place on it.
+
+        A place is in [0, 1]. Parameters with more than ``GRID`` numbers are left out: there a line says too little.
+        """
+        import numpy as np
+
+        found: list[Array] = [np.zeros((len(rows), 0))]
+        for column, name in enumerate(self.names):
+            place, places = rows[:, [column]], len(self.values[name])
+            if not self.numeric[column] or places <= 2:
+                found.append(place == np.arange(-1, places))
+            elif places <= GRID:
+                found += [place < 0, np.maximum(0.0, place / (places - 1))]
+        joined: Array = np.concatenate(found, axis=1, dtype=float)
+        return joined
 
     def apart(self, one: Array, other: Array) -> Array:
         """How far rows are apart in each parameter, (parameters, rows of one, rows of other), each in [0, 1].
@@ -108,6 +130,26 @@ def relevance(apart: Array, values: Array) -> Array:
     return found
 
 
+class Sum:
+    """A constant and a part for each feature of a recipe, by ridge regression."""
+
+    def __init__(self, features: Array, values: Array) -> None:
+        """Fit to (rows,) values of (rows, features)."""
+        import numpy as np
+
+        self.center = float(values.mean())
+        inverse = np.linalg.inv(features @ features.T + RIDGE * np.eye(len(values)))
+        dual = inverse @ (values - self.center)
+        self._parts = features.T @ dual
+        self.missed: Array = dual / np.diag(inverse)
+        """By how much each value is missed where the fit does without it, (rows,)."""
+
+    def at(self, features: Array) -> Array:
+        """What it makes of (recipes, features)."""
+        found: Array = self.center + features @ self._parts
+        return found
+
+
 @dataclass(frozen=True)
 class Belief:
     """What is expected of recipes: mean and standard deviation of one value, each (recipes,)."""
@@ -137,6 +179,16 @@ class Process:
                 likelihood = -0.5 * scaled @ solved - np.log(np.diag(root)).sum()
                 if likelihood > best:
                     best, self.scale, self._root, self._solved = likelihood, scale, root, solved
+
+    @cached_property
+    def missed(self) -> Array:
+        """By how much each value is missed where the fit does without it, (rows,)."""
+        import numpy as np
+        from scipy.linalg import solve_triangular
+
+        half = solve_triangular(self._root, np.eye(len(self._root)), lower=True)
+        found: Array = self.spread * self._solved / (half**2).sum(0)
+        return found
 
     def at(self, apart: Array) -> Belief:
         """What is believed of recipes that are (parameters, recipes, rows) apart from those of the fit."""

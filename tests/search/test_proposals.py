@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from autoopt.search.front import hypervolume
 from autoopt.search.proposals import Limited, most_promising, non_dominated, normal_scores
-from autoopt.search.surrogate import Belief, Encoding, Process, chance_below, expected_improvement, weighted
+from autoopt.search.surrogate import Belief, Encoding, Process, Sum, chance_below, expected_improvement, weighted
 
 points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
 
@@ -81,6 +81,45 @@ def test_a_process_learns_what_matters_and_is_sure_of_what_it_saw() -> None:
     assert np.corrcoef(belief.mean, truth)[0, 1] > 0.95
     known = process.at(encoding.apart(rows, rows))
     assert known.deviation.max() < belief.deviation.max() + 1e-9
+
+
+CUTS = {"none": (0.9, 10.0), "a": (0.89, 7.0), "b": (0.87, 5.0), "c": (0.86, 3.5), "d": (0.82, 2.0)}
+RUNTIMES = {"torch": (0.0, 1.0), "int8": (0.0, 0.4), "half": (0.0, 0.8), "exits": (-0.01, 0.9), "fp32": (0.0, 0.7)}
+
+
+def cost(recipe: dict[str, str]) -> tuple[float, float]:
+    """Loss and latency of a cut model in a runtime."""
+    (quality, latency), (more, share) = CUTS[recipe["cut"]], RUNTIMES[recipe["runtime"]]
+    return -quality - more, latency * share
+
+
+@pytest.mark.parametrize("tried", list(CUTS))
+def test_what_a_choice_was_worth_in_one_recipe_is_expected_of_it_in_others(tried: str) -> None:
+    seen = [{"cut": cut, "runtime": "torch"} for cut in CUTS]
+    seen += [{"cut": tried, "runtime": runtime} for runtime in RUNTIMES if runtime != "torch"]
+    others = [{"cut": cut, "runtime": runtime} for cut in CUTS for runtime in RUNTIMES]
+    others = [recipe for recipe in others if recipe not in seen]
+    chosen = []
+    for _ in range(3):
+        place = most_promising(others, seen, np.array([cost(recipe) for recipe in seen]))
+        chosen.append(others[place]["runtime"])
+        seen.append(others.pop(place))
+    assert chosen == ["int8"] * 3
+
+
+def test_a_value_that_is_left_out_is_missed_by_what_a_fit_without_it_misses() -> None:
+    seen = recipes(30, 0)
+    encoding = Encoding.of(seen)
+    rows, values = encoding.rows(seen), np.array([loss(recipe) for recipe in seen])
+    values -= values.mean()
+    features, apart = encoding.features(rows), encoding.apart(rows, rows)
+    parts, process = Sum(features, values), Process(apart, values)
+    for place in range(5):
+        rest = np.arange(30) != place
+        alone = Sum(features[rest], values[rest]).at(features[place : place + 1])[0]
+        assert parts.missed[place] == pytest.approx(values[place] - alone, abs=0.05)
+        without = Process(apart[:, rest][:, :, rest], values[rest]).at(apart[:, place : place + 1][:, :, rest])
+        assert process.missed[place] == pytest.approx(values[place] - without.mean[0], abs=0.15)
 
 
 def test_numbers_are_as_far_apart_as_their_places_and_what_is_absent_is_all_the_way() -> None:
