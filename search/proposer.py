@@ -13,6 +13,7 @@ from autoopt.search.proposals import Limited, candidates_near, most_promising
 from autoopt.search.recipe import Recipe, Steps
 from autoopt.search.record import State, TrialRecord
 from autoopt.search.space import Senseless, Space
+from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.knobs import KnobValue
 from autoopt.strategies.strategy import Family, Strategy
 
@@ -20,6 +21,8 @@ LEAST = 8
 """Complete trials before anything is expected of others."""
 REMEMBERED = 200
 """So many trials make the surrogate."""
+UNSEEN = {Family.UNSUPERVISED: 3.75, Family.ADAPTATION: 1.5}
+"""What a strategy of this family takes, in times of full fine-tuning: medians of ``strategies_alone.json``."""
 NEAREST = 5
 """So many of the least violating recipes are changed where none is within the limits."""
 
@@ -104,8 +107,9 @@ class Proposer:
 def expected_seconds(recipes: Sequence[Recipe], complete: Sequence[TrialRecord]) -> list[float]:
     """What each recipe is expected to take: its stages by what they took before, those that are stored for nothing.
 
-    A step that was never taken is expected to take what others of its family do. A stage is stored where a complete
-    trial has the same steps up to it. What a trial takes beside its stages, such as scoring, is the same for all.
+    A step that was never taken is expected to take what others of its family do, and of a family that trains the whole
+    model no less than ``UNSEEN``. A stage is stored where a complete trial has the same steps up to it. What a trial
+    takes beside its stages, such as scoring, is the same for all.
     """
     took: dict[str, list[float]] = defaultdict(list)
     beside: list[float] = []
@@ -114,8 +118,8 @@ def expected_seconds(recipes: Sequence[Recipe], complete: Sequence[TrialRecord])
         names = {step.name for step in record.recipe.steps}
         beside.append(sum(stage.seconds for stage in record.stages if stage.name not in names))
         for stage in record.stages:
-            if stage.name in names and not stage.reused:
-                took[stage.name].append(stage.seconds)
+            if stage.name in names and (seconds := stage.saved if stage.reused else stage.seconds) > 0:
+                took[stage.name].append(seconds)
         stored.update(record.recipe.kept)
     means = {name: fmean(seconds) for name, seconds in took.items()}
     family_of = {step.name: step.family for record in complete for step in record.recipe.steps}
@@ -125,8 +129,11 @@ def expected_seconds(recipes: Sequence[Recipe], complete: Sequence[TrialRecord])
     usual = {family: fmean(seconds) for family, seconds in families.items()}
     anything = fmean(means.values()) if means else 1.0
 
+    training = means.get(FullFinetuning.name, anything)
+    least = {family: times * training for family, times in UNSEEN.items()}
+
     def expected(step: Strategy) -> float:
-        return means.get(step.name, usual.get(step.family, anything))
+        return means.get(step.name, max(usual.get(step.family, anything), least.get(step.family, 0.0)))
 
     found = []
     for recipe in recipes:

@@ -121,6 +121,29 @@ def test_a_step_that_was_never_taken_is_expected_to_take_what_others_of_its_fami
     assert costs[1] > 20
 
 
+def test_a_training_that_was_never_taken_is_expected_to_take_longer_than_the_baseline_did() -> None:
+    cut = [find("layer_drop")(), find("recovery_finetuning")()]
+    stages = (StageRecord("full_finetuning", 40.0, reused=False),)
+    records = [
+        replace(done(0, Recipe.of([find("full_finetuning")()])), stages=stages),
+        replace(done(1, Recipe.of(cut)), stages=(StageRecord("recovery_finetuning", 10.0, reused=False),)),
+    ]
+    other = find("recovery_finetuning").model_validate({"epochs": 8})
+    recipes = [Recipe.of([cut[0], other]), *(Recipe.of([find(name)(), *cut]) for name in ("bitfit", "self_training"))]
+    costs = expected_seconds(recipes, records)
+    assert costs[1] - costs[0] == pytest.approx(60, abs=1)
+    assert costs[2] - costs[0] == pytest.approx(150, abs=1)
+
+
+def test_what_was_stored_before_is_expected_to_take_what_it_took_then() -> None:
+    again = find("full_finetuning").model_validate({"epochs": 5})
+    costs = []
+    for stage in (StageRecord("full_finetuning", 40.0, reused=False), StageRecord("full_finetuning", 0.5, True, 40.0)):
+        records = [replace(done(0, Recipe.of([find("full_finetuning")()])), stages=(stage,))]
+        costs += expected_seconds([Recipe.of([again])], records)
+    assert costs[0] == costs[1] > 40
+
+
 def test_the_start_design_is_among_the_candidates_and_what_is_avoided_is_not() -> None:
     records, design = known(12), start_design(SPACE)[12:]
 
