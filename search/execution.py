@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -60,7 +61,10 @@ def execute(assignment: Assignment, folder: StudyFolder, report: Report, judge: 
             screened=assignment.screened,
         )
 
-    record = attempt(assignment.number, assignment.recipe, run, trace=result.parent / "error.txt")
+    try:
+        record = attempt(assignment.number, assignment.recipe, run, trace=result.parent / "error.txt")
+    finally:
+        gc.collect()  # Models and optimizers are in cycles of references: half a gigabyte of each trial would stay.
     write_record(record, result)
     return record
 
