@@ -64,7 +64,7 @@ def execute(assignment: Assignment, folder: StudyFolder, report: Report, judge: 
     try:
         record = attempt(assignment.number, assignment.recipe, run, trace=result.parent / "error.txt")
     finally:
-        gc.collect()  # Models and optimizers are in cycles of references: half a gigabyte of each trial would stay.
+        gc.collect()  # Models and optimizers are in cycles of references, which may wait long for it.
     write_record(record, result)
     return record
 

@@ -84,8 +84,8 @@ def _storage_class() -> Any:
     class OneSpaceStorage(RDBStorage):
         """Writes the parameters of a trial as they are.
 
-        Optuna looks up for each of a recipe's forty whether earlier trials drew it from the same set, which takes three
-        times as long as all the rest. That a study keeps to its space is seen to when it is opened.
+        Optuna looks up for each of a recipe's forty whether earlier trials drew it from the same set, which takes
+        longer than all the rest. That a study keeps to its space is seen to when it is opened.
         """
 
         def _set_trial_param_without_commit(

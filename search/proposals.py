@@ -32,9 +32,8 @@ KEPT = 0.85
 """How likely a parameter stays as it is where a recipe is changed."""
 MARGIN = 0.1
 """How far behind the worst value the corner lies that closes the front, as a share of the values' range."""
-
 FAR_LESS = 0.65
-"""So much of a sum's squared errors, each value left out in turn, is what a process alone has to get by with."""
+"""A process alone is believed where its squared errors, each value left out in turn, are below so much of a sum's."""
 
 
 @dataclass(frozen=True)

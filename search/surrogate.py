@@ -17,12 +17,12 @@ Array: TypeAlias = "NDArray[Any]"
 JITTER = 1e-6
 SCALES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """By which a distance of 1 in one parameter is multiplied; the likeliest one is taken."""
+NOISES = (1e-4, 1e-2, 0.05, 0.2)
+"""Variances of the noise, as shares of the values' variance."""
 RIDGE = 0.3
 """How strongly the parts of a sum are pulled to nothing, as the variance of the noise over that of a part."""
 GRID = 16
 """So many numbers at most are taken for a grid."""
-NOISES = (1e-4, 1e-2, 0.05, 0.2)
-"""Variances of the noise, as shares of the values' variance."""
 
 
 @dataclass(frozen=True)
