@@ -55,6 +55,8 @@ class Driver:
         """By number, as it was at its last rung, or at its end."""
         self._stopped: dict[int, TrialRecord] = {}
         self._first: Asked | None = None
+        self.died_of: dict[int, str] = {}
+        """By number, what ended the worker of a trial that is about to be booked, where that is known."""
         self.stopped_because = ""
 
     @property
@@ -171,7 +173,8 @@ class Driver:
         """Take over the result that a worker left for this trial, or that it was stopped."""
         ended = self._stopped.pop(number, None) or self._result(number)
         if ended is None:
-            self._settle(replace(self._records[number], state=State.FAILED, reason="its worker died"))
+            reason = self.died_of.pop(number, "its worker died")
+            self._settle(replace(self._records[number], state=State.FAILED, reason=reason))
             return
         record = finite(ended)
         if record.recipe.id != self._baseline.id and self.baseline is None and record.state is not State.FAILED:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -64,7 +66,7 @@ def execute(assignment: Assignment, folder: StudyFolder, report: Report, judge: 
     try:
         record = attempt(assignment.number, assignment.recipe, run, trace=result.parent / "error.txt")
     finally:
-        gc.collect()  # Models and optimizers are in cycles of references, which may wait long for it.
+        _give_back_memory()
     write_record(record, result)
     return record
 
@@ -112,6 +114,17 @@ def finite(record: TrialRecord) -> TrialRecord:
     if record.state is not State.COMPLETE or not odd:
         return record
     return replace(record, state=State.FAILED, measurements={}, reason=f"not a finite number: {', '.join(odd)}")
+
+
+def _give_back_memory() -> None:
+    """Let the next trial of this worker begin with as much memory as the first one had.
+
+    Models and optimizers are in cycles of references, which may wait long to be found. What they took stays with the
+    allocator of the C library, in pieces: without ``malloc_trim`` a worker grows by some 0.5 GB with each trial.
+    """
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # Only glibc has it.
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @lru_cache(maxsize=1)

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +35,8 @@ _ENVIRONMENT = {
 }
 _WORKER_RETRIES = 1
 """How often a trial is tried again whose worker died."""
+_OUT_OF_MEMORY = "low on memory"
+"""What Ray says of a worker that it ended for that."""
 
 
 class Watcher(Protocol):
@@ -68,6 +71,7 @@ def _fit(driver: Driver, folder: StudyFolder, scratch: Path, resources: Resource
 
     for name in ("ray.tune", "ray.train", "ray.air"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    _let_a_kill_for_memory_be_a_death()
     slot = {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}
     tuner = tune.Tuner(
         tune.with_resources(_trial, slot),
@@ -90,6 +94,21 @@ def _fit(driver: Driver, folder: StudyFolder, scratch: Path, resources: Resource
         param_space={"folder": str(folder.path)},
     )
     tuner.fit()
+
+
+@cache
+def _let_a_kill_for_memory_be_a_death() -> None:
+    """Ray ends a worker when the machine is nearly out of memory; Tune knows no such end and would raise it."""
+    from ray.air.execution._internal.actor_manager import RayActorManager
+    from ray.exceptions import OutOfMemoryError, RayActorError
+
+    failed = RayActorManager._actor_task_failed
+
+    def failed_or_killed(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        killed = isinstance(exception, OutOfMemoryError)
+        failed(self, tracked_actor_task, RayActorError(error_msg=str(exception)) if killed else exception)
+
+    RayActorManager._actor_task_failed = failed_or_killed
 
 
 def _trial(config: dict[str, Any]) -> None:
@@ -154,6 +173,11 @@ def _scheduler(driver: Driver) -> Any:
             if "rung" not in result or self._driver.goes_on(TrialRecord.from_json(json.loads(result["rung"]))):
                 return str(FIFOScheduler.CONTINUE)
             return str(FIFOScheduler.STOP)
+
+        def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
+            if _OUT_OF_MEMORY in str(trial.get_error()):
+                number = trial.config["assignment"]["number"]
+                self._driver.died_of[number] = "its worker was killed, as memory ran out; fewer workers need less"
 
         def __getstate__(self) -> dict[str, Any]:
             return {}

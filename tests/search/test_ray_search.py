@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from autoopt.search import ray_search
@@ -14,6 +16,8 @@ from autoopt.search.opening import open_data, space_of
 from autoopt.search.record import State, TrialRecord
 from autoopt.search.study import Search
 from tests.search.samples import Nobody, write_experiment
+
+GIB = 2**30
 
 
 def test_a_trial_is_stopped_at_its_rung_and_its_worker_goes_on_with_the_next(
@@ -83,3 +87,47 @@ def test_a_trial_that_is_overdue_is_cut_off_and_runs_when_the_search_goes_on(
     assert [record.state for record in ended] == 3 * [State.COMPLETE]
     assert ended[1].recipe == begun[1].recipe
     assert reasons == ["a test", ""]
+
+
+def test_a_worker_that_is_ended_for_its_memory_costs_its_trial_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = psutil.virtual_memory()
+    if memory.available < 8 * GIB:
+        pytest.skip("it needs 8 GiB of free memory")
+    # Ray judges the whole machine: this process takes memory until the trial's worker is ended for it.
+    share = (memory.total - memory.available + 3 * GIB) / memory.total
+    monkeypatch.setenv("RAY_memory_usage_threshold", f"{share:.3f}")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "50")
+    begun: list[int] = []
+
+    def hungry(driver: Driver, record: TrialRecord) -> bool:
+        begun.append(record.number)
+        if record.number == 1:
+            workers, taken = _workers(), list[bytes]()
+            while workers <= _workers() and len(taken) < 12:
+                taken.append(b"1" * (GIB // 2))
+                time.sleep(0.1)
+        return True
+
+    monkeypatch.setattr(Driver, "goes_on", hungry)
+    experiment = load_experiment(write_experiment(tmp_path, search={"trials": 3}, resources={"workers": 1}), ())
+    space = space_of(experiment, open_data(experiment))
+    audience = Nobody()
+    ended: list[TrialRecord] = []
+
+    def run(driver: Driver, folder: StudyFolder) -> None:
+        ray_search.run(driver, folder, resources=experiment.resources, watcher=audience)
+        ended.extend(driver.records)
+
+    Search(experiment, Root(tmp_path / "root"), space, run, lambda *_: {}, audience, audience).complete()
+    assert [record.state for record in ended] == [State.COMPLETE, State.FAILED, State.COMPLETE]
+    assert ended[1].reason.startswith("its worker was killed, as memory ran out")
+    assert begun[:2] == [1, 1]  # It was tried once more.
+    assert 1 not in begun[2:]
+
+
+def _workers() -> set[int]:
+    """The processes of this one's Ray cluster that run trials."""
+    children = psutil.Process().children(recursive=True)
+    return {child.pid for child in children if child.name().startswith("ray::ImplicitFunc")}
