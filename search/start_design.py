@@ -14,8 +14,8 @@ from autoopt.strategies.strategy import Family, Strategy
 KEEP = "keep"
 """By convention the knob of a strategy that cuts: the share of the parts that stays."""
 
-TRAINING = ("epochs", "learning_rate")
-"""By convention the knobs of a strategy that recovers: how long it trains, and with how large steps."""
+TRAINING = ("epochs", "learning_rate", "texts")
+"""By convention the knobs of a strategy that recovers: how long it trains, with how large steps, on what more."""
 
 
 def baseline(space: Space) -> Recipe:
@@ -30,9 +30,9 @@ def start_design(space: Space) -> list[Recipe]:
     The first ones after the baseline need no trunk that it is just training, so that workers do not wait for each
     other: they cut the base model and train what is left. Then the gentlest cut of the baseline's trunk as it is, and
     the second of the cut models with each other acceleration, since machines differ in which is the fastest: both are
-    trained by then. Then the deepest cut of the base model, and what is cut deep out of the trunk and distilled, which
-    has the least to train and adds the most. What is left of cuts without recovery comes after that, since the cut is
-    stored then. All trunks are tried with the same leaf, cut, recovered and accelerated: alone they are no faster.
+    trained by then. Then what is cut out of the trunk and distilled, the deepest first and the longest: it has the
+    least to train and adds the most. What is left of cuts without recovery comes after that, since the cut is stored
+    then. All trunks are tried with the same leaf, cut, recovered and accelerated: alone they are no faster.
     """
     found: dict[str, Recipe] = {}
     for steps in _designs(space):
@@ -73,7 +73,7 @@ def _designs(space: Space) -> Iterator[list[Strategy]]:
     for offer in accelerations:
         if offer.nearest() not in fast:
             yield [*deeper, *finetuned, offer.nearest()]
-    yield [*deepest, *_recovery(space, teacher=False, longest=True), *fast]
+    yield [*full, *deepest, *_recovery(space, teacher=True, longest=True), *fast]
     yield [*full, *deep, *distilled, *fast]
     yield [*full, *middle, *distilled, *fast]
     for offer in leading:
@@ -124,7 +124,7 @@ def _recovery(space: Space, *, teacher: bool, longest: bool = False) -> list[Str
 
 
 def _longest(offer: StrategyChoice) -> Strategy:
-    """Trained as long and with as large steps as it may be: little is left to start from."""
+    """Trained as long, with as large steps and on as much as it may be: little is left to start from."""
     knobs = {name: offer.searched[name] for name in TRAINING if name in offer.searched}
     return offer.nearest({name: max(knob.options) for name, knob in knobs.items() if isinstance(knob, Choice)})
 

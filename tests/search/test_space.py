@@ -130,11 +130,22 @@ def test_the_start_design_tries_every_strategy_that_is_offered() -> None:
     assert tried == {offer.strategy.name for offer in space().offers}
 
 
-def test_the_start_design_cuts_the_base_model_at_three_depths_and_trains_the_least_model_the_longest() -> None:
-    cuts = [{step.name: step for step in recipe.steps} for recipe in start_design(space()) if not recipe.trunk][:4]
-    assert [cut["layer_drop"].keep for cut in cuts] == [0.5, 0.33, 0.33, 0.17]  # type: ignore[attr-defined]
-    assert [cut["recovery_finetuning"].epochs for cut in cuts] == [5, 5, 5, 8]  # type: ignore[attr-defined]
-    assert [list(cut)[-1] for cut in cuts] == ["int8_dynamic", "int8_dynamic", "onnx_runtime", "int8_dynamic"]
+def test_the_start_design_cuts_the_base_model_at_two_depths() -> None:
+    cuts = [{step.name: step for step in recipe.steps} for recipe in start_design(space()) if not recipe.trunk][:3]
+    assert [cut["layer_drop"].keep for cut in cuts] == [0.5, 0.33, 0.33]  # type: ignore[attr-defined]
+    assert [cut["recovery_finetuning"].epochs for cut in cuts] == [5, 5, 5]  # type: ignore[attr-defined]
+    assert [list(cut)[-1] for cut in cuts] == ["int8_dynamic", "int8_dynamic", "onnx_runtime"]
+
+
+def test_the_start_design_trains_the_least_model_the_longest_and_on_the_most() -> None:
+    distilled = [
+        {step.name: step for step in recipe.steps}
+        for recipe in start_design(space())
+        if {"layer_drop", "distillation"} <= {step.name for step in recipe.steps}
+    ]
+    assert distilled[0]["layer_drop"].keep == min(cut["layer_drop"].keep for cut in distilled)  # type: ignore[attr-defined]
+    trained = distilled[0]["distillation"]
+    assert (trained.epochs, trained.learning_rate, trained.texts) == (8, 4e-4, 2000)  # type: ignore[attr-defined]
 
 
 def test_the_start_design_stays_in_a_narrowed_space() -> None:
