@@ -29,18 +29,15 @@ def checked_space(experiment: Experiment, warn: Callable[[str], None]) -> Space:
     ``warn`` is told what is doubtful about the data. Raises ``ModelError``, ``DataError``, and ``UsageError`` where the
     task's metric does not fit the labels. Raises ``EnvironmentProblem`` for a metric that this machine cannot measure.
     """
-    from autoopt.objectives.model_folder import find_model
-    from autoopt.objectives.tasks import find_task
-    from autoopt.search.opening import check_measurable, open_data, space_of, task_of
+    from autoopt.search.opening import check_measurable, model_of, open_data, space_of, task_of
 
     check_measurable(experiment)
-    name = experiment.task.name
-    find_model(experiment.model, body=find_task(name).head.body, task=name)
+    model = model_of(experiment)
     data = open_data(experiment)
     task_of(experiment, data)
     for warning in data.warnings:
         warn(warning)
-    return space_of(experiment, data)
+    return space_of(experiment, data, model)
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from autoopt.strategies.strategy import Family, Strategy
 
 TRAINING_FACTOR = 4.0
 """A training step takes as long as so many forward passes over the same tokens."""
+UNCUT = 0.15
+"""Of a training step's time, the share that no cut of the layers takes away: word embeddings, and their optimizer."""
 OVERHEAD_S = 4.0
 """Of each trial: measuring its shape, saving, scoring set-up."""
 START_S = 25.0
@@ -36,15 +38,20 @@ class Work:
 
     def seconds(self, recipe: Recipe, done: frozenset[str] = frozenset()) -> float:
         """One trial whose stages that are ``done`` are reused."""
-        share, examples, total = 1.0, float(self.train), OVERHEAD_S + self.validation * self.example_s
-        for stage, step in zip(stages(recipe), recipe.steps, strict=True):
-            if step.cuts:
-                share *= getattr(step, "keep", 1.0)
-            if step.family is Family.AUGMENTATION:
-                examples *= 1 + getattr(step, "copies", 1)
-            if step.trains and stage not in done:
-                total += self.example_s * examples * share * _passes(step)
-        return total
+        left = (took for stage, took in zip(stages(recipe), passes(recipe), strict=True) if stage not in done)
+        return OVERHEAD_S + self.example_s * (self.validation + self.train * sum(left))
+
+
+def passes(recipe: Recipe) -> list[float]:
+    """For each step, as how many forward passes of the base model over the training examples its training takes."""
+    share, examples, found = 1.0, 1.0, []
+    for step in recipe.steps:
+        if step.cuts:
+            share *= 1 - step.cut_share * (1 - getattr(step, "keep", 1.0))
+        if step.family is Family.AUGMENTATION:
+            examples *= 1 + getattr(step, "copies", 1)
+        found.append((UNCUT + (1 - UNCUT) * share) * examples * _passes(step) if step.trains else 0.0)
+    return found
 
 
 def stages(recipe: Recipe) -> list[str]:
@@ -68,7 +75,8 @@ def confirmation_seconds(work: Work, design: Sequence[Recipe], *, seeds: int) ->
 
 
 def _passes(step: Strategy) -> float:
-    """How many forward passes over the training examples its training takes as long as."""
+    """The same of a step alone."""
     if isinstance(step, LinearProbe):
         return 1.0  # Its epochs run over features that are computed once.
-    return TRAINING_FACTOR * float(getattr(step, "epochs", 1))
+    beside = 2.0 if step.recovers and getattr(step, "texts", 0) else 1.0  # As many unlabeled texts in each step.
+    return TRAINING_FACTOR * float(getattr(step, "epochs", 1)) * beside

@@ -10,12 +10,14 @@ from autoopt.objectives.data import TextData, load_text_data
 from autoopt.objectives.energy import ENERGY, meter_of
 from autoopt.objectives.lengths import typical_lengths
 from autoopt.objectives.measurement import Direction
+from autoopt.objectives.model_folder import ModelFolder, find_model
 from autoopt.objectives.target import Target
 from autoopt.objectives.task import Task
 from autoopt.objectives.tasks import find_task
 from autoopt.search.experiment import Experiment
 from autoopt.search.space import Space, offered
 from autoopt.strategies.candidate import Candidate, Example
+from autoopt.strategies.encoder import layer_count
 
 
 def open_data(experiment: Experiment) -> TextData:
@@ -80,6 +82,13 @@ def _kind(train: Sequence[Example]) -> set[str]:
     return classes | single | unanswerable
 
 
-def space_of(experiment: Experiment, data: TextData) -> Space:
-    """The recipes that the study may try."""
-    return offered(experiment.choices(), facts(experiment, data))
+def model_of(experiment: Experiment) -> ModelFolder:
+    """Where the base model is; raises ``ModelError``, and ``EnvironmentProblem`` where the Hub cannot be reached."""
+    task = experiment.task.name
+    return find_model(experiment.model, body=find_task(task).head.body, task=task)
+
+
+def space_of(experiment: Experiment, data: TextData, model: ModelFolder | None = None) -> Space:
+    """The recipes that the study may try; raises what ``model_of`` raises where the model is not given."""
+    folder = model or model_of(experiment)
+    return offered(experiment.choices(), facts(experiment, data), layer_count(folder.config))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import starmap
 from statistics import fmean
 
 from autoopt.objectives.measurement import Direction
+from autoopt.search.forecast import passes
 from autoopt.search.front import losses, pareto
 from autoopt.search.proposals import Limited, candidates_near, most_promising
 from autoopt.search.recipe import Recipe, Steps
@@ -107,21 +109,25 @@ class Proposer:
 def expected_seconds(recipes: Sequence[Recipe], complete: Sequence[TrialRecord]) -> list[float]:
     """What each recipe is expected to take: its stages by what they took before, those that are stored for nothing.
 
-    A step that was never taken is expected to take what others of its family do, and of a family that trains the whole
-    model no less than ``UNSEEN``. A stage is stored where a complete trial has the same steps up to it. What a trial
-    takes beside its stages, such as scoring, is the same for all.
+    A training takes in proportion to its epochs, its examples and what is left of the model (``passes``). A step that
+    was never taken is expected to take what others of its family do, and of a family that trains the whole model no
+    less than ``UNSEEN``. A stage is stored where a complete trial has the same steps up to it. What a trial takes
+    beside its stages, such as scoring, is the same for all.
     """
-    took: dict[str, list[float]] = defaultdict(list)
+    took: dict[str, list[tuple[float, float]]] = defaultdict(list)
     beside: list[float] = []
     stored: set[Steps] = set()
     for record in complete:
-        names = {step.name for step in record.recipe.steps}
-        beside.append(sum(stage.seconds for stage in record.stages if stage.name not in names))
+        amounts = {step.name: amount for step, amount in _amounts(record.recipe)}
+        beside.append(sum(stage.seconds for stage in record.stages if stage.name not in amounts))
         for stage in record.stages:
-            if stage.name in names and (seconds := stage.saved if stage.reused else stage.seconds) > 0:
-                took[stage.name].append(seconds)
+            if stage.name in amounts and (seconds := stage.saved if stage.reused else stage.seconds) > 0:
+                took[stage.name].append((seconds, amounts[stage.name]))
         stored.update(record.recipe.kept)
-    means = {name: fmean(seconds) for name, seconds in took.items()}
+    means = {name: fmean(seconds for seconds, _ in each) for name, each in took.items()}
+    rates = {
+        name: sum(seconds for seconds, _ in each) / sum(amount for _, amount in each) for name, each in took.items()
+    }
     family_of = {step.name: step.family for record in complete for step in record.recipe.steps}
     families: dict[Family, list[float]] = defaultdict(list)
     for name, mean in means.items():
@@ -132,11 +138,18 @@ def expected_seconds(recipes: Sequence[Recipe], complete: Sequence[TrialRecord])
     training = means.get(FullFinetuning.name, anything)
     least = {family: times * training for family, times in UNSEEN.items()}
 
-    def expected(step: Strategy) -> float:
-        return means.get(step.name, max(usual.get(step.family, anything), least.get(step.family, 0.0)))
+    def expected(step: Strategy, amount: float) -> float:
+        if step.name in rates:
+            return rates[step.name] * amount
+        return max(usual.get(step.family, anything), least.get(step.family, 0.0))
 
     found = []
     for recipe in recipes:
         done = next((len(steps) for steps in reversed(recipe.kept) if steps in stored), 0)
-        found.append(fmean(beside or [0.0]) + sum(map(expected, recipe.steps[done:])) + 1.0)
+        found.append(fmean(beside or [0.0]) + sum(starmap(expected, _amounts(recipe)[done:])) + 1.0)
     return found
+
+
+def _amounts(recipe: Recipe) -> list[tuple[Strategy, float]]:
+    """Each step with how much it has to do, in a unit of its own."""
+    return [(step, amount or 1.0) for step, amount in zip(recipe.steps, passes(recipe), strict=True)]

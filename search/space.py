@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
 from importlib.util import find_spec
 from typing import Any, TypeAlias
 
@@ -16,7 +16,7 @@ from autoopt.strategies.knobs import Choice, Int, Knob, KnobValue
 from autoopt.strategies.strategy import Family, Strategy
 
 NONE = "none"
-RECIPE_NEEDS = frozenset({"teacher", "cut"})
+RECIPE_NEEDS = frozenset({"teacher", "cut", "layers"})
 """Needs that depend on the rest of the recipe; all others depend on the study."""
 
 Suggest: TypeAlias = Callable[[str, Knob], KnobValue]
@@ -41,6 +41,8 @@ class Space:
     offers: tuple[StrategyChoice, ...]
     withheld: Mapping[str, str] = field(default_factory=dict)
     """Strategies that are not offered, each with the reason."""
+    layers: int | None = None
+    """How many the base model has; None where that does not matter."""
 
     def offer(self, name: str) -> StrategyChoice | None:
         return next((offer for offer in self.offers if offer.strategy.name == name), None)
@@ -70,7 +72,7 @@ class Space:
         """
         chosen: list[Strategy] = []
         for group in self.groups:
-            usable = tuple(offer for offer in group.offers if _fits(offer.strategy, chosen))
+            usable = tuple(offer for offer in group.offers if self._fits(offer.strategy, chosen))
             if not usable:
                 continue
             # The set of options is part of the name: Optuna allows a categorical parameter one set for ever.
@@ -120,6 +122,19 @@ class Space:
             total *= 1 + sum(math.prod(map(_options, offer.searched.values())) for offer in group.offers)
         return total
 
+    def _fits(self, strategy: type[Strategy], chosen: list[Strategy]) -> bool:
+        """True where it has what it needs of the strategies chosen so far, and goes with each of them."""
+        for step in chosen:
+            if step.name in strategy.excludes or strategy.name in type(step).excludes:
+                return False
+        if "cut" in strategy.needs and not any(step.cuts for step in chosen):
+            return False
+        if "layers" in strategy.needs and self.layers is not None:
+            left = reduce(lambda layers, step: step.layers_left(layers), chosen, self.layers)
+            if left < 2:
+                return False
+        return "teacher" not in strategy.needs or any(step.learns for step in chosen)
+
     def to_json(self) -> dict[str, Any]:
         """What must stay the same for a study to be resumed."""
         return {
@@ -141,8 +156,11 @@ def check(recipe: Recipe) -> None:
         raise Senseless("nothing in it learns the task: it has no adaptation and no recovery training")
 
 
-def offered(choices: Mapping[str, StrategyChoice], facts: frozenset[str]) -> Space:
-    """Make the space: the chosen strategies whose needs of the study are among ``facts``."""
+def offered(choices: Mapping[str, StrategyChoice], facts: frozenset[str], layers: int | None = None) -> Space:
+    """Make the space: the chosen strategies whose needs of the study are among ``facts``.
+
+    ``layers`` of the base model decide where a strategy would find too few to do anything.
+    """
     offers, withheld = [], {}
     for name, strategy in catalog().items():
         missing = strategy.needs - RECIPE_NEEDS - facts
@@ -165,17 +183,7 @@ def offered(choices: Mapping[str, StrategyChoice], facts: frozenset[str]) -> Spa
         useless = [offer.strategy.name for offer in offers if "cut" in offer.strategy.needs]
         withheld |= dict.fromkeys(useless, "it trains after a cut, and no strategy that cuts is offered")
         offers = [offer for offer in offers if offer.strategy.name not in useless]
-    return Space(tuple(offers), withheld)
-
-
-def _fits(strategy: type[Strategy], chosen: list[Strategy]) -> bool:
-    """True where it has what it needs of the strategies chosen so far, and goes with each of them."""
-    for step in chosen:
-        if step.name in strategy.excludes or strategy.name in type(step).excludes:
-            return False
-    if "cut" in strategy.needs and not any(step.cuts for step in chosen):
-        return False
-    return "teacher" not in strategy.needs or any(step.learns for step in chosen)
+    return Space(tuple(offers), withheld, layers)
 
 
 def _pick(suggest: Suggest, name: str, usable: tuple[StrategyChoice, ...]) -> StrategyChoice | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,12 @@ def layout(model: Any) -> Layout:
 def layers(model: Any) -> nn.ModuleList:
     """The transformer layers, first to last."""
     return model.base_model.get_submodule(layout(model).layers)  # type: ignore[no-any-return]
+
+
+def layer_count(config: Mapping[str, Any]) -> int | None:
+    """How many layers a model with this config.json has; None where it does not say, or of another architecture."""
+    where = LAYOUTS.get(config.get("model_type", ""))
+    return config.get(where.layer_count) if where else None
 
 
 def linear_paths(model: Any, *, attention_only: bool = False) -> list[str]:

@@ -39,7 +39,8 @@ class Strategy(BaseModel, ABC):
     """Where it is offered. Of the study: ``encoder``, ``decoder``, ``cpu``, ``gpu``, ``unlabeled`` (texts), and of its
     examples ``labels``, ``text`` (words may be edited), ``single`` (no pairs), ``classes`` (one for each text),
     ``tags`` (one for each word), ``spans`` (answers in a text) and ``unanswerable`` (some have none). Of the recipe:
-    ``teacher`` (a strategy that learns the task comes before it), ``cut`` (one that cuts the architecture does)."""
+    ``teacher`` (a strategy that learns the task comes before it), ``cut`` (one that cuts the architecture does),
+    ``layers`` (more than one layer stays)."""
     after: ClassVar[frozenset[str]] = frozenset()
     """Strategies of the same family that come first where both are in a recipe."""
     packages: ClassVar[frozenset[str]] = frozenset()
@@ -54,6 +55,8 @@ class Strategy(BaseModel, ABC):
     """True where it works well nearly everywhere: the first recipes of a search are made of such."""
     cuts: ClassVar[bool] = False
     """True where it removes a part of the architecture, so that recovery training is worth something."""
+    cut_share: ClassVar[float] = 1.0
+    """Of a layer's time, the share that falls in proportion to ``keep`` where it cuts."""
     adaptive: ClassVar[bool] = False
     """True where the shapes that it gives depend on the weights: what serving costs is then measured once more after
     training, and at effort 0 it gives shapes of about that cost."""
@@ -94,6 +97,10 @@ class Strategy(BaseModel, ABC):
         Hugging Face configuration cannot express records one.
         """
         raise NotImplementedError(f"{cls.__name__} records no edits")
+
+    def layers_left(self, layers: int) -> int:
+        """How many of so many layers stay."""
+        return layers
 
     @classmethod
     def is_stored(cls) -> bool:

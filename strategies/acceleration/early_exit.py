@@ -34,7 +34,7 @@ class EarlyExit(Strategy):
     ``confidence``: of a classifier that is sure. 0.9 costs about a point; above 0.95 hardly any text is answered early.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "classes"})
+    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "classes", "layers"})
     after: ClassVar[frozenset[str]] = frozenset(
         {"half_precision", "int8_dynamic", "int8_embeddings", "int8_weight_only", "int4_weight_only", "sequence_length"}
     )

@@ -26,6 +26,7 @@ class FFNPruning(Strategy):
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
     after: ClassVar[frozenset[str]] = frozenset({"layer_drop"})
     cuts = True
+    cut_share = 0.56
     standard = True
 
     keep: Annotated[float, Choice(0.75, 0.5, 0.25, 0.125)] = 0.5

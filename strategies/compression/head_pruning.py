@@ -27,6 +27,7 @@ class HeadPruning(Strategy):
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "labels"})
     after: ClassVar[frozenset[str]] = frozenset({"layer_drop"})
     cuts = True
+    cut_share = 0.3
 
     keep: Annotated[float, Choice(0.75, 0.5, 0.25)] = 0.5
     calibration_texts: int = 128

@@ -39,7 +39,7 @@ class LayerDrop(Strategy):
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         model = candidate.copy_model()
         present = list(layers(model))
-        count = min(len(present), max(1, round(self.keep * len(present))))
+        count = self.layers_left(len(present))
         if self.choose == "bottom":
             kept = list(range(count))
         elif self.choose == "spread" or effort == 0 or count <= 2:  # The first and the last one stay in any case.
@@ -49,6 +49,9 @@ class LayerDrop(Strategy):
             kept = _most_important(_influences(model, features, candidate.tokenizer.pad_token_id), count)
         set_layers(model, [present[index] for index in kept])
         return candidate.evolve(f"kept layers {kept} of {len(present)}", model=model)
+
+    def layers_left(self, layers: int) -> int:
+        return min(layers, max(1, round(self.keep * layers)))
 
 
 def _spread(count: int, total: int) -> list[int]:

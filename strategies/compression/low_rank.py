@@ -28,6 +28,7 @@ class LowRank(Strategy):
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
     after: ClassVar[frozenset[str]] = frozenset({"layer_drop", "ffn_pruning", "head_pruning", "joint_pruning"})
     cuts = True
+    cut_share = 0.52
 
     keep: Annotated[float, Choice(0.33, 0.25, 0.17)] = 0.33
     calibration_texts: int = 128

@@ -18,7 +18,7 @@ class WeightSharing(Strategy):
     dropping the layers instead is as small and faster.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "layers"})
     after: ClassVar[frozenset[str]] = frozenset({"layer_drop", "ffn_pruning", "head_pruning"})
     excludes: ClassVar[frozenset[str]] = frozenset({"low_rank"})
     cuts = True

@@ -38,7 +38,7 @@ KEYS, WORDS = tiny.TOPIC_WORDS
 TOKENIZER = tiny.candidate().tokenizer
 TASK = QuestionAnswering(max_length=24)
 OPEN = replace(TASK, unanswerable=True)
-MET = QuestionAnswering.facts | {"encoder", "unlabeled", "cpu", "teacher", "cut"}
+MET = QuestionAnswering.facts | {"encoder", "unlabeled", "cpu", "teacher", "cut", "layers"}
 
 
 def asked(question: str, context: str, *answers: str) -> Example:

@@ -6,6 +6,7 @@ from autoopt.search.forecast import (
     OVERHEAD_S,
     START_S,
     TRAINING_FACTOR,
+    UNCUT,
     Work,
     confirmation_seconds,
     search_seconds,
@@ -21,6 +22,7 @@ from autoopt.strategies.compression.layer_drop import LayerDrop
 WORK = Work(forward_s=0.02, length_share=0.5, train=100, validation=50)
 EPOCH_S = 0.01 * 100 * TRAINING_FACTOR
 SCORING_S = OVERHEAD_S + 0.5
+HALF = UNCUT + (1 - UNCUT) * 0.5
 TRUNK = FullFinetuning(epochs=3)
 
 
@@ -30,7 +32,7 @@ def test_training_costs_its_epochs_and_every_trial_its_scoring() -> None:
 
 def test_a_cut_model_trains_faster_and_more_data_slower() -> None:
     cut = Recipe.of([TRUNK, LayerDrop(keep=0.5), Distillation(epochs=5)])
-    assert WORK.seconds(cut) == pytest.approx(SCORING_S + (3 + 5 * 0.5) * EPOCH_S)
+    assert WORK.seconds(cut) == pytest.approx(SCORING_S + (3 + 5 * HALF) * EPOCH_S)
     assert WORK.seconds(Recipe.of([RandomEdits(copies=1), TRUNK])) == pytest.approx(SCORING_S + 6 * EPOCH_S)
 
 
@@ -48,7 +50,7 @@ def test_a_trunk_that_two_recipes_share_is_paid_for_once() -> None:
     plain, cut = Recipe.of([TRUNK]), Recipe.of([TRUNK, LayerDrop(keep=0.5), Distillation(epochs=5)])
     assert stages(plain) == stages(cut)[:1]
     both = search_seconds(WORK, [plain, cut], trials=2, workers=1)
-    assert both == pytest.approx(START_S + 2 * SCORING_S + (3 + 2.5) * EPOCH_S)
+    assert both == pytest.approx(START_S + 2 * SCORING_S + (3 + 5 * HALF) * EPOCH_S)
 
 
 def test_trials_beyond_the_start_design_cost_its_mean_and_workers_share_the_work() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from autoopt.objectives.data import TextData
+from autoopt.objectives.model_folder import ModelFolder
 from autoopt.objectives.tasks.question_answering import QuestionAnswering
 from autoopt.search.experiment import Experiment
 from autoopt.search.opening import facts, open_data, space_of, task_of
@@ -36,7 +37,7 @@ def test_what_a_study_has_follows_from_its_task(tmp_path: Path, task: str, expec
 
 def test_a_decoder_is_offered_what_applies_to_it_and_the_rest_has_a_reason(tmp_path: Path) -> None:
     asked = experiment(tmp_path, "causal_lm")
-    space = space_of(asked, open_data(asked))
+    space = space_of(asked, open_data(asked), ModelFolder(Path("model"), "model", {"model_type": "llama"}))
     offered = {offer.strategy.name for offer in space.offers}
     assert "full_finetuning" in offered
     assert not any("encoder" in offer.strategy.needs or "labels" in offer.strategy.needs for offer in space.offers)
@@ -59,3 +60,9 @@ def test_the_windows_of_question_answering_may_be_set() -> None:
     examples = (Example("Who won?", (Span("Chelsea", 0),), "Chelsea won."),) * 3
     task = task_of(asked, TextData(examples, examples, examples, (), (), "f", ()))
     assert task == QuestionAnswering(max_length=96, stride=20, max_answer_tokens=5)
+
+
+def test_a_space_knows_how_many_layers_its_model_has(tmp_path: Path) -> None:
+    given = experiment(tmp_path, "text_classification")
+    model = ModelFolder(Path("model"), "model", {"model_type": "distilbert", "n_layers": 6})
+    assert space_of(given, open_data(given), model).layers == 6

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from autoopt.objectives.measurement import Direction, Measurement
+from autoopt.search.forecast import UNCUT
 from autoopt.search.optuna_storage import database_url
 from autoopt.search.optuna_study import OptunaStudy
 from autoopt.search.proposals import candidates_near
@@ -128,11 +129,25 @@ def test_a_training_that_was_never_taken_is_expected_to_take_longer_than_the_bas
         replace(done(0, Recipe.of([find("full_finetuning")()])), stages=stages),
         replace(done(1, Recipe.of(cut)), stages=(StageRecord("recovery_finetuning", 10.0, reused=False),)),
     ]
-    other = find("recovery_finetuning").model_validate({"epochs": 8})
+    other = find("recovery_finetuning").model_validate({"learning_rate": 1e-4})
     recipes = [Recipe.of([cut[0], other]), *(Recipe.of([find(name)(), *cut]) for name in ("bitfit", "self_training"))]
     costs = expected_seconds(recipes, records)
     assert costs[1] - costs[0] == pytest.approx(60, abs=1)
     assert costs[2] - costs[0] == pytest.approx(150, abs=1)
+
+
+def test_a_training_is_expected_to_take_longer_the_more_it_has_to_do() -> None:
+    def recipe(keep: float, **knobs: int) -> Recipe:
+        made = [find("layer_drop").model_validate({"keep": keep}), find("distillation").model_validate(knobs)]
+        return Recipe.of([find("full_finetuning")(), *made])
+
+    took = {"full_finetuning": 40.0, "layer_drop": 1.0, "distillation": 20.0}
+    stages = tuple(StageRecord(name, seconds, reused=False) for name, seconds in took.items())
+    record = replace(done(0, recipe(0.5, epochs=5)), stages=stages)
+    of_half, of_a_third = (UNCUT + (1 - UNCUT) * keep for keep in (0.5, 0.33))
+    more = [recipe(0.5, epochs=8), recipe(0.33, epochs=5), recipe(0.5, epochs=5, texts=2000)]
+    least, *costs = expected_seconds([recipe(0.5, epochs=5), *more], [record])
+    assert [cost - least for cost in costs] == pytest.approx([1 + 32, 1 + 20 * of_a_third / of_half, 1 + 40])
 
 
 def test_what_was_stored_before_is_expected_to_take_what_it_took_then() -> None:

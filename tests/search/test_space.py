@@ -23,10 +23,11 @@ def space(
     facts: frozenset[str] = FACTS,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     disabled: frozenset[str] = frozenset(),
+    layers: int | None = None,
 ) -> Space:
     """The space over the whole catalog, with what an experiment file may say of a strategy."""
     chosen = {n: choose(found, (settings or {}).get(n, {})) for n, found in catalog().items() if n not in disabled}
-    return offered(chosen, facts)
+    return offered(chosen, facts, layers)
 
 
 def drawing(seed: int) -> Callable[[str, Knob], KnobValue]:
@@ -116,6 +117,14 @@ def test_what_learns_the_task_from_unlabeled_texts_needs_no_adaptation_after_it(
     with pytest.raises(Senseless, match="nothing in it learns the task"):
         wide.parameters(Recipe.of([find("masked_language_modeling")(), find("int8_dynamic")()]))
     assert all(strategy.learns for strategy in catalog().values() if strategy.family is Family.ADAPTATION)
+
+
+@pytest.mark.parametrize("name", ["early_exit", "weight_sharing"])
+def test_what_needs_several_layers_is_senseless_where_one_stays(name: str) -> None:
+    recipe = Recipe.of([find("full_finetuning")(), find("layer_drop")(keep=0.17), find("distillation")(), find(name)()])
+    assert space(facts=FACTS | {"classes"}, layers=12).parameters(recipe)[name] is True
+    with pytest.raises(Senseless, match="the space does not hold"):
+        space(facts=FACTS | {"classes"}, layers=6).parameters(recipe)
 
 
 def test_the_start_design_begins_with_the_baseline_and_repeats_nothing() -> None:

@@ -40,7 +40,7 @@ STUDY_NEEDS = {
     "spans",
     "unanswerable",
 }
-RECIPE_NEEDS = {"teacher", "cut"}
+RECIPE_NEEDS = {"teacher", "cut", "layers"}
 
 every_strategy = pytest.mark.parametrize(
     "strategy",
