@@ -44,12 +44,13 @@ class Work:
 
 def passes(recipe: Recipe) -> list[float]:
     """For each step, as how many forward passes of the base model over the training examples its training takes."""
-    share, examples, found = 1.0, 1.0, []
+    share, examples = 1.0, 1.0
+    found: list[float] = []
     for step in recipe.steps:
         if step.cuts:
             share *= 1 - step.cut_share * (1 - getattr(step, "keep", 1.0))
         if step.family is Family.AUGMENTATION:
-            examples *= 1 + getattr(step, "copies", 1)
+            examples *= 1 + float(getattr(step, "copies", 1))
         found.append((UNCUT + (1 - UNCUT) * share) * examples * _passes(step) if step.trains else 0.0)
     return found
 

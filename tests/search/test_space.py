@@ -121,7 +121,8 @@ def test_what_learns_the_task_from_unlabeled_texts_needs_no_adaptation_after_it(
 
 @pytest.mark.parametrize("name", ["early_exit", "weight_sharing"])
 def test_what_needs_several_layers_is_senseless_where_one_stays(name: str) -> None:
-    recipe = Recipe.of([find("full_finetuning")(), find("layer_drop")(keep=0.17), find("distillation")(), find(name)()])
+    cut = find("layer_drop").model_validate({"keep": 0.17})
+    recipe = Recipe.of([find("full_finetuning")(), cut, find("distillation")(), find(name)()])
     assert space(facts=FACTS | {"classes"}, layers=12).parameters(recipe)[name] is True
     with pytest.raises(Senseless, match="the space does not hold"):
         space(facts=FACTS | {"classes"}, layers=6).parameters(recipe)
