@@ -79,5 +79,6 @@ def _passes(step: Strategy) -> float:
     """The same of a step alone."""
     if isinstance(step, LinearProbe):
         return 1.0  # Its epochs run over features that are computed once.
-    beside = 2.0 if step.recovers and getattr(step, "texts", 0) else 1.0  # As many unlabeled texts in each step.
+    texts: int = getattr(step, "texts", 0)
+    beside = 2.0 if step.recovers and texts else 1.0  # As many unlabeled texts in each step.
     return TRAINING_FACTOR * float(getattr(step, "epochs", 1)) * beside
