@@ -30,12 +30,12 @@ def signature(model: Any) -> str:
     the implementation of attention.
     """
     known = getattr(model, "shape", None)
-    if isinstance(known, str):  # A graph of another runtime, of which torch sees bytes alone.
-        return known
-    tensors = [
+    tensors: list[Any] = [
         (name, type(tensor).__name__, tuple(tensor.shape), str(tensor.dtype))
         for name, tensor in model.state_dict().items()
     ]
+    if isinstance(known, str):  # A graph of another runtime, of which torch sees bytes alone.
+        tensors = [known]
     modules = [(name, type(module).__qualname__, _whole_numbers(module)) for name, module in model.named_modules()]
     attention = getattr(getattr(model, "config", None), "_attn_implementation", None)
     canonical = json.dumps([tensors, modules, attention])

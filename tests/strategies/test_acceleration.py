@@ -23,6 +23,7 @@ from autoopt.strategies.acceleration.int4_weight_only import Int4WeightOnly
 from autoopt.strategies.acceleration.int8_dynamic import Int8Dynamic
 from autoopt.strategies.acceleration.int8_embeddings import Int8Embeddings
 from autoopt.strategies.acceleration.int8_weight_only import Int8WeightOnly
+from autoopt.strategies.acceleration.onnx_runtime import OnnxRuntime
 from autoopt.strategies.acceleration.sequence_length import SequenceLength
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.candidate import Candidate
@@ -120,6 +121,13 @@ def test_sequence_length_reads_what_it_may_and_nothing_after_it(trained: Candida
         assert torch.equal(answers, kept)
         assert torch.equal(cut.model(ids, mask).logits, kept)
     assert signature(cut.model) != signature(trained.model)
+
+
+def test_what_is_cut_off_the_texts_of_an_onnx_graph_is_another_shape(trained: Candidate) -> None:
+    graph = OnnxRuntime().apply(trained, effort=0, seed=0)
+    cut = [SequenceLength(share=share).apply(graph, effort=0, seed=0) for share in (0.5, 0.8)]
+    assert len({each.edits[-1]["longest"] for each in cut}) == 2
+    assert len({signature(each.model) for each in (graph, *cut)}) == 3
 
 
 # early_exit
