@@ -29,13 +29,12 @@ def signature(model: Any) -> str:
     That is: name, class, shape and dtype of each tensor, class and whole numbers (heads, widths) of each module, and
     the implementation of attention.
     """
-    known = getattr(model, "shape", None)
-    tensors: list[Any] = [
-        (name, type(tensor).__name__, tuple(tensor.shape), str(tensor.dtype))
-        for name, tensor in model.state_dict().items()
-    ]
-    if isinstance(known, str):  # A graph of another runtime, of which torch sees bytes alone.
-        tensors = [known]
+    tensors = getattr(model, "shape", None)  # Of a graph of another runtime, of which torch sees bytes alone.
+    if not isinstance(tensors, str):
+        tensors = [
+            (name, type(tensor).__name__, tuple(tensor.shape), str(tensor.dtype))
+            for name, tensor in model.state_dict().items()
+        ]
     modules = [(name, type(module).__qualname__, _whole_numbers(module)) for name, module in model.named_modules()]
     attention = getattr(getattr(model, "config", None), "_attn_implementation", None)
     canonical = json.dumps([tensors, modules, attention])

@@ -49,7 +49,9 @@ def start_design(space: Space) -> list[Recipe]:
 def _designs(space: Space) -> Iterator[list[Strategy]]:
     full = list(baseline(space).steps)
     cuts = _standard(tuple(offer for offer in space.of_family(Family.COMPRESSION) if offer.strategy.cuts))
-    distilled, finetuned = _recovery(space, teacher=True), _recovery(space, teacher=False)
+    finetuned = _recovery(space, teacher=False)
+    distilled = _recovery(space, teacher=True) or finetuned
+    longest = _recovery(space, teacher=True, longest=True) or _recovery(space, teacher=False, longest=True)
     accelerations = _standard(space.of_family(Family.ACCELERATION))
     fast = _compatible(accelerations)
     simple = tuple(offer for offer in cuts if not offer.strategy.adaptive)
@@ -73,7 +75,7 @@ def _designs(space: Space) -> Iterator[list[Strategy]]:
     for offer in accelerations:
         if offer.nearest() not in fast:
             yield [*deeper, *finetuned, offer.nearest()]
-    yield [*full, *deepest, *_recovery(space, teacher=True, longest=True), *fast]
+    yield [*full, *deepest, *longest, *fast]
     yield [*full, *deep, *distilled, *fast]
     yield [*full, *middle, *distilled, *fast]
     for offer in leading:

@@ -74,7 +74,8 @@ def layers(model: Any) -> nn.ModuleList:
 def layer_count(config: Mapping[str, Any]) -> int | None:
     """How many layers a model with this config.json has; None where it does not say, or of another architecture."""
     where = LAYOUTS.get(config.get("model_type", ""))
-    return config.get(where.layer_count) if where else None
+    count = config.get(where.layer_count) if where else None
+    return count if isinstance(count, int) else None
 
 
 def linear_paths(model: Any, *, attention_only: bool = False) -> list[str]:

@@ -26,6 +26,7 @@ class EmbeddingFactorization(Strategy):
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
     excludes: ClassVar[frozenset[str]] = frozenset({"int8_embeddings", "vocabulary_pruning"})
     cuts = True
+    cut_share = 0.0
 
     keep: Annotated[float, Choice(0.5, 0.33, 0.25)] = 0.33
 

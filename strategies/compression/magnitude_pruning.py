@@ -28,6 +28,7 @@ class MagnitudePruning(Strategy):
         {"low_rank", "wanda", "int8_dynamic", "int8_weight_only", "int4_weight_only", "onnx_runtime"}
     )
     cuts = True
+    cut_share = 0.0
 
     keep: Annotated[float, Choice(0.7, 0.5, 0.3)] = 0.5
     pattern: Literal["rows", "2:4"] = "rows"

@@ -31,6 +31,7 @@ class Wanda(Strategy):
         {"low_rank", "magnitude_pruning", "int8_dynamic", "int8_weight_only", "int4_weight_only", "onnx_runtime"}
     )
     cuts = True
+    cut_share = 0.0
 
     keep: Annotated[float, Choice(0.7, 0.5, 0.3)] = 0.5
     pattern: Literal["rows", "2:4"] = "rows"

@@ -17,7 +17,9 @@ from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.adaptation.linear_probe import LinearProbe
 from autoopt.strategies.augmentation.random_edits import RandomEdits
 from autoopt.strategies.compression.distillation import Distillation
+from autoopt.strategies.compression.embedding_factorization import EmbeddingFactorization
 from autoopt.strategies.compression.layer_drop import LayerDrop
+from autoopt.strategies.compression.wanda import Wanda
 
 WORK = Work(forward_s=0.02, length_share=0.5, train=100, validation=50)
 EPOCH_S = 0.01 * 100 * TRAINING_FACTOR
@@ -34,6 +36,11 @@ def test_a_cut_model_trains_faster_and_more_data_slower() -> None:
     cut = Recipe.of([TRUNK, LayerDrop(keep=0.5), Distillation(epochs=5)])
     assert WORK.seconds(cut) == pytest.approx(SCORING_S + (3 + 5 * HALF) * EPOCH_S)
     assert WORK.seconds(Recipe.of([RandomEdits(copies=1), TRUNK])) == pytest.approx(SCORING_S + 6 * EPOCH_S)
+
+
+def test_zeros_and_narrower_embeddings_make_no_training_faster() -> None:
+    for cut in (Wanda(keep=0.3), EmbeddingFactorization(keep=0.25)):
+        assert WORK.seconds(Recipe.of([TRUNK, cut, Distillation(epochs=5)])) == pytest.approx(SCORING_S + 8 * EPOCH_S)
 
 
 def test_a_probe_costs_one_pass_however_many_its_epochs() -> None:

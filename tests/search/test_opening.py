@@ -66,3 +66,5 @@ def test_a_space_knows_how_many_layers_its_model_has(tmp_path: Path) -> None:
     given = experiment(tmp_path, "text_classification")
     model = ModelFolder(Path("model"), "model", {"model_type": "distilbert", "n_layers": 6})
     assert space_of(given, open_data(given), model).layers == 6
+    unread = ModelFolder(Path("model"), "model", {"model_type": "distilbert", "n_layers": "six"})
+    assert space_of(given, open_data(given), unread).layers is None  # Whoever opens the model says what is wrong.

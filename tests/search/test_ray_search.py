@@ -10,7 +10,7 @@ import pytest
 
 from autoopt.search import ray_search
 from autoopt.search.driver import Driver
-from autoopt.search.experiment import load_experiment
+from autoopt.search.experiment import Experiment, load_experiment
 from autoopt.search.layout import Root, StudyFolder
 from autoopt.search.opening import open_data, space_of
 from autoopt.search.record import State, TrialRecord
@@ -18,6 +18,20 @@ from autoopt.search.study import Search
 from tests.search.samples import Nobody, write_experiment
 
 GIB = 2**30
+
+
+def records_of(experiment: Experiment, root: Root) -> list[TrialRecord]:
+    """Those of a whole search."""
+    audience = Nobody()
+    ended: list[TrialRecord] = []
+
+    def run(driver: Driver, folder: StudyFolder) -> None:
+        ray_search.run(driver, folder, resources=experiment.resources, watcher=audience)
+        ended.extend(driver.records)
+
+    space = space_of(experiment, open_data(experiment))
+    Search(experiment, root, space, run, lambda *_: {}, audience, audience).complete()
+    return ended
 
 
 def test_a_trial_is_stopped_at_its_rung_and_its_worker_goes_on_with_the_next(
@@ -36,16 +50,8 @@ def test_a_trial_is_stopped_at_its_rung_and_its_worker_goes_on_with_the_next(
 
     monkeypatch.setattr(Driver, "goes_on", second_only)
     experiment = load_experiment(write_experiment(tmp_path, search={"trials": 4}, resources={"workers": 1}), ())
-    space = space_of(experiment, open_data(experiment))
-    audience = Nobody()
-    ended: list[TrialRecord] = []
-
-    def run(driver: Driver, folder: StudyFolder) -> None:
-        ray_search.run(driver, folder, resources=experiment.resources, watcher=audience)
-        ended.extend(driver.records)
-
     root = Root(tmp_path / "root")
-    Search(experiment, root, space, run, lambda *_: {}, audience, audience).complete()
+    ended = records_of(experiment, root)
     assert [record.state for record in ended[:2]] == [State.COMPLETE, State.STOPPED]
     assert {record.state for record in ended[2:]} == {State.COMPLETE}
     assert len(ended) == 4
@@ -112,15 +118,7 @@ def test_a_worker_that_is_ended_for_its_memory_costs_its_trial_alone(
 
     monkeypatch.setattr(Driver, "goes_on", hungry)
     experiment = load_experiment(write_experiment(tmp_path, search={"trials": 3}, resources={"workers": 1}), ())
-    space = space_of(experiment, open_data(experiment))
-    audience = Nobody()
-    ended: list[TrialRecord] = []
-
-    def run(driver: Driver, folder: StudyFolder) -> None:
-        ray_search.run(driver, folder, resources=experiment.resources, watcher=audience)
-        ended.extend(driver.records)
-
-    Search(experiment, Root(tmp_path / "root"), space, run, lambda *_: {}, audience, audience).complete()
+    ended = records_of(experiment, Root(tmp_path / "root"))
     assert [record.state for record in ended] == [State.COMPLETE, State.FAILED, State.COMPLETE]
     assert ended[1].reason.startswith("its worker was killed, as memory ran out")
     assert begun[:2] == [1, 1]  # It was tried once more.

@@ -158,6 +158,13 @@ def test_the_start_design_trains_the_least_model_the_longest_and_on_the_most() -
     assert (trained.epochs, trained.learning_rate, trained.texts) == (8, 4e-4, 2000)  # type: ignore[attr-defined]
 
 
+def test_a_deep_cut_of_the_start_design_is_trained_without_a_teacher_where_it_may_have_none() -> None:
+    design = start_design(space(disabled=frozenset({"distillation"})))
+    deepest = [{step.name: step for step in recipe.steps} for recipe in design if recipe.trunk]
+    trained = next(steps for steps in deepest if "layer_drop" in steps and steps["layer_drop"].keep == 0.17)  # type: ignore[attr-defined]
+    assert trained["recovery_finetuning"].epochs == 8  # type: ignore[attr-defined]
+
+
 def test_the_start_design_stays_in_a_narrowed_space() -> None:
     narrow = space(settings={"layer_drop": {"keep": [0.67, 0.83]}}, disabled=frozenset({"distillation"}))
     for recipe in start_design(narrow)[1:]:
