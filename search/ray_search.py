@@ -175,7 +175,8 @@ def _scheduler(driver: Driver) -> Any:
             return str(FIFOScheduler.STOP)
 
         def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
-            if _OUT_OF_MEMORY in str(trial.get_error()):
+            # Its own copy: what Tune's get_error reads was perhaps not synced yet.
+            if _OUT_OF_MEMORY in Path(trial.error_file).read_text(encoding="utf-8"):
                 number = trial.config["assignment"]["number"]
                 self._driver.died_of[number] = "its worker was killed, as memory ran out; fewer workers need less"
 
