@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from autoopt.search.space import Senseless, Suggest
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 Array: TypeAlias = "NDArray[Any]"
 Drawn = TypeVar("Drawn")
 
-DRAWN, CHANGED = 150, 150
-"""Candidates that are drawn from the whole space, and that are changed from what is good already."""
+DRAWN, CHANGED, LEAVES = 150, 150, 100
+"""Candidates that are drawn from the whole space, changed from what is good already, and other leaves of that."""
 KEPT = 0.85
 """How likely a parameter stays as it is where a recipe is changed."""
+CHANGES = 2.0
+"""So many parameters at most are drawn anew in the mean, however many a recipe has."""
 MARGIN = 0.1
 """How far behind the worst value the corner lies that closes the front, as a share of the values' range."""
 FAR_LESS = 0.65
@@ -46,23 +48,53 @@ class Limited:
 
 
 def candidates_near(
-    good: Sequence[Parameters], build: Callable[[Suggest], Drawn], chance: random.Random
+    good: Sequence[Parameters],
+    build: Callable[[Suggest], Drawn],
+    chance: random.Random,
+    *,
+    is_leaf: Callable[[str], bool] | None = None,
 ) -> Iterator[tuple[Drawn, Parameters]]:
     """What may be tried next, with its parameters: some of the whole space, some like what is ``good``.
 
-    ``build`` asks for one parameter after another; what it raises ``Senseless`` for is left out.
+    ``is_leaf`` says which parameters cost little to change, since what is trained stays as it is: some candidates are
+    then trained as one good recipe is and go on as another one does, or nearly so. ``build`` asks for one parameter
+    after another; what it raises ``Senseless`` for is left out.
     """
-    for number in range(DRAWN + CHANGED):
-        like = {} if number < DRAWN or not good else chance.choice(good)
-        chosen: dict[str, KnobValue] = {}
-
-        def suggest(name: str, knob: Knob, like: Parameters = like, chosen: dict[str, KnobValue] = chosen) -> KnobValue:
-            kept = name in like and like[name] in knob and chance.random() < KEPT
-            chosen[name] = like[name] if kept else _anywhere(knob, chance)
-            return chosen[name]
-
+    for number in range(DRAWN + CHANGED + (LEAVES if is_leaf else 0)):
+        if number < DRAWN or not good:
+            draw = _Draw({}, chance)
+        elif number < DRAWN + CHANGED or is_leaf is None:
+            draw = _Draw(chance.choice(good), chance)
+        else:
+            draw = _Draw.leaf(chance.choice(good), chance.choice(good), is_leaf, chance)
         with suppress(Senseless):
-            yield build(suggest), chosen
+            yield build(draw.suggest), draw.chosen
+
+
+@dataclass
+class _Draw:
+    """Draws the parameters of one recipe, most of them as another one has them."""
+
+    like: Parameters
+    chance: random.Random
+    fixed: frozenset[str] = frozenset()
+    """Of these none is drawn anew."""
+    chosen: dict[str, KnobValue] = field(default_factory=dict)
+
+    @classmethod
+    def leaf(
+        cls, trained: Parameters, other: Parameters, is_leaf: Callable[[str], bool], chance: random.Random
+    ) -> _Draw:
+        """What is trained as the one is, and goes on as the other does."""
+        fixed = frozenset(name for name in trained if not is_leaf(name))
+        after = {name: value for name, value in other.items() if is_leaf(name)}
+        return cls({name: trained[name] for name in fixed} | after, chance, fixed)
+
+    def suggest(self, name: str, knob: Knob) -> KnobValue:
+        fits = name in self.like and self.like[name] in knob
+        stays = fits and (name in self.fixed or self.chance.random() < max(KEPT, 1 - CHANGES / len(self.like)))
+        self.chosen[name] = self.like[name] if stays else _anywhere(knob, self.chance)
+        return self.chosen[name]
 
 
 def _anywhere(knob: Knob, chance: random.Random) -> KnobValue:

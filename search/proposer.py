@@ -39,6 +39,7 @@ class Proposer:
         self._space, self._objectives, self._limits = space, dict(objectives), tuple(limits)
         self._chance = random.Random(seed)
         self._known: dict[int, Mapping[str, KnobValue] | None] = {}
+        self._leaves = frozenset(offer.strategy.name for offer in space.offers if _is_cheap(offer.strategy))
 
     def propose(
         self,
@@ -64,7 +65,9 @@ class Proposer:
         known = {record.recipe.id for record in records}
         near = pareto([record for record in complete if record.feasible], self._objectives)
         near = near or sorted(complete, key=lambda record: record.total_violation)[:NEAREST]
-        drawn = candidates_near([observed[record.number] or {} for record in near], self._space.propose, self._chance)
+        drawn = candidates_near(
+            [observed[record.number] or {} for record in near], self._space.propose, self._chance, is_leaf=self._is_leaf
+        )
         designed = ((recipe, self._space.parameters(recipe)) for recipe in design)
         candidates = {
             found.id: (found, parameters)
@@ -89,6 +92,9 @@ class Proposer:
         chosen: Recipe = recipes[place]
         return chosen
 
+    def _is_leaf(self, parameter: str) -> bool:
+        return parameter.partition(".")[0] in self._leaves
+
     def _latest(self, told: Sequence[TrialRecord]) -> Sequence[TrialRecord]:
         """Those that the surrogate is made of: the front and the latest, since its time grows with their cube."""
         kept = {record.number for record in pareto([r for r in told if r.state is State.COMPLETE], self._objectives)}
@@ -104,6 +110,12 @@ class Proposer:
             except Senseless:
                 self._known[record.number] = None
         return self._known[record.number]
+
+
+def _is_cheap(strategy: type[Strategy]) -> bool:
+    """Whether it changes what is trained already and trains nothing, so that stored stages stay of use."""
+    derives = strategy.family in (Family.COMPRESSION, Family.ACCELERATION)
+    return derives and not (strategy.cuts or strategy.is_stored())
 
 
 def expected_seconds(recipes: Sequence[Recipe], complete: Sequence[TrialRecord]) -> list[float]:

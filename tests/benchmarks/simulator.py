@@ -11,19 +11,21 @@ when its virtual time is up.
 
 ``auto`` is what a user has; ``tpe``, ``nsga2``, ``random`` are Optuna's samplers; ``no design`` begins without the
 start design; ``no halving`` and ``no store`` are without that part. ``B1`` is that of ``end_to_end``: TPE, ASHA by
-quality and no store, with the same start design and the same workers.
+quality and no store, with the same start design and the same workers. ``MOASHA`` is Syne Tune's (Schmucker et al.
+2021): random recipes, halved by quality and latency, and no store; it needs ``pip install syne-tune``.
 """
 
 from __future__ import annotations
 
 import argparse
 import heapq
+import importlib
 import math
 import random
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,7 +48,7 @@ from autoopt.search.stage_store import addresses
 from autoopt.search.start_design import baseline, start_design
 from autoopt.search.trial import excess
 from autoopt.search.workspace import Workspace
-from tests.benchmarks.end_to_end import asha
+from tests.benchmarks.end_to_end import asha, stopped
 from tests.benchmarks.recorded_runs import FILE, Recorded, experiment
 
 BUDGET = "[latency_p50 <= 0.5 * baseline, quality >= 0.9 * baseline]"
@@ -58,6 +60,7 @@ START_S = 8.0
 JITTER = 0.2
 SAMPLERS = ("auto", "tpe", "nsga2", "random")
 ARMS = (*SAMPLERS, "no design", "no halving", "no store", "B1")
+SYNE_TUNE = "MOASHA"
 MEMORY = next((folder for folder in ("/dev/shm",) if Path(folder).is_dir()), None)  # noqa: S108
 """Where databases are kept: a disk would take longer than all the rest."""
 ROW = "{:<12} {:>18} {:>18} {:>18} {:>6} {:>7} {:>8} {:>9}"
@@ -190,9 +193,26 @@ class Found:
     real_s: float
 
 
+def moasha() -> Callable[[Driver, TrialRecord], bool]:
+    """What judges at a rung by Syne Tune's scheduler."""
+    module = importlib.import_module("syne_tune.optimizer.schedulers.multiobjective.moasha")
+    metrics = ["loss", "latency_ratio"]
+    scheduler = module.MOASHA({}, metrics, time_attr="rung", max_t=len(RUNGS) + 1, reduction_factor=2)
+
+    def judge(driver: Driver, record: TrialRecord) -> bool:
+        asked = SimpleNamespace(trial_id=record.number)
+        if len(record.rungs) == 1:
+            scheduler.on_trial_add(asked)
+        (*_, quality), latency = record.rungs.values(), record.measurements["latency_ratio"].value
+        seen = {"rung": len(record.rungs), "loss": -quality, "latency_ratio": latency}
+        return scheduler.on_trial_result(asked, seen) == "CONTINUE" or stopped(driver, record)
+
+    return judge
+
+
 def simulated(table: Recorded, space: Space, arm: str, seed: int, *, workers: int, minutes: float) -> Found:
-    sampler = {"B1": "tpe"}.get(arm, arm if arm in SAMPLERS else "auto")
-    judge = asha if arm == "B1" else Driver.goes_on
+    sampler = {"B1": "tpe", SYNE_TUNE: "random"}.get(arm, arm if arm in SAMPLERS else "auto")
+    judge = asha if arm == "B1" else moasha() if arm == SYNE_TUNE else Driver.goes_on
     given = experiment(f"search.sampler={sampler}", f"search.seed={seed}", f"budget={BUDGET}")
     objectives, clock, began = directions(given), Clock(), time.perf_counter()
     with (
@@ -216,14 +236,14 @@ def simulated(table: Recorded, space: Space, arm: str, seed: int, *, workers: in
             deadline=60 * minutes,
             observe=lambda _: None,
         )
-        driver.prepare([] if arm == "no design" else start_design(space))
+        driver.prepare([] if arm in ("no design", SYNE_TUNE) else start_design(space))
         search = Search(
             table,
             driver,
             folder,
             clock,
             random.Random(seed),
-            store=arm not in ("no store", "B1"),
+            store=arm not in ("no store", "B1", SYNE_TUNE),
             halving=arm != "no halving",
         )
         search.run(workers)
@@ -269,7 +289,7 @@ def described(minutes: Sequence[float], limit: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", type=Path, default=FILE, metavar="FILE")
-    parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=ARMS, metavar="NAME")
+    parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=[*ARMS, SYNE_TUNE], metavar="NAME")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=30.0)

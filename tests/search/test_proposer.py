@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import statistics
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.search.forecast import UNCUT
 from autoopt.search.optuna_storage import database_url
 from autoopt.search.optuna_study import OptunaStudy
-from autoopt.search.proposals import candidates_near
+from autoopt.search.proposals import CHANGES, DRAWN, candidates_near
 from autoopt.search.proposer import LEAST, Proposer, expected_seconds
 from autoopt.search.recipe import Recipe
 from autoopt.search.record import StageRecord, State, TrialRecord
@@ -96,6 +97,29 @@ def test_it_goes_where_good_recipes_are() -> None:
         return sum(latency <= 12 and quality > 0.8 for quality, latency in found) / len(found)
 
     assert share(proposed) > 2 * share(drawn)
+
+
+def test_the_leaf_of_one_good_recipe_is_tried_on_what_another_one_trained() -> None:
+    full, fast = find("full_finetuning")(), [find("onnx_runtime")(), find("sequence_length")()]
+    trained = [full, find("joint_pruning")(), find("distillation")()]
+    good = [Recipe.of([*trained, find("int8_dynamic")()]), Recipe.of([full, find("ffn_pruning")(), *fast])]
+    records = [done(number, recipe) for number, recipe in enumerate([*start_design(SPACE)[:LEAST], *good])]
+    wanted = {Recipe.of([*trained, *fast]).id, Recipe.of([*trained, *fast[:1]]).id}
+    asked = proposer()
+    for seed in range(5):
+        drawn = candidates_near(
+            [SPACE.parameters(recipe) for recipe in good], SPACE.propose, random.Random(seed), is_leaf=asked._is_leaf
+        )
+        assert wanted <= {recipe.id for recipe, _ in drawn}
+    assert asked.propose(records) is not None
+
+
+def test_few_choices_of_a_good_recipe_are_changed_at_once() -> None:
+    good = SPACE.parameters(start_design(SPACE)[1])
+    drawn = [chosen for _, chosen in candidates_near([good], SPACE.propose, random.Random(0))][DRAWN:]
+    apart = [sum(chosen.get(name) != value for name, value in good.items()) for chosen in drawn]
+    assert len(good) > 20
+    assert statistics.mean(apart) <= CHANGES
 
 
 def test_a_leaf_of_a_trained_trunk_costs_what_the_leaf_costs() -> None:
