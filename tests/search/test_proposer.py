@@ -104,13 +104,12 @@ def test_the_leaf_of_one_good_recipe_is_tried_on_what_another_one_trained() -> N
     trained = [full, find("joint_pruning")(), find("distillation")()]
     good = [Recipe.of([*trained, find("int8_dynamic")()]), Recipe.of([full, find("ffn_pruning")(), *fast])]
     records = [done(number, recipe) for number, recipe in enumerate([*start_design(SPACE)[:LEAST], *good])]
-    wanted = {Recipe.of([*trained, *fast]).id, Recipe.of([*trained, *fast[:1]]).id}
     asked = proposer()
     for seed in range(5):
         drawn = candidates_near(
             [SPACE.parameters(recipe) for recipe in good], SPACE.propose, random.Random(seed), is_leaf=asked._is_leaf
         )
-        assert wanted <= {recipe.id for recipe, _ in drawn}
+        assert Recipe.of([*trained, *fast]).id in {recipe.id for recipe, _ in drawn}
     assert asked.propose(records) is not None
 
 
