@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from autoopt.strategies.errors import ModelError
@@ -20,7 +21,7 @@ def pruned_tokenizer(tokenizer: Any, texts: Sequence[str], *, common: int) -> tu
     if backend is None:
         raise ModelError(f"the tokenizer {type(tokenizer).__name__} has no 'tokenizers' backend; its vocabulary stays")
     state = json.loads(backend.to_str())
-    used = {number for ids in tokenizer(list(dict.fromkeys(texts)))["input_ids"] for number in ids} if texts else set()
+    used = set(_used(json.dumps({**state, "truncation": None, "padding": None}), tuple(texts)))
     numbers = _numbers(state)
     special = {token["id"] for token in state["added_tokens"]}
     least = {number for token, number in numbers.items() if _is_letter(token)}
@@ -31,6 +32,15 @@ def pruned_tokenizer(tokenizer: Any, texts: Sequence[str], *, common: int) -> tu
     made = copy.deepcopy(tokenizer)
     made._tokenizer = type(backend).from_str(json.dumps(state))
     return made, order
+
+
+@lru_cache(maxsize=4)
+def _used(rules: str, texts: tuple[str, ...]) -> frozenset[int]:
+    """The tokens of the texts. They are the same for all recipes of a study, which may have 100,000 of them."""
+    from tokenizers import Tokenizer
+
+    encodings = Tokenizer.from_str(rules).encode_batch_fast(list(dict.fromkeys(texts)))
+    return frozenset(number for encoding in encodings for number in encoding.ids)
 
 
 def _numbers(state: dict[str, Any]) -> dict[str, int]:

@@ -17,7 +17,8 @@ class OnnxRuntime(Strategy):
     """Another runtime than torch: two to three times as fast for single short texts, and no faster for large batches.
 
     ``precision``: ``int8`` shrinks MiniLM to 23 MB, embeddings included, and costs next to no quality; ``fp32`` keeps
-    the answers and is worth it at batch 1 and few tokens alone. The export takes ten seconds.
+    the answers and is worth it at batch 1 and few tokens alone. The first export of an architecture takes some
+    five seconds, further ones one and a half.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "cpu"})

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from autoopt.objectives.packages import locate
 from autoopt.strategies.compression.vocabulary_pruning import VocabularyPruning
 from autoopt.strategies.errors import ModelError
-from autoopt.strategies.vocabulary import pruned_tokenizer
+from autoopt.strategies.vocabulary import _used, pruned_tokenizer
 from tests import tiny
 
 TEXTS = (
@@ -98,6 +98,16 @@ def test_the_common_tokens_stay_whether_they_are_used_or_not() -> None:
     tokenizer = opened("WordPiece")
     sizes = [len(pruned_tokenizer(tokenizer, TEXTS, common=common)[1]) for common in (0, 5000, 10**6)]
     assert sizes[0] < 3000 < 5000 < sizes[1] < sizes[2] == len(tokenizer)
+
+
+def test_texts_are_read_whole_and_once_for_all_recipes() -> None:
+    tokenizer, texts = opened("WordPiece"), [*TEXTS, "what nobody has pruned for"]
+    before = _used.cache_info()
+    kept = pruned_tokenizer(tokenizer, texts, common=0)[1]
+    tokenizer(texts, truncation=True, max_length=3, padding=True)
+    assert pruned_tokenizer(tokenizer, list(texts), common=0)[1] == kept
+    assert _used.cache_info().misses == before.misses + 1
+    assert {number for ids in tokenizer(texts)["input_ids"] for number in ids} <= set(kept)
 
 
 def test_a_tokenizer_of_another_make_is_refused() -> None:
