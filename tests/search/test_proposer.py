@@ -13,7 +13,7 @@ from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.search.forecast import UNCUT
 from autoopt.search.optuna_storage import database_url
 from autoopt.search.optuna_study import OptunaStudy
-from autoopt.search.proposals import CHANGES, DRAWN, candidates_near
+from autoopt.search.proposals import DRAWN, candidates_near
 from autoopt.search.proposer import LEAST, Proposer, expected_seconds
 from autoopt.search.recipe import Recipe
 from autoopt.search.record import StageRecord, State, TrialRecord
@@ -118,7 +118,7 @@ def test_few_choices_of_a_good_recipe_are_changed_at_once() -> None:
     drawn = [chosen for _, chosen in candidates_near([good], SPACE.propose, random.Random(0))][DRAWN:]
     apart = [sum(chosen.get(name) != value for name, value in good.items()) for chosen in drawn]
     assert len(good) > 20
-    assert statistics.mean(apart) <= CHANGES
+    assert statistics.mean(apart) < 2.5
 
 
 def test_a_leaf_of_a_trained_trunk_costs_what_the_leaf_costs() -> None:
