@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 Array: TypeAlias = "NDArray[Any]"
 Drawn = TypeVar("Drawn")
 
-DRAWN, CHANGED, LEAVES = 150, 150, 100
-"""Candidates that are drawn from the whole space, changed from what is good already, and other leaves of that."""
+DRAWN, CHANGED, CROSSED = 150, 150, 100
+"""Candidates that are drawn from the whole space, changed from what is good already, and made of two that are good."""
 KEPT = 0.85
 """How likely a parameter stays as it is where a recipe is changed."""
 CHANGES = 2.0
@@ -52,21 +52,21 @@ def candidates_near(
     build: Callable[[Suggest], Drawn],
     chance: random.Random,
     *,
-    is_leaf: Callable[[str], bool] | None = None,
+    is_cheap: Callable[[str], bool] | None = None,
 ) -> Iterator[tuple[Drawn, Parameters]]:
     """What may be tried next, with its parameters: some of the whole space, some like what is ``good``.
 
-    ``is_leaf`` says which parameters cost little to change, since what is trained stays as it is: some candidates are
+    ``is_cheap`` says which parameters cost little to change, since what is trained stays as it is: some candidates are
     then trained as one good recipe is and go on as another one does, or nearly so. ``build`` asks for one parameter
     after another; what it raises ``Senseless`` for is left out.
     """
-    for number in range(DRAWN + CHANGED + (LEAVES if is_leaf else 0)):
+    for number in range(DRAWN + CHANGED + (CROSSED if is_cheap else 0)):
         if number < DRAWN or not good:
             draw = _Draw({}, chance)
-        elif number < DRAWN + CHANGED or is_leaf is None:
+        elif number < DRAWN + CHANGED or is_cheap is None:
             draw = _Draw(chance.choice(good), chance)
         else:
-            draw = _Draw.leaf(chance.choice(good), chance.choice(good), is_leaf, chance)
+            draw = _Draw.crossed(chance.choice(good), chance.choice(good), is_cheap, chance)
         with suppress(Senseless):
             yield build(draw.suggest), draw.chosen
 
@@ -82,12 +82,12 @@ class _Draw:
     chosen: dict[str, KnobValue] = field(default_factory=dict)
 
     @classmethod
-    def leaf(
-        cls, trained: Parameters, other: Parameters, is_leaf: Callable[[str], bool], chance: random.Random
+    def crossed(
+        cls, trained: Parameters, other: Parameters, is_cheap: Callable[[str], bool], chance: random.Random
     ) -> _Draw:
         """What is trained as the one is, and goes on as the other does."""
-        fixed = frozenset(name for name in trained if not is_leaf(name))
-        after = {name: value for name, value in other.items() if is_leaf(name)}
+        fixed = frozenset(name for name in trained if not is_cheap(name))
+        after = {name: value for name, value in other.items() if is_cheap(name)}
         return cls({name: trained[name] for name in fixed} | after, chance, fixed)
 
     def suggest(self, name: str, knob: Knob) -> KnobValue:

@@ -39,7 +39,7 @@ class Proposer:
         self._space, self._objectives, self._limits = space, dict(objectives), tuple(limits)
         self._chance = random.Random(seed)
         self._known: dict[int, Mapping[str, KnobValue] | None] = {}
-        self._leaves = frozenset(offer.strategy.name for offer in space.offers if _is_cheap(offer.strategy))
+        self._cheap = frozenset(offer.strategy.name for offer in space.offers if _is_cheap(offer.strategy))
 
     def propose(
         self,
@@ -66,7 +66,10 @@ class Proposer:
         near = pareto([record for record in complete if record.feasible], self._objectives)
         near = near or sorted(complete, key=lambda record: record.total_violation)[:NEAREST]
         drawn = candidates_near(
-            [observed[record.number] or {} for record in near], self._space.propose, self._chance, is_leaf=self._is_leaf
+            [observed[record.number] or {} for record in near],
+            self._space.propose,
+            self._chance,
+            is_cheap=self._is_cheap,
         )
         designed = ((recipe, self._space.parameters(recipe)) for recipe in design)
         candidates = {
@@ -92,8 +95,8 @@ class Proposer:
         chosen: Recipe = recipes[place]
         return chosen
 
-    def _is_leaf(self, parameter: str) -> bool:
-        return parameter.partition(".")[0] in self._leaves
+    def _is_cheap(self, parameter: str) -> bool:
+        return parameter.partition(".")[0] in self._cheap
 
     def _latest(self, told: Sequence[TrialRecord]) -> Sequence[TrialRecord]:
         """Those that the surrogate is made of: the front and the latest, since its time grows with their cube."""

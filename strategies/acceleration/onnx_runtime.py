@@ -31,7 +31,8 @@ class OnnxRuntime(Strategy):
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:  # noqa: ARG002
         import torch
 
-        from autoopt.strategies.onnx_model import OnnxModel, exported
+        from autoopt.strategies.onnx_export import exported
+        from autoopt.strategies.onnx_model import OnnxModel
 
         model: Any = candidate.copy_model()
         with quiet.step():

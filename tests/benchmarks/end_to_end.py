@@ -171,15 +171,17 @@ def asha(driver: Driver, record: TrialRecord) -> bool:
     *_, rung = record.rungs
     driver._looked_at[record.number] = record
     seen = [other.rungs[rung] for other in driver._looked_at.values() if rung in other.rungs]
-    return sum(value > record.rungs[rung] for value in seen) < math.ceil(len(seen) / 2) or stopped(driver, record)
+    if sum(value > record.rungs[rung] for value in seen) < math.ceil(len(seen) / 2):
+        return True
+    stop(driver, record)
+    return False
 
 
-def stopped(driver: Driver, record: TrialRecord) -> bool:
-    """Have this trial booked as stopped; always False."""
+def stop(driver: Driver, record: TrialRecord) -> None:
+    """Have this trial booked as stopped."""
     driver._stopped[record.number] = TrialRecord(
         record.number, record.recipe, State.STOPPED, record.measurements, seconds=record.seconds, rungs=record.rungs
     )
-    return False
 
 
 @contextmanager

@@ -37,7 +37,7 @@ from autoopt.search.sections import ResourcesSection
 from autoopt.search.space import Space, offered
 from autoopt.search.stage_store import StageStore
 from autoopt.search.strategy_choice import choose
-from autoopt.strategies import onnx_model
+from autoopt.strategies import onnx_export
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import catalog, find
 
@@ -209,9 +209,9 @@ def onnx(repeats: int) -> None:
     model = minilm().model
     first, again = [], []
     for _ in range(max(3, repeats // 4)):
-        onnx_model._OUTLINES.clear()
-        first.append(timed(lambda: onnx_model.exported(model, int8=True)))
-        again.append(timed(lambda: onnx_model.exported(model, int8=True)))
+        onnx_export._OUTLINES.clear()
+        first.append(timed(lambda: onnx_export.exported(model, int8=True)))
+        again.append(timed(lambda: onnx_export.exported(model, int8=True)))
     show("MiniLM as a graph in 8 bits, the first time", first)
     show("MiniLM as a graph in 8 bits, with other weights", again)
 

@@ -48,7 +48,7 @@ from autoopt.search.stage_store import addresses
 from autoopt.search.start_design import baseline, start_design
 from autoopt.search.trial import excess
 from autoopt.search.workspace import Workspace
-from tests.benchmarks.end_to_end import asha, stopped
+from tests.benchmarks.end_to_end import asha, stop
 from tests.benchmarks.recorded_runs import FILE, Recorded, experiment
 
 BUDGET = "[latency_p50 <= 0.5 * baseline, quality >= 0.9 * baseline]"
@@ -205,7 +205,10 @@ def moasha() -> Callable[[Driver, TrialRecord], bool]:
             scheduler.on_trial_add(asked)
         (*_, quality), latency = record.rungs.values(), record.measurements["latency_ratio"].value
         seen = {"rung": len(record.rungs), "loss": -quality, "latency_ratio": latency}
-        return scheduler.on_trial_result(asked, seen) == "CONTINUE" or stopped(driver, record)
+        if scheduler.on_trial_result(asked, seen) == "CONTINUE":
+            return True
+        stop(driver, record)
+        return False
 
     return judge
 

@@ -107,7 +107,7 @@ def test_the_leaf_of_one_good_recipe_is_tried_on_what_another_one_trained() -> N
     asked = proposer()
     for seed in range(5):
         drawn = candidates_near(
-            [SPACE.parameters(recipe) for recipe in good], SPACE.propose, random.Random(seed), is_leaf=asked._is_leaf
+            [SPACE.parameters(recipe) for recipe in good], SPACE.propose, random.Random(seed), is_cheap=asked._is_cheap
         )
         assert Recipe.of([*trained, *fast]).id in {recipe.id for recipe, _ in drawn}
     assert asked.propose(records) is not None

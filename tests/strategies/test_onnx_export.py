@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoopt.strategies import onnx_model
+from autoopt.strategies import onnx_export
 from autoopt.strategies.acceleration.onnx_runtime import OnnxRuntime
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import find
-from autoopt.strategies.onnx_model import Outline, structure_of
+from autoopt.strategies.onnx_export import Outline, structure_of
 from tests import tiny
 
 
@@ -23,7 +23,7 @@ def trained() -> Candidate:
 
 @pytest.fixture(autouse=True)
 def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_model, "_OUTLINES", {})
+    monkeypatch.setattr(onnx_export, "_OUTLINES", {})
 
 
 def after(cut: str, candidate: Candidate, *, effort: float = 1.0) -> Candidate:
@@ -42,7 +42,7 @@ def test_the_graph_of_other_weights_needs_no_further_export(
 ) -> None:
     OnnxRuntime(precision="fp32").apply(after(cut, tiny.candidate(), effort=0.0), effort=0, seed=0)
     other = after(cut, trained)
-    monkeypatch.setattr(onnx_model, "_graph", never)
+    monkeypatch.setattr(onnx_export, "_graph", never)
     graph = OnnxRuntime(precision="fp32").apply(other, effort=1, seed=0)
     np.testing.assert_allclose(tiny.logits(graph), tiny.logits(other), atol=1e-4)
 
@@ -64,24 +64,24 @@ def test_a_graph_with_numbers_that_are_no_tensor_of_the_model_has_no_outline(
     from onnx import numpy_helper
 
     assert Outline.of(trained.model) is not None
-    export = onnx_model._graph
+    export = onnx_export._graph
 
     def with_a_folded_one(model: Any) -> Any:
         proto = export(model)
         proto.graph.initializer.append(numpy_helper.from_array(np.arange(4, dtype=np.float32), "folded"))
         return proto
 
-    monkeypatch.setattr(onnx_model, "_graph", with_a_folded_one)
+    monkeypatch.setattr(onnx_export, "_graph", with_a_folded_one)
     assert Outline.of(trained.model) is None
     graph = OnnxRuntime(precision="fp32").apply(trained, effort=1, seed=0)
     np.testing.assert_allclose(tiny.logits(graph), tiny.logits(trained), atol=1e-4)
 
 
 def test_an_outline_holds_no_weights_and_few_are_kept(trained: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_model, "OUTLINES", 2)
+    monkeypatch.setattr(onnx_export, "OUTLINES", 2)
     for cut in ("", "layer_drop", "ffn_pruning"):
         OnnxRuntime().apply(after(cut, trained), effort=1, seed=0)
-    assert len(onnx_model._OUTLINES) == 2
+    assert len(onnx_export._OUTLINES) == 2
     weights = sum(tensor.numel() for tensor in trained.model.parameters()) * 4
     outline = Outline.of(trained.model)
     assert outline is not None
