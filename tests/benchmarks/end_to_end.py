@@ -14,9 +14,11 @@ arms:
 Each run is kept in FILE with all its trials and when they ended; the table is made of all the runs in it: the share of
 the pooled front's hypervolume that was reached in the end, the time until 90 and 95 % of it, and how long the workers
 were idle. Only trials within the budget count; the corner is the baseline's quality less ten points and the budget.
-A time that was not reached within the run is shown as more than the run. The last lines compare B1 with autoopt run by
-run, by the geometric mean of the ratios of times with its bootstrap interval: until 95 % of the pooled front, a lower
-bound where B1 did not get there, and until what B1 had found in the end.
+A time that was not reached within the run is shown as more than the run. A second table has the hypervolume over time,
+on validation and on test: the front is chosen on validation, after the run its models are scored on the test split,
+and both are shares of what the pooled front, chosen on validation too, has on that split. The last lines compare B1
+with autoopt run by run, by the geometric mean of the ratios of times with its bootstrap interval: until 95 % of the
+pooled front, a lower bound where B1 did not get there, and until what B1 had found in the end.
 """
 
 from __future__ import annotations
@@ -33,8 +35,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
+from autoopt.objectives.task import Task
+from autoopt.objectives.tasks import open_task
 from autoopt.search import ray_search, trial
 from autoopt.search import study as studies
 from autoopt.search.driver import Driver
@@ -44,12 +48,16 @@ from autoopt.search.layout import Root, StudyFolder
 from autoopt.search.opening import open_data, space_of
 from autoopt.search.record import State, TrialRecord
 from autoopt.search.study import Search
+from autoopt.strategies.saving import load as load_candidate
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 WORKERS = 2
 LATENCY, POINTS = 0.5, 0.1
 """The corner: the budget, and how far quality may be below the baseline's."""
 ROW = "{:<10} {:<14} {:>5} {:>9} {:>14} {:>14} {:>7} {:>7}"
+SHARES = "{:<10} {:<14} {:<10} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6}"
+MOMENTS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
+"""Of a run's time."""
 BASELINES = ("B0", "B1")
 ARMS = (*BASELINES, "autoopt", "no store", "no halving", "no surrogate", "no screening")
 SETTINGS = {
@@ -68,12 +76,24 @@ TASKS: dict[str, list[str]] = {
 }
 
 
+class Loss(NamedTuple):
+    """A model as what is lost with it against the baseline."""
+
+    quality: float
+    latency: float
+    """As a share of the baseline's."""
+    test: float = math.inf
+    """Quality on the test split."""
+
+
 @dataclass(frozen=True)
 class Point:
     """A trial that ended."""
 
     at_s: float
     quality: float
+    test: float | None
+    """Its quality on the test split; None where it was on no front when it ended."""
     latency: float
     """As a share of the baseline's."""
     recipe: str
@@ -91,6 +111,8 @@ class Run:
     """Complete trials within the budget."""
     baseline: float
     """Its quality."""
+    baseline_test: float
+    """Its quality on the test split."""
     idle: float
     """The share of the workers' time until the deadline that no trial had."""
     trials: int
@@ -99,10 +121,21 @@ class Run:
     spent: dict[str, float]
     """Seconds of both workers by stage; what is left of their time is starting, writing and waiting."""
 
+    def losses(self, seconds: float = math.inf) -> list[Loss]:
+        """What was found until then."""
+        return [
+            Loss(
+                self.baseline - point.quality,
+                point.latency,
+                math.inf if point.test is None else self.baseline_test - point.test,
+            )
+            for point in self.points
+            if point.at_s <= seconds
+        ]
+
     def reached(self, seconds: float = math.inf) -> float:
         """The hypervolume after so many seconds."""
-        found = [(-point.quality, point.latency) for point in self.points if point.at_s <= seconds]
-        return hypervolume(found, (POINTS - self.baseline, LATENCY))
+        return volume(self.losses(seconds))
 
     def time_until(self, volume: float) -> float:
         """Infinite where the run did not get there."""
@@ -134,6 +167,18 @@ class Watching:
         work = {number: (start, until) for number, start in self.started.items()}
         work |= {number: (moment - record.seconds, moment) for number, (moment, record) in self.ended.items()}
         return sum(max(0.0, min(end, until) - start) for start, end in work.values())
+
+    def fronts(self) -> list[int]:
+        """The trials that were on the front when they ended."""
+        found: list[Loss] = []
+        numbers = []
+        for number, (_, record) in self.ended.items():
+            if record.feasible:
+                quality, latency = (record.measurements[name].value for name in ("quality", "latency_ratio"))
+                found.append(Loss(-quality, latency))
+                if found[-1] in front(found):
+                    numbers.append(number)
+        return numbers
 
     def say(self, message: str) -> None: ...
     def stage(self, number: int, stage: str) -> None: ...
@@ -233,13 +278,20 @@ def searched(task: str, arm: str, seed: int, minutes: float) -> Run:
     experiment: Experiment = load_experiment("bbc-news", settings)
     watching = Watching()
 
+    data = open_data(experiment)
+    test: dict[int, float] = {}
+
     def run(driver: Driver, folder: StudyFolder) -> None:
         watching.begun = time.monotonic()
         ray_search.run(driver, folder, resources=experiment.resources, watcher=watching)
+        for number in (0, *watching.fronts()):
+            candidate = load_candidate(folder.model(number), open_task=open_task)
+            test[number] = cast("Task", candidate.task).score(candidate, data.test)["quality"].value
         raise Done
 
-    with tempfile.TemporaryDirectory() as home, _all(changed(arm)):
-        space = space_of(experiment, open_data(experiment))
+    kept = (Driver, "_discard_beaten", lambda _: None)  # A model that is beaten later is scored on the test split, too.
+    with tempfile.TemporaryDirectory() as home, _all([*changed(arm), kept]):
+        space = space_of(experiment, data)
         with suppress(Done):
             Search(experiment, Root(Path(home)), space, run, lambda *_: {}, watching, watching).complete()
     records = [record for _, record in watching.ended.values()]
@@ -248,6 +300,7 @@ def searched(task: str, arm: str, seed: int, minutes: float) -> Run:
         Point(
             moment,
             record.measurements["quality"].value,
+            test.get(record.number),
             record.measurements["latency_ratio"].value,
             str(record.recipe),
         )
@@ -257,7 +310,7 @@ def searched(task: str, arm: str, seed: int, minutes: float) -> Run:
     idle = 1 - watching.busy(60 * minutes) / (WORKERS * 60 * minutes)
     failures = tuple(f"{record.recipe}: {record.reason}" for record in records if record.state is State.FAILED)
     quality = baseline.measurements["quality"].value
-    return Run(task, arm, seed, minutes, points, quality, idle, len(records), failures, spent(records))
+    return Run(task, arm, seed, minutes, points, quality, test[0], idle, len(records), failures, spent(records))
 
 
 def spent(records: Sequence[TrialRecord]) -> dict[str, float]:
@@ -316,6 +369,7 @@ def table(runs: Sequence[Run]) -> None:
                     f"{statistics.mean(run.trials for run in mine):.0f}",
                 )
             )
+    over_time(runs, pooled)
     for arm in dict.fromkeys(run.arm for run in runs):
         print(f"{arm}, seconds of both workers in a run: {_most_spent([run for run in runs if run.arm == arm])}")
     compare(runs, pooled)
@@ -330,20 +384,47 @@ def _most_spent(runs: Sequence[Run]) -> str:
     return ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in most)
 
 
-def pool(runs: Sequence[Run]) -> list[tuple[float, float]]:
-    """Everything that any run of a task has found, its quality as that over its own baseline."""
-    return [(run.baseline - point.quality, point.latency) for run in runs for point in run.points]
+def over_time(runs: Sequence[Run], pooled: dict[str, list[Loss]]) -> None:
+    """The share that each arm has at moments, in the mean over its runs."""
+    print(SHARES.format("task", "arm", "split", *(f"{part:.0%}" for part in MOMENTS)) + "  of the time")
+    for task, everything in pooled.items():
+        for arm in ARMS:
+            mine = [run for run in runs if (run.task, run.arm) == (task, arm)]
+            for split, measure in (("validation", volume), ("test", test_volume)) if mine else ():
+                shares = [
+                    statistics.mean(measure(run.losses(60 * run.minutes * part)) for run in mine) / measure(everything)
+                    for part in MOMENTS
+                ]
+                print(SHARES.format(task, arm, split, *(f"{share:.0%}" for share in shares)))
 
 
-def volume(pooled: Sequence[tuple[float, float]]) -> float:
-    return hypervolume(pooled, (POINTS, LATENCY))
+def pool(runs: Sequence[Run]) -> list[Loss]:
+    """Everything that any run of a task has found."""
+    return [loss for run in runs for loss in run.losses()]
+
+
+def front(found: Sequence[Loss]) -> list[Loss]:
+    """Those that no other one beats on validation."""
+    ordered = sorted(set(found))
+    return [
+        loss for place, loss in enumerate(ordered) if all(loss.latency < other.latency for other in ordered[:place])
+    ]
+
+
+def volume(found: Sequence[Loss]) -> float:
+    return hypervolume([(loss.quality, loss.latency) for loss in found], (POINTS, LATENCY))
+
+
+def test_volume(found: Sequence[Loss]) -> float:
+    """That of the front, chosen on validation, with its quality on the test split."""
+    return hypervolume([(loss.test, loss.latency) for loss in front(found)], (POINTS, LATENCY))
 
 
 def _minutes(value: float, run: Run) -> str:
     return f"{value:.1f}" if math.isfinite(value) else f">{run.minutes:g}"
 
 
-def compare(runs: Sequence[Run], pooled: dict[str, list[tuple[float, float]]]) -> None:
+def compare(runs: Sequence[Run], pooled: dict[str, list[Loss]]) -> None:
     """B1 against autoopt, run by run of the same task and seed."""
     found = {(run.task, run.seed): run for run in runs if run.arm == "B1"}
     pairs = [(run, found[key]) for run in runs if run.arm == "autoopt" and (key := (run.task, run.seed)) in found]
