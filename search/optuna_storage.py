@@ -43,6 +43,7 @@ def existing(url: str, name: str) -> optuna.Study:
         raise UnknownName(f"there is no study '{name}'{did_you_mean(name, names)}{listed}") from None
 
 
+@cache
 def quiet_optuna() -> Any:
     """Optuna itself, imported late and told to print errors only."""
     import optuna
@@ -55,6 +56,8 @@ def storage_at(url: str) -> Any:
     """Open the database, made where it is a file; raises ``EnvironmentProblem`` where it cannot be reached."""
     import sqlalchemy
 
+    from autoopt.search.optuna_rows import WholeTrials
+
     quiet_optuna()
     local = url.startswith("sqlite")
     if local:
@@ -62,7 +65,7 @@ def storage_at(url: str) -> Any:
     arguments = {"connect_args": {"timeout": 60} if local else {"connect_timeout": 10}, "pool_pre_ping": True}
     try:
         logging.getLogger("alembic").setLevel(logging.ERROR)
-        storage = _storage_class()(url, engine_kwargs=arguments)
+        storage = WholeTrials(url, engine_kwargs=arguments)
         if local:
             sqlalchemy.event.listen(storage.engine, "connect", _journal_ahead)
             storage.engine.dispose()  # Connections from here on are new ones.
@@ -73,40 +76,6 @@ def storage_at(url: str) -> Any:
         raise EnvironmentProblem(
             f"the study database {shown} cannot be opened ({cause}); check that it runs and that the account may use it"
         ) from None
-
-
-@cache
-def _storage_class() -> Any:
-    from optuna.distributions import distribution_to_json
-    from optuna.storages import RDBStorage
-    from optuna.storages._rdb.models import TrialParamModel
-
-    class OneSpaceStorage(RDBStorage):
-        """Writes the parameters of a trial as they are.
-
-        Optuna looks up for each of a recipe's forty whether earlier trials drew it from the same set, which takes
-        longer than all the rest. That a study keeps to its space is seen to when it is opened.
-        """
-
-        def _set_trial_param_without_commit(
-            self,
-            session: Any,
-            trial_id: int,
-            param_name: str,
-            param_value_internal: float,
-            distribution: Any,
-            previous_distribution: Any = None,  # noqa: ARG002
-        ) -> None:
-            session.add(
-                TrialParamModel(
-                    trial_id=trial_id,
-                    param_name=param_name,
-                    param_value=param_value_internal,
-                    distribution_json=distribution_to_json(distribution),
-                )
-            )
-
-    return OneSpaceStorage
 
 
 def _journal_ahead(connection: sqlite3.Connection, _: object) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from autoopt.objectives.measurement import Direction
@@ -48,13 +49,14 @@ class OptunaStudy:
     def __init__(
         self,
         study: optuna.Study,
+        storage: Any,
         space: Space,
         objectives: Mapping[str, Direction],
         limits: Sequence[str],
         sampler: optuna.samplers.BaseSampler,
         proposer: Proposer | None,
     ) -> None:
-        self._study = study
+        self._study, self._storage = study, storage
         self._space = space
         self._proposer = proposer
         self._objectives = tuple(objectives)
@@ -62,11 +64,13 @@ class OptunaStudy:
         self._queue: list[Recipe] = []
         self._design: list[Recipe] = []
         self._drawn: dict[int, optuna.Trial] = {}
-        """By number in the database what was drawn in memory and has not ended."""
-        self._parsed: dict[int, TrialRecord] = {}
+        """What was drawn in memory and has not ended."""
+        trials = study.get_trials(deepcopy=False)
+        self._begun = {trial.number: trial for trial in trials if trial.state.name == "RUNNING"}
+        self._records = {record.number: record for record in _records(study)}
         directions = [direction.value for direction in objectives.values()]
         self._memory = quiet_optuna().create_study(directions=directions, sampler=sampler)
-        self._memory.add_trials(trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished())
+        self._memory.add_trials(trial for trial in trials if trial.state.is_finished())
         self.enqueue(_lost(study))
 
     @classmethod
@@ -94,7 +98,7 @@ class OptunaStudy:
             study.set_metric_names(list(objectives))
         # A resumed search must not draw the same numbers again.
         proposer = Proposer(space, objectives, limits, seed=seed + count) if sampler == "auto" else None
-        return cls(study, space, objectives, limits, sampler_of(sampler, seed + 1000 * count), proposer)
+        return cls(study, storage, space, objectives, limits, sampler_of(sampler, seed + 1000 * count), proposer)
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -133,9 +137,11 @@ class OptunaStudy:
             distributions=distributions,
             user_attrs={"recipe": str(recipe), "record": TrialRecord(-1, recipe, State.RUNNING).to_json()},
         )
-        storage = self._study._storage
-        identity = retried(lambda: storage.create_new_trial(self._study._study_id, template_trial=running))
-        return Asked(storage.get_trial(identity).number, recipe)
+        number, identity = retried(lambda: self._storage.begin_trial(self._study._study_id, running))
+        running.number, running._trial_id = number, identity
+        self._begun[number] = running
+        self._records[number] = TrialRecord(number, recipe, State.RUNNING)
+        return Asked(number, recipe)
 
     def ask(self, *, avoid: Callable[[Recipe], bool] = lambda _: False) -> Asked | None:
         """Propose a recipe that the study does not have yet; None where nothing new is left.
@@ -170,31 +176,42 @@ class OptunaStudy:
 
     def tell(self, record: TrialRecord) -> None:
         """Store how a trial ended. Telling the same twice is the same as telling it once."""
-        trial = self._frozen(record.number)
-        if trial.state.is_finished():
+        begun = self._begun.get(record.number)
+        if begun is None:
             return
-        storage, identity = self._study._storage, trial._trial_id
-        retried(lambda: storage.set_trial_user_attr(identity, "record", record.to_json()))
-        storage.set_trial_user_attr(identity, "outcome", _outcome(record))
-        if record.state is not State.FAILED:
-            # The one form of constraints that the samplers and the dashboard both understand: one list.
-            storage.set_trial_system_attr(identity, "constraints", self._constraints(record))
+        # The one form of constraints that the samplers and the dashboard both understand: one list.
+        constraints = {} if record.state is State.FAILED else {"constraints": self._constraints(record)}
         values = None
         if record.state is State.COMPLETE:
             values = [record.measurements[name].value for name in self._objectives]
-        self._finish(identity, values, getattr(quiet_optuna().trial.TrialState, _STATES[record.state]))
+        attributes = {"record": record.to_json(), "outcome": _outcome(record)}
+        self._write_end(begun, _state(record.state), values, attributes, constraints)
+        self._records[record.number] = record
         if drawn := self._drawn.pop(record.number, None):
             self._end(drawn, self._constraints(record), values, record.state)
         else:
-            self._memory.add_trial(storage.get_trial(identity))
+            begun.state, begun.values, begun.datetime_complete = _state(record.state), values, datetime.now()
+            begun.system_attrs = constraints
+            self._memory.add_trial(begun)
 
     def lose(self, number: int, reason: str, *, again: bool) -> None:
         """End a trial whose worker or driver is gone as failed; ``again`` proposes its recipe once more."""
-        trial = self._frozen(number)
-        retried(lambda: self._study._storage.set_trial_user_attr(trial._trial_id, "lost", reason))
-        self._finish(trial._trial_id, None, quiet_optuna().trial.TrialState.FAIL)
+        begun = self._begun[number]
+        self._write_end(begun, _state(State.FAILED), None, {"lost": reason}, {})
+        lost = self._records.pop(number)
         if again:
-            self.enqueue([_record(trial).recipe])
+            self.enqueue([lost.recipe])
+
+    def _write_end(
+        self,
+        begun: optuna.trial.FrozenTrial,
+        state: optuna.trial.TrialState,
+        values: list[float] | None,
+        user_attrs: Mapping[str, Any],
+        system_attrs: Mapping[str, Any],
+    ) -> None:
+        retried(lambda: self._storage.end_trial(begun._trial_id, state, values, user_attrs, system_attrs))
+        del self._begun[begun.number]
 
     def _constraints(self, record: TrialRecord) -> list[float]:
         return [record.violations.get(limit, 0.0) for limit in self._limits]
@@ -203,38 +220,19 @@ class OptunaStudy:
         """End a trial that was drawn in memory."""
         if state is not State.FAILED:
             self._memory._storage.set_trial_system_attr(trial._trial_id, "constraints", constraints)
-        self._memory.tell(trial, values=values, state=getattr(quiet_optuna().trial.TrialState, _STATES[state]))
+        self._memory.tell(trial, values=values, state=_state(state))
 
     def running(self) -> list[int]:
         """Numbers of the trials that were proposed and have not ended."""
-        optuna = quiet_optuna()
-        states = (optuna.trial.TrialState.RUNNING,)
-        return [trial.number for trial in self._study.get_trials(deepcopy=False, states=states)]
+        return list(self._begun)
 
     def records(self) -> list[TrialRecord]:
         """Every trial that has a recipe, in the order of their numbers; lost ones are not among them."""
-        found = []
-        for trial in self._study.get_trials(deepcopy=False):
-            record = self._parsed.get(trial.number)
-            if record is None:
-                if "record" not in trial.user_attrs or "lost" in trial.user_attrs:
-                    continue
-                record = _record(trial)
-                if trial.state.is_finished():
-                    self._parsed[trial.number] = record
-            found.append(record)
-        return found
+        return list(self._records.values())
 
-    def _frozen(self, number: int) -> optuna.trial.FrozenTrial:
-        return self._study.get_trials(deepcopy=False)[number]
 
-    def _finish(self, identity: int, values: list[float] | None, state: optuna.trial.TrialState) -> None:
-        def attempt() -> None:
-            # A commit may have gone through although its answer was lost.
-            with contextlib.suppress(quiet_optuna().exceptions.UpdateFinishedTrialError):
-                self._study._storage.set_trial_state_values(identity, state, values)
-
-        retried(attempt)
+def _state(state: State) -> optuna.trial.TrialState:
+    return getattr(quiet_optuna().trial.TrialState, _STATES[state])  # type: ignore[no-any-return]
 
 
 def _first(recipes: list[Recipe], avoid: Callable[[Recipe], bool]) -> Recipe:

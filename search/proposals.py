@@ -45,6 +45,8 @@ class Limited:
     values: Array
     """(observed recipes,)"""
     limit: float
+    is_cost: bool = False
+    """Whether it is what serving costs."""
 
 
 def candidates_near(
@@ -81,6 +83,9 @@ class _Draw:
     """Of these none is drawn anew."""
     chosen: dict[str, KnobValue] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.kept = max(KEPT, 1 - CHANGES / len(self.like)) if self.like else 0.0
+
     @classmethod
     def crossed(
         cls, trained: Parameters, other: Parameters, is_cheap: Callable[[str], bool], chance: random.Random
@@ -92,7 +97,7 @@ class _Draw:
 
     def suggest(self, name: str, knob: Knob) -> KnobValue:
         fits = name in self.like and self.like[name] in knob
-        stays = fits and (name in self.fixed or self.chance.random() < max(KEPT, 1 - CHANGES / len(self.like)))
+        stays = fits and (name in self.fixed or self.chance.random() < self.kept)
         self.chosen[name] = self.like[name] if stays else _anywhere(knob, self.chance)
         return self.chosen[name]
 
@@ -115,18 +120,21 @@ def most_promising(
     limited: Sequence[Limited] = (),
     running: Sequence[Parameters] = (),
     seconds: Array | None = None,
+    costs: Sequence[bool] = (False, False),
+    reshapes: Callable[[str], bool] = lambda _: True,
 ) -> int:
     """The place of the best candidate.
 
-    ``values`` is (observed recipes, 2), both minimized; only their order counts. What is ``running`` counts as if it
-    had come out as expected, so that several workers do not try the same. ``seconds`` is what each candidate is
-    expected to take; all the same where it is not given.
+    ``values`` is (observed recipes, 2), both minimized; only their order counts. ``costs`` says which of the two are
+    what serving costs: that depends on nothing but the parameters which ``reshapes`` is true for. What is ``running``
+    counts as if it had come out as expected, so that several workers do not try the same. ``seconds`` is what each
+    candidate is expected to take; all the same where it is not given.
     """
     from threadpoolctl import threadpool_limits
 
     # Workers have the other processors: threads that wait for each other would take forty times as long.
     with threadpool_limits(1, user_api="blas"):
-        return _most_promising(candidates, observed, values, limited, running, seconds)
+        return _most_promising(candidates, observed, values, limited, running, seconds, costs, reshapes)
 
 
 def _most_promising(
@@ -136,6 +144,8 @@ def _most_promising(
     limited: Sequence[Limited],
     running: Sequence[Parameters],
     seconds: Array | None,
+    costs: Sequence[bool],
+    reshapes: Callable[[str], bool],
 ) -> int:
     import numpy as np
 
@@ -144,23 +154,14 @@ def _most_promising(
     seen = encoding.rows(observed)
     count = len(candidates)
     asked = encoding.rows([*candidates, *running])
-    among, apart = encoding.apart(seen, seen), encoding.apart(asked, seen)
-    features, others = encoding.features(seen), encoding.features(asked)
-
-    def believed(told: Array) -> Belief:
-        """By a process for what a sum of the choices' worth leaves, or by one alone where a sum misses far more."""
-        alone, parts = Process(among, told), Sum(features, told)
-        if (alone.missed**2).sum() < FAR_LESS * (parts.missed**2).sum():
-            return alone.at(apart)
-        rest = Process(among, told - parts.at(features)).at(apart)
-        return Belief(parts.at(others) + rest.mean, rest.deviation)
-
-    beliefs = [believed(values[:, column]) for column in range(2)]
+    whole = _View(encoding, seen, asked, encoding.apart(seen, seen), encoding.apart(asked, seen))
+    views = (whole, whole.only(reshapes))
+    beliefs = [views[is_cost].believed(values[:, column]) for column, is_cost in enumerate(costs)]
     feasible = np.ones(len(values), dtype=bool)
     chance = np.ones(count)
     for one in limited:
         feasible &= one.values <= one.limit
-        chance *= chance_below(one.limit, Process(among, one.values).at(apart[:, :count]))
+        chance *= chance_below(one.limit, views[one.is_cost].alone(one.values, count))
     expected = np.stack([belief.mean[count:] for belief in beliefs], axis=1)
     reached = np.concatenate([values[feasible], expected]) if feasible.any() else expected
     low, high = values.min(0), values.max(0)
@@ -171,6 +172,38 @@ def _most_promising(
     if not feasible.any():
         worth = chance  # First of all something that may be used.
     return int(np.argmax(worth if seconds is None else worth / seconds))
+
+
+@dataclass(frozen=True)
+class _View:
+    """The recipes by some of their parameters."""
+
+    encoding: Encoding
+    seen: Array
+    """The rows of those observed."""
+    asked: Array
+    """The rows of the candidates, then of what runs."""
+    among: Array
+    """How far those observed are apart."""
+    apart: Array
+    """How far what is asked for is apart from them."""
+
+    def only(self, kept: Callable[[str], bool]) -> _View:
+        encoding, columns = self.encoding.only(kept)
+        return _View(encoding, self.seen[:, columns], self.asked[:, columns], self.among[columns], self.apart[columns])
+
+    def believed(self, told: Array) -> Belief:
+        """By a process for what a sum of the choices' worth leaves, or by one alone where a sum misses far more."""
+        features = self.encoding.features(self.seen)
+        alone, parts = Process(self.among, told), Sum(features, told)
+        if (alone.missed**2).sum() < FAR_LESS * (parts.missed**2).sum():
+            return alone.at(self.apart)
+        rest = Process(self.among, told - parts.at(features)).at(self.apart)
+        return Belief(parts.at(self.encoding.features(self.asked)) + rest.mean, rest.deviation)
+
+    def alone(self, told: Array, count: int) -> Belief:
+        """By a process alone, of so many candidates."""
+        return Process(self.among, told).at(self.apart[:, :count])
 
 
 def normal_scores(values: Array) -> Array:

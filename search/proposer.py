@@ -9,6 +9,7 @@ from itertools import starmap
 from statistics import fmean
 
 from autoopt.objectives.measurement import Direction
+from autoopt.objectives.task import QUALITY
 from autoopt.search.forecast import passes
 from autoopt.search.front import losses, pareto
 from autoopt.search.proposals import Limited, candidates_near, most_promising
@@ -39,6 +40,10 @@ class Proposer:
         self._space, self._objectives, self._limits = space, dict(objectives), tuple(limits)
         self._chance = random.Random(seed)
         self._known: dict[int, Mapping[str, KnobValue] | None] = {}
+        self._reshaping = frozenset(offer.strategy.name for offer in space.offers if offer.strategy.reshapes())
+        self._reshaping |= {
+            group.parameter for group in space.groups if any(offer.strategy.reshapes() for offer in group.offers)
+        }
         self._cheap = frozenset(offer.strategy.name for offer in space.offers if _is_cheap(offer.strategy))
 
     def propose(
@@ -87,16 +92,25 @@ class Proposer:
             [observed[record.number] or {} for record in seen],
             values,
             limited=[
-                Limited(np.array([record.violations.get(limit, 0.0) for record in seen]), 0.0) for limit in self._limits
+                Limited(
+                    np.array([record.violations.get(limit, 0.0) for record in seen]), 0.0, _is_cost(limit.split()[0])
+                )
+                for limit in self._limits
             ],
             running=[found for found in running if found is not None],
             seconds=np.array(expected_seconds(recipes, complete)),
+            costs=list(map(_is_cost, self._objectives)),
+            reshapes=self.reshapes,
         )
         chosen: Recipe = recipes[place]
         return chosen
 
     def _is_cheap(self, parameter: str) -> bool:
         return parameter.partition(".")[0] in self._cheap
+
+    def reshapes(self, parameter: str) -> bool:
+        """Whether what serving costs depends on it."""
+        return parameter.partition(".")[0].partition("_without_")[0] in self._reshaping
 
     def _latest(self, told: Sequence[TrialRecord]) -> Sequence[TrialRecord]:
         """Those that the surrogate is made of: the front and the latest, since its time grows with their cube."""
@@ -113,6 +127,10 @@ class Proposer:
             except Senseless:
                 self._known[record.number] = None
         return self._known[record.number]
+
+
+def _is_cost(metric: str) -> bool:
+    return metric != QUALITY
 
 
 def _is_cheap(strategy: type[Strategy]) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, TypeAlias
 
 from autoopt.strategies.catalog import find
@@ -39,12 +39,12 @@ class Recipe:
         )
 
     def to_json(self) -> list[dict[str, Any]]:
-        return [{"strategy": step.name, **step.model_dump(mode="json")} for step in self.steps]
+        return list(map(_as_json, self.steps))
 
     @cached_property
     def id(self) -> str:
         """Twelve hexadecimal digits of the sha256 of the canonical form."""
-        canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        canonical = "[" + ",".join(map(_canonical, self.steps)) + "]"
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     @property
@@ -64,6 +64,15 @@ class Recipe:
         return " + ".join(map(_describe, self.steps))
 
 
+def _as_json(step: Strategy) -> dict[str, Any]:
+    return {"strategy": step.name, **step.model_dump(mode="json")}
+
+
+@lru_cache(10_000)
+def _canonical(step: Strategy) -> str:
+    return json.dumps(_as_json(step), sort_keys=True, separators=(",", ":"))
+
+
 def _describe(step: Strategy) -> str:
     knobs = ", ".join(f"{name}={getattr(step, name)}" for name in type(step).knobs())
     return f"{step.name}({knobs})" if knobs else step.name
@@ -72,12 +81,12 @@ def _describe(step: Strategy) -> str:
 def _ordered(steps: list[Strategy]) -> list[Strategy]:
     steps = sorted(steps, key=lambda step: (_FAMILIES.index(step.family), step.recovers, step.name))
     done: list[Strategy] = []
+    waiting = {step.name for step in steps}
     while steps:
-        waiting = {step.name for step in steps}
-        ready = [step for step in steps if not (type(step).after & waiting)]
-        if not ready:
+        first = next((step for step in steps if waiting.isdisjoint(step.after)), None)
+        if first is None:
             raise ValueError(f"{sorted(waiting)} each want to come after another")
-        first = min(ready, key=lambda step: (_FAMILIES.index(step.family), step.recovers, step.name))
         done.append(first)
+        waiting.remove(first.name)
         steps.remove(first)
     return done

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from importlib.util import find_spec
@@ -32,6 +32,11 @@ class Group:
 
     parameter: str
     offers: tuple[StrategyChoice, ...]
+
+    @cached_property
+    def question(self) -> tuple[str, Choice]:
+        """What is asked where all of them are usable."""
+        return _question(self.parameter, self.offers, self.offers)
 
 
 @dataclass(frozen=True)
@@ -71,18 +76,25 @@ class Space:
         together are no recipe.
         """
         chosen: list[Strategy] = []
+        excluded: set[str] = set()
         for group in self.groups:
-            usable = tuple(offer for offer in group.offers if self._fits(offer.strategy, chosen))
+            usable = [
+                offer
+                for offer in group.offers
+                if offer.strategy.name not in excluded
+                and (offer.strategy.needs.isdisjoint(RECIPE_NEEDS) or self._has_its_needs(offer.strategy, chosen))
+            ]
             if not usable:
                 continue
-            # The set of options is part of the name: Optuna allows a categorical parameter one set for ever.
-            missing = [] if len(usable) == len(group.offers) else [o for o in group.offers if o not in usable]
-            name = "_without_".join([group.parameter, *(offer.strategy.name for offer in missing)])
-            picked = _pick(suggest, name, usable)
-            if picked is not None:
-                prefix = picked.strategy.name
-                values = {knob: suggest(f"{prefix}.{knob}", where) for knob, where in picked.searched.items()}
+            whole = len(usable) == len(group.offers)
+            parameter, options = group.question if whole else _question(group.parameter, group.offers, usable)
+            answer = suggest(parameter, options)
+            picked = next((offer for offer in usable if answer is True or offer.strategy.name == answer), None)
+            if picked:
+                name = picked.strategy.name
+                values = {knob: suggest(f"{name}.{knob}", where) for knob, where in picked.searched.items()}
                 chosen.append(picked.build(values))
+                excluded |= self._clashes[name]
         recipe = Recipe.of(chosen)
         check(recipe)
         return recipe
@@ -122,11 +134,16 @@ class Space:
             total *= 1 + sum(math.prod(map(_options, offer.searched.values())) for offer in group.offers)
         return total
 
-    def _fits(self, strategy: type[Strategy], chosen: list[Strategy]) -> bool:
-        """True where it has what it needs of the strategies chosen so far, and goes with each of them."""
-        for step in chosen:
-            if step.name in strategy.excludes or strategy.name in type(step).excludes:
-                return False
+    @cached_property
+    def _clashes(self) -> Mapping[str, frozenset[str]]:
+        """For each strategy those that it excludes or that exclude it."""
+        offered = [offer.strategy for offer in self.offers]
+        return {
+            one.name: one.excludes | {other.name for other in offered if one.name in other.excludes} for one in offered
+        }
+
+    def _has_its_needs(self, strategy: type[Strategy], chosen: list[Strategy]) -> bool:
+        """True where it has what it needs of the strategies chosen so far."""
         if "cut" in strategy.needs and not any(step.cuts for step in chosen):
             return False
         if "layers" in strategy.needs and self.layers is not None:
@@ -186,11 +203,12 @@ def offered(choices: Mapping[str, StrategyChoice], facts: frozenset[str], layers
     return Space(tuple(offers), withheld, layers)
 
 
-def _pick(suggest: Suggest, name: str, usable: tuple[StrategyChoice, ...]) -> StrategyChoice | None:
-    if len(usable) == 1 and usable[0].strategy.name == name:
-        return usable[0] if suggest(name, Choice(False, True)) else None
-    picked = suggest(name, Choice(NONE, *(offer.strategy.name for offer in usable)))
-    return next((offer for offer in usable if offer.strategy.name == picked), None)
+def _question(parameter: str, offers: Sequence[StrategyChoice], usable: Sequence[StrategyChoice]) -> tuple[str, Choice]:
+    """What is asked to choose among the usable ones of those offered: the parameter's name and its options."""
+    names = [offer.strategy.name for offer in usable]
+    # The set of options is part of the name: Optuna allows a categorical parameter one set for ever.
+    name = "_without_".join([parameter, *(offer.strategy.name for offer in offers if offer not in usable)])
+    return name, Choice(False, True) if names == [name] else Choice(NONE, *names)
 
 
 def _options(knob: Knob) -> float:

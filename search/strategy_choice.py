@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from autoopt.strategies.errors import UnknownStrategy, UsageError, did_you_mean
 from autoopt.strategies.knobs import Choice, Float, Int, Knob, KnobValue
 from autoopt.strategies.strategy import Strategy
 
+BUILT = 1000
+"""So many of a strategy's combinations of values are remembered as built."""
 BOUNDS = frozenset({"low", "high"})
 
 
@@ -49,7 +52,12 @@ class StrategyChoice:
 
     def build(self, values: Mapping[str, KnobValue]) -> Strategy:
         """Return the strategy with these values for the searched knobs; the rest keep their defaults."""
-        return self.strategy.model_validate({**self.fixed, **values})
+        return self._build(tuple(values.items()))
+
+    @cached_property
+    def _build(self) -> Callable[[tuple[tuple[str, KnobValue], ...]], Strategy]:
+        """Remembers what was built: each proposal builds some thousand, most of them again and again."""
+        return lru_cache(BUILT)(lambda values: self.strategy.model_validate({**self.fixed, **dict(values)}))
 
     def nearest(self, wanted: Mapping[str, KnobValue] | None = None) -> Strategy:
         """Return the strategy with its defaults, or the values wanted, each moved to the nearest one searched."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -21,6 +21,8 @@ NOISES = (1e-4, 1e-2, 0.05, 0.2)
 """Variances of the noise, as shares of the values' variance."""
 RIDGE = 0.3
 """How strongly the parts of a sum are pulled to nothing, as the variance of the noise over that of a part."""
+UNKNOWN, ABSENT = -2, -1
+"""Places of a value that did not occur, and of a parameter that a recipe does not have."""
 GRID = 16
 """So many numbers at most are taken for a grid."""
 
@@ -52,18 +54,24 @@ class Encoding:
         }
         return cls(names, numeric, values)
 
-    def rows(self, recipes: Sequence[Parameters]) -> Array:
-        """(recipes, parameters): the place of a value among those of its parameter; -1 where it is absent."""
+    def only(self, kept: Callable[[str], bool]) -> tuple[Encoding, Array]:
+        """The encoding of some parameters alone, and their columns."""
         import numpy as np
 
-        places = {name: {value: place for place, value in enumerate(self.values[name])} for name in self.names}
-        return np.array(
-            [
-                [places[name].get(recipe[name], -2) if name in recipe else -1 for name in self.names]
-                for recipe in recipes
-            ],
-            dtype=float,
-        ).reshape(len(recipes), len(self.names))
+        columns = [column for column, name in enumerate(self.names) if kept(name)]
+        names = tuple(self.names[column] for column in columns)
+        numeric = tuple(self.numeric[column] for column in columns)
+        return Encoding(names, numeric, {name: self.values[name] for name in names}), np.array(columns, dtype=int)
+
+    def rows(self, recipes: Sequence[Parameters]) -> Array:
+        """(recipes, parameters): the place of a value among those of its parameter, ``ABSENT`` or ``UNKNOWN``."""
+        import numpy as np
+
+        found: Array = np.empty((len(recipes), len(self.names)))
+        for column, name in enumerate(self.names):
+            places = {value: place for place, value in enumerate(self.values[name])}
+            found[:, column] = [places.get(recipe[name], UNKNOWN) if name in recipe else ABSENT for recipe in recipes]
+        return found
 
     def features(self, rows: Array) -> Array:
         """(recipes, features): whether a recipe has a value, for each of them; of a grid of numbers the place on it.
@@ -91,14 +99,22 @@ class Encoding:
         import numpy as np
 
         found: Array = np.empty((len(self.names), len(one), len(other)))
-        for column, name in enumerate(self.names):
-            a, b = one[:, None, column], other[None, :, column]
-            places = len(self.values[name])
-            if self.numeric[column] and places > 2:
-                found[column] = np.where((a >= 0) & (b >= 0), np.minimum(1.0, np.abs(a - b) / (places - 1)), a != b)
-            else:
-                found[column] = a != b
+        for column in range(len(self.names)):
+            # Each pair of places is looked up: recipes are hundreds, places a handful.
+            a, b = ((rows[:, column] - UNKNOWN).astype(int) for rows in (one, other))
+            np.take(self._between(column)[:, b], a, axis=0, out=found[column], mode="clip")
         return found
+
+    def _between(self, column: int) -> Array:
+        """How far two places of a parameter are apart, (places, places), from ``UNKNOWN`` on."""
+        import numpy as np
+
+        places = len(self.values[self.names[column]])
+        a, b = np.arange(UNKNOWN, places)[:, None], np.arange(UNKNOWN, places)[None, :]
+        differ: Array = (a != b).astype(float)
+        if self.numeric[column] and places > 2:
+            return np.where((a >= 0) & (b >= 0), np.abs(a - b) / (places - 1), differ)
+        return differ
 
 
 def weighted(apart: Array, weights: Array) -> Array:
@@ -118,7 +134,9 @@ def relevance(apart: Array, values: Array) -> Array:
     import numpy as np
 
     pairs = max(1, len(values) * (len(values) - 1))
-    flat = apart.reshape(len(apart), -1)  # A row and itself are no pair, but add nothing to any of the sums.
+    flat = apart.reshape(
+        len(apart), len(values) ** 2
+    )  # A row and itself are no pair, but add nothing to any of the sums.
     change = ((values[:, None] - values[None, :]) ** 2).ravel()
     mean = flat.sum(1) / pairs
     together = flat @ change - mean * change.sum()
@@ -175,7 +193,7 @@ class Process:
             kernel = np.exp(-scale * distances)
             for noise in NOISES:
                 root = np.linalg.cholesky(kernel + (noise + JITTER) * np.eye(len(scaled)))
-                solved = cho_solve((root, True), scaled)
+                solved = cho_solve((root, True), scaled, check_finite=False)
                 likelihood = -0.5 * scaled @ solved - np.log(np.diag(root)).sum()
                 if likelihood > best:
                     best, self.scale, self._root, self._solved = likelihood, scale, root, solved

@@ -108,6 +108,11 @@ class Strategy(BaseModel, ABC):
         return cls.trains or cls.adaptive
 
     @classmethod
+    def reshapes(cls) -> bool:
+        """True where what serving costs depends on it: the model that it leaves may have another shape."""
+        return cls.family in (Family.COMPRESSION, Family.ACCELERATION) and not cls.recovers
+
+    @classmethod
     def knobs(cls) -> dict[str, Knob]:
         """The searched fields with where they are searched, in the order of their declaration."""
         found = {}

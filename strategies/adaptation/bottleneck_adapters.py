@@ -50,6 +50,10 @@ class BottleneckAdapters(Strategy):
         return candidate.evolve(event, model=model, edits=(*candidate.edits, edit))
 
     @classmethod
+    def reshapes(cls) -> bool:
+        return True
+
+    @classmethod
     def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
         from autoopt.strategies.bottleneck import add_bottlenecks
 

@@ -169,6 +169,24 @@ def test_what_is_expected_to_break_a_limit_is_left_aside() -> None:
     assert limited["a"] != "x"
 
 
+def test_what_serving_costs_is_learned_from_what_reshapes_alone() -> None:
+    """Twenty parameters of the training would drown the one that decides, with twelve recipes seen."""
+    kept = 0
+    for seed in range(20):
+        chance = random.Random(seed)
+        drawn = [
+            {"cut": chance.choice("abcd"), **{f"trained{n}": chance.choice("uvwxyz") for n in range(20)}}
+            for _ in range(52)
+        ]
+        seen, candidates = drawn[:12], drawn[12:]
+        size = np.array([9.0 if recipe["cut"] in "ab" else 1.0 for recipe in seen])
+        values = np.array([[chance.random(), chance.random()] for _ in seen])
+        limited = [Limited(size, 5.0, is_cost=True)]
+        place = most_promising(candidates, seen, values, limited=limited, reshapes=lambda name: name == "cut")
+        kept += candidates[place]["cut"] in "cd"
+    assert kept == 20
+
+
 def test_where_nothing_keeps_the_limit_it_is_looked_for_first() -> None:
     seen = [recipe for recipe in recipes(60, 7) if recipe["a"] != "z"]
     size = np.array([9.0 if recipe["a"] == "x" else 7.0 for recipe in seen])

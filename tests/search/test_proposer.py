@@ -69,6 +69,26 @@ def test_nothing_is_expected_where_little_is_known() -> None:
     assert three.propose(known(LEAST)) is None
 
 
+def test_what_serving_costs_is_a_matter_of_what_reshapes() -> None:
+    given = known(20)
+    names = {name for record in given for name in SPACE.parameters(record.recipe)}
+    costly = {name for name in names if proposer().reshapes(name)}
+    assert {"adaptation", "layer_drop", "layer_drop.keep", "joint_pruning.keep", "int8_dynamic"} <= costly
+    assert not costly & {"unsupervised", "recovery", "full_finetuning.learning_rate", "distillation.epochs"}
+    assert not any(name.partition(".")[0] == "distillation" or name.startswith("recovery") for name in costly)
+
+
+def test_where_nothing_reshapes_a_recipe_is_proposed_all_the_same() -> None:
+    names = ("full_finetuning", "linear_probe", "top_layers", "lora", "bitfit", "label_smoothing", "mixup")
+    space = offered({name: choose(find(name), {}) for name in names}, frozenset({"encoder", "labels", "text", "cpu"}))
+    chance = random.Random(0)
+    drawn = [recipe for recipe, _ in candidates_near([], space.propose, chance)]
+    records = [done(number, recipe) for number, recipe in enumerate(drawn[:LEAST])]
+    found = Proposer(space, OBJECTIVES, ["latency_p50 <= 40ms"], seed=0).propose(records)
+    assert found is not None
+    assert found.id not in {record.recipe.id for record in records}
+
+
 def test_what_is_proposed_is_new_and_of_the_space() -> None:
     records, asked = known(20), proposer()
     for _ in range(3):

@@ -15,6 +15,7 @@ import torch
 from pydantic import ValidationError
 
 from autoopt.objectives.data import load_labelled
+from autoopt.objectives.shapes import signature
 from autoopt.objectives.tasks import open_task
 from autoopt.objectives.tasks.text_classification import TextClassification
 from autoopt.strategies import saving
@@ -184,6 +185,11 @@ def test_its_shapes_do_not_depend_on_the_effort(strategy: type[Strategy]) -> Non
         for result in (result_of(strategy, effort) for effort in (0, SMALL_EFFORT))
     ]
     assert shapes[0] == shapes[1]
+
+
+@every_strategy
+def test_what_changes_what_serving_costs_says_so(strategy: type[Strategy], given: Candidate) -> None:
+    assert strategy.reshapes() or signature(result_of(strategy).model) == signature(given.model)
 
 
 @every_strategy
