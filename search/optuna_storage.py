@@ -62,7 +62,9 @@ def storage_at(url: str) -> Any:
     local = url.startswith("sqlite")
     if local:
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    arguments = {"connect_args": {"timeout": 60} if local else {"connect_timeout": 10}, "pool_pre_ping": True}
+    # A server that was set up in the C locale names no encoding, and would answer in bytes.
+    connecting = {"timeout": 60} if local else {"connect_timeout": 10, "client_encoding": "utf8"}
+    arguments = {"connect_args": connecting, "pool_pre_ping": True}
     try:
         logging.getLogger("alembic").setLevel(logging.ERROR)
         storage = WholeTrials(url, engine_kwargs=arguments)

@@ -7,10 +7,14 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import optuna
 import pytest
+
+from autoopt.search.optuna_storage import storage_at
 
 DOCKER = Path(__file__).parents[2] / "docker"
 _INSTALLED = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
@@ -193,3 +197,35 @@ def test_a_role_cannot_enter_the_database_of_another(server: Server, role: str, 
 def test_mlflow_owns_its_database(server: Server) -> None:
     made = server.ask("mlflow_rw", "mlflow", "CREATE TABLE runs (id integer)", file="mlflow_password")
     assert made.returncode == 0, made.stderr
+
+
+def test_trials_are_written_whole_and_numbered_once_by_all_who_search(server: Server) -> None:
+    made = server.as_autoopt("CREATE SCHEMA search")
+    assert made.returncode == 0, made.stderr
+    password = (server.secrets / "optuna_password").read_text()
+    address = (
+        f"postgresql+psycopg://autoopt_rw:{password}@127.0.0.1:{server.port}/optuna?options=-csearch_path%3Dsearch"
+    )
+    storages = [storage_at(address) for _ in range(4)]
+    study = optuna.create_study(storage=storages[0], study_name="shared", directions=["maximize", "minimize"])
+    drawn_from: dict[str, optuna.distributions.BaseDistribution] = {"n": optuna.distributions.IntDistribution(1, 8)}
+    states = optuna.trial.TrialState
+
+    def searched(place: int) -> int:
+        running = optuna.trial.create_trial(
+            state=states.RUNNING, params={"n": 3}, distributions=drawn_from, user_attrs={"record": place}
+        )
+        number, identity = storages[place % 4].begin_trial(study._study_id, running)
+        storages[place % 4].end_trial(
+            identity, states.COMPLETE, [0.9, place], {"record": -place}, {"constraints": [0.1]}
+        )
+        return int(number)
+
+    with ThreadPoolExecutor(4) as threads:
+        numbers = list(threads.map(searched, range(40)))
+    assert sorted(numbers) == list(range(40))
+    ended = [study.get_trials()[number] for number in numbers]
+    assert [trial.values for trial in ended] == [[0.9, place] for place in range(40)]
+    assert [trial.user_attrs for trial in ended] == [{"record": -place} for place in range(40)]
+    for storage in storages:
+        storage.engine.dispose()
