@@ -465,7 +465,11 @@ def main() -> None:
     for seed in chosen.seeds:
         for task in chosen.tasks:
             for arm in chosen.arms:
-                keep(searched(task, arm, seed, chosen.minutes), chosen.json)
+                run = searched(task, arm, seed, chosen.minutes)
+                keep(run, chosen.json)
+                print(
+                    f"{task}, {arm}, seed {seed}: {run.trials} trials, {len(run.failures)} of them failed", flush=True
+                )
     table(load(chosen.json))
 
 
