@@ -114,6 +114,10 @@ class Handing:
     folder: StudyFolder
     trials: int
     begun: list[float] = field(default_factory=list)
+    stopped_because: str = ""
+
+    def overdue(self) -> bool:
+        return False
 
     def next(self) -> Assignment | None:
         number = len(self.begun)
