@@ -9,6 +9,7 @@ arms:
 - ``B0``: Ray Tune with Optuna's TPE and nothing else; each trial begins with the base model and trains as
   transformers' Trainer does by default (batches as they come, AdamW not fused, float32).
 - ``B1``: B0 with our training loop, our start design, warm workers and ASHA on quality.
+- ``B1 to the end``: B1 without ASHA, which stops the deepest cuts, since they are not the better half by quality.
 - ``autoopt``: as a user has it; ``no store``, ``no halving``, ``no surrogate``, ``no screening``: without that part.
 
 Each run is kept in FILE with all its trials and when they ended; the table is made of all the runs in it: the share of
@@ -58,11 +59,12 @@ ROW = "{:<10} {:<14} {:>5} {:>9} {:>14} {:>14} {:>7} {:>7}"
 SHARES = "{:<10} {:<14} {:<10} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6}"
 MOMENTS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 """Of a run's time."""
-BASELINES = ("B0", "B1")
+BASELINES = ("B0", "B1", "B1 to the end")
 ARMS = (*BASELINES, "autoopt", "no store", "no halving", "no surrogate", "no screening")
 SETTINGS = {
     "B0": ["search.sampler=tpe", "search.scheduler=none"],
     "B1": ["search.sampler=tpe"],
+    "B1 to the end": ["search.sampler=tpe", "search.scheduler=none"],
     "no halving": ["search.scheduler=none"],
     "no surrogate": ["search.sampler=tpe"],
 }
@@ -257,7 +259,7 @@ def changed(arm: str) -> list[tuple[Any, str, Any]]:
             return [(ray_search, "_trial", storeless), (studies, "start_design", lambda _: [])]
         case "B1":
             return [(ray_search, "_trial", storeless), (Driver, "goes_on", asha)]
-        case "no store":
+        case "B1 to the end" | "no store":
             return [(ray_search, "_trial", storeless)]
         case "no screening":
             return [(ray_search, "_trial", unscreened)]
