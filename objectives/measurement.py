@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
+
+QUALITY: Final = "quality"
+"""Name of the score that the search maximizes: the task's metric."""
 
 
 class Direction(StrEnum):

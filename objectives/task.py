@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from autoopt.objectives import statistics
-from autoopt.objectives.measurement import Direction, Measurement
-from autoopt.objectives.pretrained import Head, open_pretrained
-from autoopt.objectives.rows import RawLabel, Reading, Row
+from autoopt.objectives.data.rows import RawLabel, Reading, Row
+from autoopt.objectives.judging import bootstrap
+from autoopt.objectives.measurement import QUALITY, Direction, Measurement
+from autoopt.objectives.models.pretrained import Head, open_pretrained
 from autoopt.strategies.candidate import Candidate, Example, Features, Label
 from autoopt.strategies.errors import UsageError, did_you_mean
 
@@ -19,13 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerBase
 
-    from autoopt.objectives.data import TextData
-    from autoopt.objectives.data_settings import DataSettings
-    from autoopt.objectives.statistics import Statistic
-    from autoopt.objectives.table import Table
-
-QUALITY = "quality"
-"""The name of the score that the search maximizes: the task's metric."""
+    from autoopt.objectives.data.settings import DataSettings
+    from autoopt.objectives.data.text_data import TextData
+    from autoopt.objectives.file_formats.table import Table
+    from autoopt.objectives.judging.bootstrap import Statistic
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ class Task(ABC):
         The head is kept where the model has one for exactly these classes; else it is drawn from ``seed``. ``data``
         gives the candidate its training examples and unlabeled texts. Raises ``ModelError``.
         """
-        from autoopt.objectives.model_folder import find_model
+        from autoopt.objectives.models.model_folder import find_model
 
         network, tokenizer = open_pretrained(
             find_model(model, body=self.head.body, task=self.name),
@@ -195,10 +192,10 @@ class Task(ABC):
         """``quality`` and the task's metrics of outcomes."""
         found = {}
         for name, statistic in {QUALITY: self.quality, **self.statistics}.items():
-            low, high = statistics.bootstrap_interval(outcomes, statistic=statistic, seed=0)
+            low, high = bootstrap.bootstrap_interval(outcomes, statistic=statistic, seed=0)
             found[name] = Measurement(
                 name=name,
-                value=statistics.of_all(outcomes, statistic=statistic),
+                value=bootstrap.of_all(outcomes, statistic=statistic),
                 unit=self.unit(name),
                 direction=self.direction(name),
                 low=low,

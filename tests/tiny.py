@@ -6,9 +6,9 @@ import hashlib
 import random
 from typing import Any
 
-from autoopt.objectives.tasks.text_classification import TextClassification
-from autoopt.strategies import batches
+from autoopt.objectives.tasks.text_classification.task import TextClassification
 from autoopt.strategies.candidate import Candidate, Example
+from autoopt.strategies.training import batches
 
 LABELS = ("business", "sport")
 TOPIC_WORDS = (

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from autoopt.objectives.tasks.causal_lm import CausalLM
-from autoopt.objectives.written import Form
+from autoopt.objectives.tasks.causal_lm.reading import Form
+from autoopt.objectives.tasks.causal_lm.task import CausalLM
 from autoopt.strategies.candidate import Candidate, Example
 
 END = "<|endoftext|>"

@@ -1,4 +1,4 @@
-"""The tasks, one file each: this folder is their registry."""
+"""The tasks, one folder each: this folder is their registry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def find_task(name: str) -> type[Task]:
     known = tasks()
     if name not in known:
         raise UsageError(f"'{name}' is no task{did_you_mean(name, known)}; tasks are {', '.join(known)}")
-    module = importlib.import_module(f"{__name__}.{name}")
+    module = importlib.import_module(f"{__name__}.{name}.task")
     defined = [
         value
         for value in vars(module).values()

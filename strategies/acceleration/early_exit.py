@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from autoopt.strategies import batches
 from autoopt.strategies.candidate import Batch, Candidate, Example, Features
-from autoopt.strategies.encoder import layers
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.networks.architectures import layers
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import Schedule, train
+from autoopt.strategies.training import batches
+from autoopt.strategies.training.loop import Schedule, train
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +72,7 @@ class EarlyExit(Strategy):
 
     @classmethod
     def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
-        from autoopt.strategies.early_exit_model import EarlyExitModel
+        from autoopt.strategies.stand_ins.early_exit_model import EarlyExitModel
 
         return EarlyExitModel(model, confidence=edit["confidence"], mix=edit["mix"])
 

@@ -24,12 +24,12 @@ class Int4WeightOnly(Strategy):
     group: Annotated[int, Choice(32, 64, 128)] = 32
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:  # noqa: ARG002
-        from autoopt.strategies.weight_only_linear import packed
+        from autoopt.strategies.stand_ins.weight_only_linear import packed
 
         return packed(candidate, strategy=self.name, bits=4, group=self.group)
 
     @classmethod
     def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
-        from autoopt.strategies.weight_only_linear import reshaped
+        from autoopt.strategies.stand_ins.weight_only_linear import reshaped
 
         return reshaped(model, edit)

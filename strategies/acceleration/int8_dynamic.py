@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import linear_paths, replace_module
+from autoopt.strategies.networks.architectures import linear_paths, replace_module
 from autoopt.strategies.strategy import Strategy
 
 
@@ -23,7 +23,7 @@ class Int8Dynamic(Strategy):
     per_token: bool = False
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:  # noqa: ARG002
-        from autoopt.strategies.int8_linear import Int8Linear
+        from autoopt.strategies.stand_ins.int8_linear import Int8Linear
 
         model = candidate.copy_model()
         modules = linear_paths(model)
@@ -36,7 +36,7 @@ class Int8Dynamic(Strategy):
 
     @classmethod
     def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
-        from autoopt.strategies.int8_linear import Int8Linear
+        from autoopt.strategies.stand_ins.int8_linear import Int8Linear
 
         for path in edit["modules"]:
             linear = model.get_submodule(path)

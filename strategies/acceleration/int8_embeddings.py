@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import replace_word_embeddings
+from autoopt.strategies.networks.architectures import replace_word_embeddings
 from autoopt.strategies.strategy import Strategy
 
 
@@ -19,7 +19,7 @@ class Int8Embeddings(Strategy):
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:  # noqa: ARG002
-        from autoopt.strategies.int8_embedding import Int8Embedding
+        from autoopt.strategies.stand_ins.int8_embedding import Int8Embedding
 
         model: Any = candidate.copy_model()
         table = model.get_input_embeddings()
@@ -29,7 +29,7 @@ class Int8Embeddings(Strategy):
 
     @classmethod
     def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:  # noqa: ARG003
-        from autoopt.strategies.int8_embedding import Int8Embedding
+        from autoopt.strategies.stand_ins.int8_embedding import Int8Embedding
 
         words, width = model.get_input_embeddings().weight.shape
         replace_word_embeddings(model, Int8Embedding(words, width))

@@ -22,12 +22,12 @@ class Int8WeightOnly(Strategy):
     group: int = 128
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:  # noqa: ARG002
-        from autoopt.strategies.weight_only_linear import packed
+        from autoopt.strategies.stand_ins.weight_only_linear import packed
 
         return packed(candidate, strategy=self.name, bits=8, group=self.group)
 
     @classmethod
     def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
-        from autoopt.strategies.weight_only_linear import reshaped
+        from autoopt.strategies.stand_ins.weight_only_linear import reshaped
 
         return reshaped(model, edit)

@@ -7,10 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from autoopt.strategies import quiet
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.system import quiet
 
 
 class OnnxRuntime(Strategy):
@@ -31,8 +31,8 @@ class OnnxRuntime(Strategy):
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:  # noqa: ARG002
         import torch
 
-        from autoopt.strategies.onnx_export import exported
-        from autoopt.strategies.onnx_model import OnnxModel
+        from autoopt.strategies.stand_ins.onnx_export import exported
+        from autoopt.strategies.stand_ins.onnx_model import OnnxModel
 
         model: Any = candidate.copy_model()
         with quiet.step():
@@ -50,7 +50,7 @@ class OnnxRuntime(Strategy):
 
     @classmethod
     def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
-        from autoopt.strategies.onnx_model import OnnxModel
+        from autoopt.strategies.stand_ins.onnx_model import OnnxModel
 
         described = {name: edit[name] for name in ("size", "shape", "weights")}
         return OnnxModel(model.config, type(model).__name__, **described)

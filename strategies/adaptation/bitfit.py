@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.heads import head_parameters, train_only
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.networks.heads import head_parameters, train_only
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import Schedule, fit
+from autoopt.strategies.training.loop import Schedule, fit
 
 
 class BitFit(Strategy):

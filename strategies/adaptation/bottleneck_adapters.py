@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.heads import head_parameters, train_only
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.networks.heads import head_parameters, train_only
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import Schedule, fit
+from autoopt.strategies.training.loop import Schedule, fit
 
 
 class BottleneckAdapters(Strategy):
@@ -36,7 +36,7 @@ class BottleneckAdapters(Strategy):
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         import torch
 
-        from autoopt.strategies.bottleneck import add_bottlenecks
+        from autoopt.strategies.networks.bottleneck import add_bottlenecks
 
         model: Any = candidate.copy_model()
         torch.manual_seed(seed)
@@ -55,7 +55,7 @@ class BottleneckAdapters(Strategy):
 
     @classmethod
     def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
-        from autoopt.strategies.bottleneck import add_bottlenecks
+        from autoopt.strategies.networks.bottleneck import add_bottlenecks
 
         add_bottlenecks(model, edit["inner"])
         return model

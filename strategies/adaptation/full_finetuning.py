@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.heads import rates_by_depth
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.networks.heads import rates_by_depth
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import Schedule, fit
+from autoopt.strategies.training.loop import Schedule, fit
 
 
 class FullFinetuning(Strategy):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import layers
-from autoopt.strategies.heads import head_parameters, train_only
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.networks.architectures import layers
+from autoopt.strategies.networks.heads import head_parameters, train_only
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import Schedule, fit
+from autoopt.strategies.training.loop import Schedule, fit
 
 
 class GradualUnfreezing(Strategy):

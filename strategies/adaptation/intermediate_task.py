@@ -10,12 +10,12 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from autoopt.strategies.calibration import without_labels
 from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.errors import UsageError
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.networks.calibration import without_labels
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import Schedule, fit, train
+from autoopt.strategies.training.loop import Schedule, fit, train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

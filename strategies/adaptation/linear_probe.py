@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from autoopt.strategies import batches
-from autoopt.strategies.calibration import without_labels
 from autoopt.strategies.candidate import Candidate, Features
-from autoopt.strategies.heads import head_parameters, reads_first_token, train_only
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.precision import mixed_precision
+from autoopt.strategies.networks.calibration import without_labels
+from autoopt.strategies.networks.heads import head_parameters, reads_first_token, train_only
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import Schedule, fit
+from autoopt.strategies.training import batches
+from autoopt.strategies.training.loop import Schedule, fit
+from autoopt.strategies.training.precision import mixed_precision
 
 if TYPE_CHECKING:
     import torch

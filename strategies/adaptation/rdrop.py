@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Batch, Candidate, Objective
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.soft_answers import apart
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import Schedule, fit
+from autoopt.strategies.training.loop import Schedule, fit
+from autoopt.strategies.training.teacher_answers import apart
 
 if TYPE_CHECKING:
     import torch

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from autoopt.strategies.adapters import train_and_merge
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import linear_paths
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.networks.architectures import linear_paths
+from autoopt.strategies.networks.peft_adapters import train_and_merge
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import Schedule
+from autoopt.strategies.training.loop import Schedule
 
 
 class RankStabilizedLoRA(Strategy):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Batch, Candidate, Objective
-from autoopt.strategies.embeds import BYPASSING, with_embeddings, word_embeddings
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.training.embedded_batches import BYPASSING, with_embeddings, word_embeddings
 
 if TYPE_CHECKING:
     import torch

@@ -9,11 +9,11 @@ import random
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar
 
-from autoopt.strategies import quiet
 from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.errors import ModelError, UsageError
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.system import quiet
 
 BATCH_SIZE = 16
 LONGEST = 256

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Batch, Candidate, Objective
-from autoopt.strategies.embeds import BYPASSING
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.noise import hide
-from autoopt.strategies.soft_answers import apart
 from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.texts.noise import hide
+from autoopt.strategies.training.embedded_batches import BYPASSING
+from autoopt.strategies.training.teacher_answers import apart
 
 if TYPE_CHECKING:
     import torch

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from autoopt.strategies.answers_loss import cross_entropy
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.training.losses import cross_entropy
 
 
 class LabelSmoothing(Strategy):

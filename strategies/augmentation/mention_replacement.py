@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar
 
 from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.mentions import Mention, mentions
 from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.texts.mentions import Mention, mentions
 
 
 class MentionReplacement(Strategy):

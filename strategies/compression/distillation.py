@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from autoopt.strategies import soft_answers
-from autoopt.strategies.batches import collate
 from autoopt.strategies.candidate import Batch, Candidate, Example, Features
 from autoopt.strategies.errors import ModelError, UsageError
-from autoopt.strategies.heads import reads_first_token
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.networks.heads import reads_first_token
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import Schedule, train
+from autoopt.strategies.training import teacher_answers
+from autoopt.strategies.training.batches import collate
+from autoopt.strategies.training.loop import Schedule, train
 
 if TYPE_CHECKING:
     import torch
@@ -66,22 +66,22 @@ class Distillation(Strategy):
         if self.teacher:
             teacher, tokenizer = named_teacher(self.teacher, candidate, alike=self.match != "answers")
 
-        def answered(examples: Sequence[Example]) -> tuple[list[Features], list[soft_answers.SoftAnswer]]:
+        def answered(examples: Sequence[Example]) -> tuple[list[Features], list[teacher_answers.SoftAnswer]]:
             own = candidate.encode(examples)
             read = candidate.task.encode(examples, tokenizer) if self.teacher else own
-            return own, soft_answers.recorded(teacher, read, pad_token_id=tokenizer.pad_token_id)
+            return own, teacher_answers.recorded(teacher, read, pad_token_id=tokenizer.pad_token_id)
 
         features, answers = answered(candidate.train)
         texts = random.Random(seed).sample(candidate.unlabeled, min(self.texts, len(candidate.unlabeled)))
-        others: list[tuple[Features, soft_answers.SoftAnswer]] = []
+        others: list[tuple[Features, teacher_answers.SoftAnswer]] = []
         if texts:
             others += zip(*answered(list(map(Example, texts))), strict=True)
             others.sort(key=lambda pair: len(pair[0]["input_ids"]))  # Of neighbours little is padding then.
         inner = self._inner(model, teacher)
 
-        def divergence(output: Any, wanted: Sequence[soft_answers.SoftAnswer], batch: Batch) -> torch.Tensor:
+        def divergence(output: Any, wanted: Sequence[teacher_answers.SoftAnswer], batch: Batch) -> torch.Tensor:
             problem = model.config.problem_type
-            return soft_answers.divergence(output, wanted, batch, problem=problem, temperature=self.temperature)
+            return teacher_answers.divergence(output, wanted, batch, problem=problem, temperature=self.temperature)
 
         def of_others(student: Any) -> torch.Tensor:
             import torch
@@ -115,7 +115,7 @@ class Distillation(Strategy):
 
     def _inner(self, student: Any, teacher: Any) -> Any:
         """What compares more than the answers; None where nothing does."""
-        from autoopt.strategies.inner_states import HiddenStates, Relations
+        from autoopt.strategies.networks.teacher_states import HiddenStates, Relations
 
         match self.match:
             case "hidden":

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import replace_word_embeddings
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.networks.architectures import replace_word_embeddings
 from autoopt.strategies.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _blank(table: Any, rank: int) -> nn.Module:
     """A table and a matrix of the right shapes."""
     from torch import nn
 
-    from autoopt.strategies.refitting import linear_of
+    from autoopt.strategies.networks.refitting import linear_of
 
     words, width = table.weight.shape
     thin = nn.Embedding(words, rank, padding_idx=table.padding_idx, _weight=table.weight.new_zeros(words, rank))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from autoopt.strategies import calibration
-from autoopt.strategies.calibration import LayerCall
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import layers, layout
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.pruning import keep_width
+from autoopt.strategies.networks import calibration
+from autoopt.strategies.networks.architectures import layers, layout
+from autoopt.strategies.networks.calibration import LayerCall
+from autoopt.strategies.networks.pruning import keep_width
 from autoopt.strategies.strategy import Strategy
 
 

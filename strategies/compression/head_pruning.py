@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from autoopt.strategies import calibration
-from autoopt.strategies.calibration import LayerCall
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import layers
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.pruning import head_count, keep_heads, labelled_sample, sensitivity
+from autoopt.strategies.networks import calibration
+from autoopt.strategies.networks.architectures import layers
+from autoopt.strategies.networks.calibration import LayerCall
+from autoopt.strategies.networks.pruning import head_count, keep_heads, labelled_sample, sensitivity
 from autoopt.strategies.strategy import Strategy
 
 

@@ -7,12 +7,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from autoopt.strategies import calibration
-from autoopt.strategies.calibration import LayerCall
 from autoopt.strategies.candidate import Candidate, Features
-from autoopt.strategies.encoder import layers, layout, set_layers
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.pruning import head_count, keep_heads, keep_width, labelled_sample, loss_of, sensitivity
+from autoopt.strategies.networks import calibration
+from autoopt.strategies.networks.architectures import layers, layout, set_layers
+from autoopt.strategies.networks.calibration import LayerCall
+from autoopt.strategies.networks.pruning import (
+    head_count,
+    keep_heads,
+    keep_width,
+    labelled_sample,
+    loss_of,
+    sensitivity,
+)
 from autoopt.strategies.strategy import Strategy
 
 if TYPE_CHECKING:

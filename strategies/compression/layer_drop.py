@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from autoopt.strategies import batches, calibration
 from autoopt.strategies.candidate import Candidate, Features
-from autoopt.strategies.encoder import layers, set_layers
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.precision import mixed_precision
+from autoopt.strategies.networks import calibration
+from autoopt.strategies.networks.architectures import layers, set_layers
 from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.training import batches
+from autoopt.strategies.training.precision import mixed_precision
 
 if TYPE_CHECKING:
     import torch

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from autoopt.strategies import calibration
-from autoopt.strategies.calibration import LayerCall
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import layers, replace_module
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.refitting import RIDGE, linear_of, second_moments
+from autoopt.strategies.networks import calibration
+from autoopt.strategies.networks.architectures import layers, replace_module
+from autoopt.strategies.networks.calibration import LayerCall
+from autoopt.strategies.networks.refitting import RIDGE, linear_of, second_moments
 from autoopt.strategies.strategy import Strategy
 
 if TYPE_CHECKING:

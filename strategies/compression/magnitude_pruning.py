@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import linear_paths, replace_module
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.networks.architectures import linear_paths, replace_module
 from autoopt.strategies.strategy import Strategy
 
 
@@ -34,7 +34,7 @@ class MagnitudePruning(Strategy):
     pattern: Literal["rows", "2:4"] = "rows"
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:  # noqa: ARG002
-        from autoopt.strategies.sparse_linear import SparseLinear, kept_of, recorded
+        from autoopt.strategies.stand_ins.sparse_linear import SparseLinear, kept_of, recorded
 
         model = candidate.copy_model()
         for path in linear_paths(model):
@@ -45,6 +45,6 @@ class MagnitudePruning(Strategy):
 
     @classmethod
     def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
-        from autoopt.strategies.sparse_linear import reshaped
+        from autoopt.strategies.stand_ins.sparse_linear import reshaped
 
         return reshaped(model, edit)

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import Schedule, fit
+from autoopt.strategies.training.loop import Schedule, fit
 
 
 class RecoveryFinetuning(Strategy):

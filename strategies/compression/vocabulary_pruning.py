@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import replace_word_embeddings
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.networks.architectures import replace_word_embeddings
+from autoopt.strategies.networks.vocabulary import pruned_tokenizer
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.vocabulary import pruned_tokenizer
 
 
 class VocabularyPruning(Strategy):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from autoopt.strategies import calibration
-from autoopt.strategies.calibration import LayerCall
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import layers, replace_module
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.refitting import second_moments
+from autoopt.strategies.networks import calibration
+from autoopt.strategies.networks.architectures import layers, replace_module
+from autoopt.strategies.networks.calibration import LayerCall
+from autoopt.strategies.networks.refitting import second_moments
 from autoopt.strategies.strategy import Strategy
 
 
@@ -40,7 +40,7 @@ class Wanda(Strategy):
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         import torch
 
-        from autoopt.strategies.sparse_linear import SparseLinear, kept_of, recorded
+        from autoopt.strategies.stand_ins.sparse_linear import SparseLinear, kept_of, recorded
 
         model = candidate.copy_model()
         calls: list[LayerCall] = []
@@ -58,6 +58,6 @@ class Wanda(Strategy):
 
     @classmethod
     def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
-        from autoopt.strategies.sparse_linear import reshaped
+        from autoopt.strategies.stand_ins.sparse_linear import reshaped
 
         return reshaped(model, edit)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.encoder import layers, set_layers
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.networks.architectures import layers, set_layers
 from autoopt.strategies.strategy import Strategy
 
 

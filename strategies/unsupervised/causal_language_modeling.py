@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from autoopt.strategies.candidate import Candidate, Features
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import Schedule, train
+from autoopt.strategies.training.loop import Schedule, train
 
 
 class CausalLanguageModeling(Strategy):

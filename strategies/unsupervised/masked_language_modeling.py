@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from autoopt.strategies.calibration import unlabeled
 from autoopt.strategies.candidate import Candidate, Features
 from autoopt.strategies.errors import ModelError
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.networks.calibration import unlabeled
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import Schedule, train
+from autoopt.strategies.training.loop import Schedule, train
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +45,7 @@ class MaskedLanguageModeling(Strategy):
         import torch
         from torch.nn import functional as F
 
-        from autoopt.strategies.word_head import WordHead
+        from autoopt.strategies.networks.word_head import WordHead
 
         tokenizer: Any = candidate.tokenizer
         features = _maskable(candidate, self.texts, seed)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from autoopt.strategies.calibration import unlabeled
 from autoopt.strategies.candidate import Batch, Candidate
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.networks.calibration import unlabeled
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import Schedule, train
+from autoopt.strategies.training.loop import Schedule, train
 
 if TYPE_CHECKING:
     import torch

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from autoopt.strategies.calibration import unlabeled
 from autoopt.strategies.candidate import Batch, Candidate
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.noise import hide
+from autoopt.strategies.networks.calibration import unlabeled
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import Schedule, train
+from autoopt.strategies.texts.noise import hide
+from autoopt.strategies.training.loop import Schedule, train
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ class TSDAE(Strategy):
             return candidate.evolve("TSDAE, 0 steps")
         import torch
 
-        from autoopt.strategies.sentence_decoder import SentenceDecoder
+        from autoopt.strategies.networks.sentence_decoder import SentenceDecoder
 
         features = unlabeled(candidate, self.texts, seed)
         model: Any = candidate.copy_model()

@@ -30,7 +30,7 @@ def seconds(case: BadData, command: str, folder: Path, models: Path) -> float:
     file = case.write(folder / "given", models=models)
     began = time.perf_counter()
     ran = subprocess.run(
-        [sys.executable, "-m", "autoopt.search.click_main", command, str(file), "--root", str(folder / "root")],
+        [sys.executable, "-m", "autoopt.search.cli.main", command, str(file), "--root", str(folder / "root")],
         capture_output=True,
         text=True,
         cwd=folder,

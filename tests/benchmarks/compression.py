@@ -26,11 +26,12 @@ from typing import Any
 import torch
 from scipy.stats import t as student
 
-from autoopt.objectives.data import TextData, load_text_data
-from autoopt.objectives.data_settings import DataSettings
-from autoopt.objectives.model_call import compare_models
+from autoopt.objectives.data.settings import DataSettings
+from autoopt.objectives.data.text_data import TextData
+from autoopt.objectives.loading import load_text_data
 from autoopt.objectives.target import Target
-from autoopt.objectives.tasks.text_classification import TextClassification
+from autoopt.objectives.tasks.text_classification.task import TextClassification
+from autoopt.objectives.timing.model_call import compare_models
 from autoopt.strategies.acceleration.int8_dynamic import Int8Dynamic
 from autoopt.strategies.acceleration.onnx_runtime import OnnxRuntime
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning

@@ -40,15 +40,16 @@ from typing import Any, NamedTuple, cast
 
 from autoopt.objectives.task import Task
 from autoopt.objectives.tasks import open_task
-from autoopt.search import ray_search, trial
-from autoopt.search import study as studies
-from autoopt.search.driver import Driver
-from autoopt.search.experiment import Experiment, load_experiment
-from autoopt.search.front import hypervolume
-from autoopt.search.layout import Root, StudyFolder
-from autoopt.search.opening import open_data, space_of
-from autoopt.search.record import State, TrialRecord
-from autoopt.search.study import Search
+from autoopt.search.backends import ray_runner
+from autoopt.search.choosing.front import hypervolume
+from autoopt.search.experiment.experiment import Experiment, load_experiment
+from autoopt.search.experiment.opening import open_data, space_of
+from autoopt.search.paths import Root, StudyFolder
+from autoopt.search.study import lifecycle as studies
+from autoopt.search.study.driver import Driver
+from autoopt.search.study.lifecycle import Search
+from autoopt.search.trial import run as trial
+from autoopt.search.trial.record import State, TrialRecord
 from autoopt.strategies.saving import load as load_candidate
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -195,8 +196,8 @@ def without_store(config: dict[str, Any], *, plain: bool) -> None:
     """The trainable of a worker that keeps no stage; ``plain`` is with the training of transformers' Trainer."""
     import torch
 
-    from autoopt.search.stage_store import StageStore
-    from autoopt.strategies import batches, precision
+    from autoopt.search.trial.stage_store import StageStore
+    from autoopt.strategies.training import batches, precision
 
     StageStore.__contains__ = lambda self, where: False  # type: ignore[method-assign]
     StageStore.once = lambda self, where, into, compute: (compute(), False)  # type: ignore[method-assign]
@@ -205,12 +206,12 @@ def without_store(config: dict[str, Any], *, plain: bool) -> None:
         precision.training_precision = lambda _: torch.float32  # type: ignore[assignment]
         made = torch.optim.AdamW
         torch.optim.AdamW = lambda *args, **more: made(*args, **{**more, "fused": False})  # type: ignore[misc,assignment]
-    ray_search._trial(config)
+    ray_runner._trial(config)
 
 
 def without_screening(config: dict[str, Any]) -> None:
     trial.excess = lambda *_: ""
-    ray_search._trial(config)
+    ray_runner._trial(config)
 
 
 def asha(driver: Driver, record: TrialRecord) -> bool:
@@ -243,26 +244,26 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 def changed(arm: str) -> list[tuple[Any, str, Any]]:
     """What is put in the place of what, for this arm."""
-    original = ray_search._trial
+    original = ray_runner._trial
 
     def storeless(config: dict[str, Any]) -> None:
-        ray_search._trial = original
+        ray_runner._trial = original
         trial.excess = (lambda *_: "") if arm in BASELINES else trial.excess
         without_store(config, plain=arm == "B0")
 
     def unscreened(config: dict[str, Any]) -> None:
-        ray_search._trial = original
+        ray_runner._trial = original
         without_screening(config)
 
     match arm:
         case "B0":
-            return [(ray_search, "_trial", storeless), (studies, "start_design", lambda _: [])]
+            return [(ray_runner, "_trial", storeless), (studies, "start_design", lambda _: [])]
         case "B1":
-            return [(ray_search, "_trial", storeless), (Driver, "goes_on", asha)]
+            return [(ray_runner, "_trial", storeless), (Driver, "goes_on", asha)]
         case "B1 to the end" | "no store":
-            return [(ray_search, "_trial", storeless)]
+            return [(ray_runner, "_trial", storeless)]
         case "no screening":
-            return [(ray_search, "_trial", unscreened)]
+            return [(ray_runner, "_trial", unscreened)]
     return []
 
 
@@ -285,7 +286,7 @@ def searched(task: str, arm: str, seed: int, minutes: float) -> Run:
 
     def run(driver: Driver, folder: StudyFolder) -> None:
         watching.begun = time.monotonic()
-        ray_search.run(driver, folder, resources=experiment.resources, watcher=watching)
+        ray_runner.run(driver, folder, resources=experiment.resources, watcher=watching)
         for number in (0, *watching.fronts()):
             candidate = load_candidate(folder.model(number), open_task=open_task)
             test[number] = cast("Task", candidate.task).score(candidate, data.test)["quality"].value

@@ -23,9 +23,10 @@ from pathlib import Path
 import torch
 from scipy.stats import t as student
 
-from autoopt.objectives.data import TextData, load_text_data
-from autoopt.objectives.data_settings import DataSettings
-from autoopt.objectives.tasks.text_classification import TextClassification
+from autoopt.objectives.data.settings import DataSettings
+from autoopt.objectives.data.text_data import TextData
+from autoopt.objectives.loading import load_text_data
+from autoopt.objectives.tasks.text_classification.task import TextClassification
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import catalog

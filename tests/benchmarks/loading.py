@@ -35,11 +35,11 @@ def one_run(file: str, folder: str) -> dict[str, float]:
     """Seconds of each step, and megabytes."""
     from transformers import AutoTokenizer
 
-    from autoopt.objectives.data import load_text_data
-    from autoopt.objectives.data_settings import DataSettings
-    from autoopt.objectives.packages import locate
-    from autoopt.objectives.tasks.text_classification import TextClassification
-    from autoopt.objectives.token_cache import TokenCache
+    from autoopt.objectives.data.settings import DataSettings
+    from autoopt.objectives.data.token_cache import TokenCache
+    from autoopt.objectives.loading import load_text_data
+    from autoopt.objectives.models.packages import locate
+    from autoopt.objectives.tasks.text_classification.task import TextClassification
 
     tokenizer = AutoTokenizer.from_pretrained(locate(MODEL), local_files_only=True)
     before, begun, begun_cpu = megabytes(), time.perf_counter(), time.process_time()

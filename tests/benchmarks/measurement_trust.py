@@ -30,10 +30,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autoopt.objectives.latency import Comparison, calibrate
-from autoopt.objectives.model_call import compare_models
-from autoopt.objectives.neighbours import on_processors
 from autoopt.objectives.target import Target
+from autoopt.objectives.timing.latency import Comparison, calibrate
+from autoopt.objectives.timing.model_call import compare_models
+from autoopt.objectives.timing.neighbours import on_processors
 
 TARGET = Target(sequence_length=32)
 REST = 0.1

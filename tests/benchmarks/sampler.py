@@ -31,11 +31,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy.stats import t as student
 
-from autoopt.search.front import hypervolume
-from autoopt.search.optuna_samplers import RANDOM, sampler_of, suggester
-from autoopt.search.proposals import Limited, candidates_near, most_promising, non_dominated
-from autoopt.search.proposer import NEAREST
-from autoopt.search.space import Suggest
+from autoopt.search.backends.optuna_samplers import RANDOM, sampler_of, suggester
+from autoopt.search.choosing.acquisition import Limited, candidates_near, most_promising, non_dominated
+from autoopt.search.choosing.front import hypervolume
+from autoopt.search.choosing.proposer import NEAREST
+from autoopt.search.space.space import Suggest
 from autoopt.strategies.knobs import Choice, Float, Knob, KnobValue
 
 ROW = "{:<12} {:<10} {:>7} {:>18} {:>9}"

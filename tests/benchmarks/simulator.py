@@ -32,22 +32,22 @@ from types import SimpleNamespace
 from typing import cast
 from unittest import mock
 
-from autoopt.search import driver as driving
-from autoopt.search.driver import Driver
-from autoopt.search.execution import Assignment, write_record
-from autoopt.search.front import hypervolume
-from autoopt.search.layout import StudyFolder
-from autoopt.search.opening import directions, open_data, space_of
-from autoopt.search.optuna_storage import database_url
-from autoopt.search.optuna_study import OptunaStudy
-from autoopt.search.recipe import Recipe
-from autoopt.search.record import StageRecord, State, TrialRecord
-from autoopt.search.rungs import RUNGS
-from autoopt.search.space import Space
-from autoopt.search.stage_store import addresses
-from autoopt.search.start_design import baseline, start_design
-from autoopt.search.trial import excess
-from autoopt.search.workspace import Workspace
+from autoopt.search.backends.optuna_storage import database_url
+from autoopt.search.backends.optuna_study import OptunaStudy
+from autoopt.search.choosing.front import hypervolume
+from autoopt.search.experiment.opening import directions, open_data, space_of
+from autoopt.search.paths import StudyFolder
+from autoopt.search.space.recipe import Recipe
+from autoopt.search.space.space import Space
+from autoopt.search.space.start_design import baseline, start_design
+from autoopt.search.study import driver as driving
+from autoopt.search.study.driver import Driver
+from autoopt.search.trial.execution import Assignment, write_record
+from autoopt.search.trial.record import StageRecord, State, TrialRecord
+from autoopt.search.trial.run import excess
+from autoopt.search.trial.rungs import RUNGS
+from autoopt.search.trial.stage_store import addresses
+from autoopt.search.trial.workspace import Workspace
 from tests.benchmarks.end_to_end import asha, stop
 from tests.benchmarks.recorded_runs import FILE, Recorded, experiment
 

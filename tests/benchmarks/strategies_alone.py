@@ -26,15 +26,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from autoopt.objectives.statistics import paired_difference
+from autoopt.objectives.judging.bootstrap import paired_difference
 from autoopt.objectives.tasks import open_task
-from autoopt.search.experiment import load_experiment
-from autoopt.search.layout import Root
-from autoopt.search.opening import facts, open_data
-from autoopt.search.recipe import Recipe
-from autoopt.search.space import RECIPE_NEEDS
-from autoopt.search.trial import run_trial
-from autoopt.search.workspace import Workspace
+from autoopt.search.experiment.experiment import load_experiment
+from autoopt.search.experiment.opening import facts, open_data
+from autoopt.search.paths import Root
+from autoopt.search.space.recipe import Recipe
+from autoopt.search.space.space import RECIPE_NEEDS
+from autoopt.search.trial.run import run_trial
+from autoopt.search.trial.workspace import Workspace
 from autoopt.strategies import saving
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.catalog import catalog

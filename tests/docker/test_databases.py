@@ -14,9 +14,10 @@ from pathlib import Path
 import optuna
 import pytest
 
-from autoopt.search.optuna_storage import storage_at
+from autoopt.search.backends.optuna_storage import storage_at
+from tests.places import ROOT
 
-DOCKER = Path(__file__).parents[2] / "docker"
+DOCKER = ROOT / "docker"
 _INSTALLED = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
 _PATH = os.pathsep.join([*_INSTALLED, os.environ["PATH"]])
 _INITDB = shutil.which("initdb", path=_PATH)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-DOCKER = Path(__file__).parents[2] / "docker"
+from tests.places import ROOT
+
+DOCKER = ROOT / "docker"
 SCRIPTS = sorted(DOCKER.glob("*.sh"))
 NAMES = {
     "postgres_password",

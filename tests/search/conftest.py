@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from autoopt.objectives.tasks.text_classification import TextClassification
-from autoopt.search.layout import Root
-from autoopt.search.mlflow_client import open_client, prepare_environment
+from autoopt.objectives.tasks.text_classification.task import TextClassification
+from autoopt.search.backends.mlflow_client import open_client, prepare_environment
+from autoopt.search.paths import Root
 from autoopt.strategies import saving
 from autoopt.strategies.candidate import Candidate
 

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.objectives.measurement import Direction, Measurement
-from autoopt.search.driver import Driver
-from autoopt.search.execution import execute
-from autoopt.search.layout import StudyFolder
-from autoopt.search.outcome import Outcome
-from autoopt.search.ray_search import Watcher
-from autoopt.search.recipe import Recipe
-from autoopt.search.record import StageRecord, State, TrialRecord
-from autoopt.search.sections import ResourcesSection
-from autoopt.search.verification import Verified
+from autoopt.search.experiment.sections import ResourcesSection
+from autoopt.search.paths import StudyFolder
+from autoopt.search.ports import Watcher
+from autoopt.search.space.recipe import Recipe
+from autoopt.search.study.driver import Driver
+from autoopt.search.study.outcome import Outcome
+from autoopt.search.study.verification import Verified
+from autoopt.search.trial.execution import execute
+from autoopt.search.trial.record import StageRecord, State, TrialRecord
 from autoopt.strategies import saving
 from autoopt.strategies.acceleration.int8_dynamic import Int8Dynamic
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning

@@ -14,10 +14,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from autoopt.objectives.data import load_labelled
-from autoopt.objectives.shapes import signature
+from autoopt.objectives.loading import load_labelled
 from autoopt.objectives.tasks import open_task
-from autoopt.objectives.tasks.text_classification import TextClassification
+from autoopt.objectives.tasks.text_classification.task import TextClassification
+from autoopt.objectives.timing.shape_table import signature
 from autoopt.strategies import saving
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import catalog

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from autoopt.objectives.tasks import open_task
-from autoopt.search.recipe import Recipe
-from autoopt.search.space import Senseless, offered
-from autoopt.search.strategy_choice import choose_all
+from autoopt.search.space.recipe import Recipe
+from autoopt.search.space.space import Senseless, offered
+from autoopt.search.space.strategy_choice import choose_all
 from autoopt.strategies import saving
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import catalog

@@ -20,8 +20,8 @@ from autoopt.strategies.acceleration.int8_dynamic import Int8Dynamic
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.compression.ffn_pruning import FFNPruning
 from autoopt.strategies.compression.layer_drop import LayerDrop
-from autoopt.strategies.encoder import LAYOUTS
 from autoopt.strategies.errors import CorruptArtefact, ModelError
+from autoopt.strategies.networks.architectures import LAYOUTS
 from tests import tiny
 
 

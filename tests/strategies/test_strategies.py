@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 from transformers import BertTokenizer
 
-from autoopt.strategies import batches, saving, soft_answers
+from autoopt.strategies import saving
 from autoopt.strategies.acceleration.int8_dynamic import Int8Dynamic
 from autoopt.strategies.adaptation import top_layers
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
@@ -28,12 +28,13 @@ from autoopt.strategies.compression.ffn_pruning import FFNPruning
 from autoopt.strategies.compression.head_pruning import HeadPruning
 from autoopt.strategies.compression.layer_drop import LayerDrop
 from autoopt.strategies.compression.recovery_finetuning import RecoveryFinetuning
-from autoopt.strategies.encoder import layers
 from autoopt.strategies.errors import DataError, ModelError, UsageError
-from autoopt.strategies.int8_linear import Int8Linear
-from autoopt.strategies.training import Schedule, train
+from autoopt.strategies.networks.architectures import layers
+from autoopt.strategies.networks.word_head import WordHead
+from autoopt.strategies.stand_ins.int8_linear import Int8Linear
+from autoopt.strategies.training import batches, teacher_answers
+from autoopt.strategies.training.loop import Schedule, train
 from autoopt.strategies.unsupervised.masked_language_modeling import MaskedLanguageModeling, _word_numbers, mask
-from autoopt.strategies.word_head import WordHead
 from tests import tiny
 
 TRAINED = FullFinetuning(learning_rate=2e-3, epochs=15)
@@ -340,13 +341,13 @@ def test_distillation_asks_the_teacher_of_unlabeled_texts_only_where_there_are_a
     trained: Candidate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    recorded = soft_answers.recorded
+    recorded = teacher_answers.recorded
 
     def counted(model: Any, features: Any, *, pad_token_id: int) -> Any:
         asked.append(len(features))
         return recorded(model, features, pad_token_id=pad_token_id)
 
-    monkeypatch.setattr(soft_answers, "recorded", counted)
+    monkeypatch.setattr(teacher_answers, "recorded", counted)
     student = LayerDrop().apply(
         replace(trained, teacher=trained.model, unlabeled=("a cup", "a goal")), effort=1, seed=0
     )

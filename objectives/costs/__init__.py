@@ -1,0 +1,1 @@
+"""What serving costs: one cost a file, the folder is the registry."""

@@ -1,0 +1,85 @@
+"""What an experiment says of its data: where it is, which columns, how it is split."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
+
+from autoopt.objectives.judging import units
+from autoopt.strategies.errors import UsageError
+
+
+def _amount(value: Any) -> int | float:
+    """A number of examples, or a share between 0 and 1."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    try:
+        share = units.parse_quantity(value, units.SHARE) if isinstance(value, str | float) else 0.0
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    if not 0 < share < 1:
+        raise ValueError(f"'{value}' is no size of a split; write a number of examples, or a share such as 15%")
+    return share
+
+
+Amount = Annotated[
+    int | float,
+    BeforeValidator(_amount),
+    PlainSerializer(lambda value: value, return_type=int | float),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+                {"type": "string", "pattern": r"^\s*[0-9.]+\s*%\s*$"},
+            ],
+            "description": "a number of examples, or a share such as 0.15 or 15%",
+        }
+    ),
+]
+
+
+class SplitSettings(BaseModel):
+    """Sizes of the splits, each a number of examples or a share. What is not said of training is all the rest.
+
+    Of data that is given as files of its own, and of unlabeled texts, this is how many are drawn; all if not said.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    train: Amount | None = None
+    validation: Amount | None = None
+    test: Amount | None = None
+    unlabeled: Amount | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class DataSettings(BaseModel):
+    """Where the data is: one ``source`` that is split, or ``train`` with or without ``validation`` and ``test``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    source: str | None = None
+    """A file, a folder of class folders, ``package://name/path``, or a dataset's name on the Hub."""
+    train: str | None = None
+    validation: str | None = None
+    test: str | None = None
+    unlabeled: str | None = None
+    text: str | None = None
+    """The column of the texts; found by its name where it is not given. So are the next two."""
+    text_pair: str | None = None
+    label: str | None = None
+    label_separator: Annotated[str, Field(min_length=1)] | None = None
+    """What stands between the classes where a cell names several of them, such as ``|``."""
+    split: SplitSettings = SplitSettings()
+    max_length: Annotated[int, Field(ge=4, le=8192)] = 128
+    """In tokens; longer texts are cut."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.source and (self.train or self.validation or self.test):
+            raise ValueError("give either 'source', which is split, or 'train', 'validation' and 'test'; not both")
+        if not self.source and not self.train:
+            raise ValueError("there is no training data; give 'source' (a file or folder that is split) or 'train'")
+        return self

@@ -1,0 +1,102 @@
+"""The lines of a text file: UTF-8 or nothing, in bounded memory, each with its number."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from autoopt.objectives.file_formats.gzipped import opened
+from autoopt.objectives.file_formats.table import MAX_CHARACTERS, MAX_FILE_BYTES
+from autoopt.strategies.errors import DataError
+
+_MARK = b"\xef\xbb\xbf"
+_OTHER_FILES: Mapping[bytes, str] = MappingProxyType(
+    {
+        b"\xff\xfe": "a UTF-16 file; save it as UTF-8",
+        b"\xfe\xff": "a UTF-16 file; save it as UTF-8",
+        b"\x1f\x8b": "a file packed with gzip; let its name end in .gz",
+        b"PK\x03\x04": "a zip archive or a spreadsheet; save the table in it as csv",
+        b"PAR1\x15": "a parquet file; let its name end in .parquet",
+        b"ARROW1\0\0": "an Arrow file; let its name end in .arrow",
+        b"\x80\x02": "a pickle, which is never read; save the data as csv or jsonl",
+        b"\x80\x03": "a pickle, which is never read; save the data as csv or jsonl",
+        b"\x80\x04": "a pickle, which is never read; save the data as csv or jsonl",
+        b"\x80\x05": "a pickle, which is never read; save the data as csv or jsonl",
+    }
+)
+"""What the first bytes give away, whatever the file is named."""
+
+
+def lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield each line with its number from 1 and its line end; a byte order mark is dropped, any line end is taken.
+
+    A file whose name ends in ``.gz`` is unpacked. Raises ``DataError`` with byte offset and line for what is not UTF-8,
+    for NUL and for a line that is far too long.
+    """
+    number, offset = 0, 0
+    _check_size(path)
+    with opened(path) as file:
+        while raw := file.readline(MAX_CHARACTERS + 1):
+            if len(raw) > MAX_CHARACTERS:
+                raise DataError(
+                    f"{path}:{number + 1}: the line is longer than {MAX_CHARACTERS:,} bytes; shorten or split it"
+                )
+            text = decode(raw, path=path, line=number + 1, offset=offset)
+            offset += len(raw)
+            for line in io.StringIO(text, newline="") if "\r" in text else (text,):
+                number += 1
+                yield number, line
+    if offset == 0:
+        raise _nothing_in(path)
+
+
+def whole_text(path: Path, *, most: int = MAX_CHARACTERS, remedy: str = "one file is one text here: split it") -> str:
+    """Return a whole file of at most ``most`` bytes; raises ``DataError`` as ``lines`` does."""
+    raw = b""
+    is_too_long = path.stat().st_size > most
+    if not is_too_long:
+        with opened(path) as file:
+            raw = file.read(most + 1)
+    if is_too_long or len(raw) > most:
+        raise DataError(f"{path} is longer than {most:,} bytes; {remedy}")
+    return decode(raw, path=path, line=1, offset=0)
+
+
+def decode(raw: bytes, *, path: Path, line: int, offset: int) -> str:
+    """Return the text of ``raw``, which stands at ``offset`` in the file and begins in ``line``."""
+    if offset == 0:
+        for beginning, what in _OTHER_FILES.items():
+            if raw.startswith(beginning):
+                raise DataError(f"{path}:1: byte 0 begins {what}")
+        raw, offset = raw.removeprefix(_MARK), offset + (len(_MARK) if raw.startswith(_MARK) else 0)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte, place = raw[error.start], _place(path, line, raw, error.start)
+        raise DataError(
+            f"{place}: byte {offset + error.start:,} (0x{byte:02x}) is not UTF-8; save the file as UTF-8"
+        ) from None
+    if "\0" in text:
+        raise DataError(
+            f"{_place(path, line, raw, raw.index(0))}: byte {offset + raw.index(0):,} is NUL; this is no text file, or "
+            "it is UTF-16: save it as UTF-8"
+        )
+    return text
+
+
+def _place(path: Path, line: int, raw: bytes, position: int) -> str:
+    return f"{path}:{line + raw.count(10, 0, position)}"
+
+
+def _check_size(path: Path) -> None:
+    size = path.stat().st_size
+    if size == 0:
+        raise _nothing_in(path)
+    if size > MAX_FILE_BYTES:
+        raise DataError(f"{path} has {size:,} bytes; at most {MAX_FILE_BYTES:,} are read: take a sample of it")
+
+
+def _nothing_in(path: Path) -> DataError:
+    return DataError(f"{path} is empty; it must hold a header and at least one row for each class")

@@ -1,0 +1,1 @@
+"""Whether measurements keep the budgets, and how sure that is."""

@@ -1,0 +1,1 @@
+"""Where pretrained models are found and how they are opened."""

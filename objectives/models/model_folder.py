@@ -1,0 +1,234 @@
+"""Whether a model can be opened: where it is, what its files say, and that none of them runs code."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from autoopt.objectives.models import gguf_file, packages
+from autoopt.objectives.models.hub import connection_errors, first_line
+from autoopt.strategies.errors import EnvironmentProblem, ModelError, did_you_mean
+from autoopt.strategies.networks.architectures import LAYOUTS
+
+WEIGHTS = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
+PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack"})
+ATTENTION = frozenset({"eager", "sdpa"})
+MAX_JSON_BYTES = 50_000_000
+MAX_HEADER_BYTES = 100_000_000
+
+DECODERS = frozenset({"llama", "gpt2"})
+"""By ``config.model_type``."""
+
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+_POINTER = b"version https://git-lfs"
+
+
+class Body(StrEnum):
+    """What a task's head stands on, in the words in which strategies say what they need."""
+
+    ENCODER = "encoder"
+    DECODER = "decoder"
+
+    @property
+    def architectures(self) -> frozenset[str]:
+        """Those that are supported, by ``config.model_type``."""
+        return frozenset(LAYOUTS) if self is Body.ENCODER else DECODERS
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model that was looked at and may be opened."""
+
+    path: Path
+    """A folder, or a GGUF file."""
+    name: str
+    """As it was given."""
+    config: Mapping[str, Any]
+
+
+def find_model(name: str, *, body: Body = Body.ENCODER, task: str = "this task") -> ModelFolder:
+    """Return the folder of a model: a folder, ``package://name/path``, or a name on the Hub, which is downloaded.
+
+    A path may also lead to a GGUF file. ``task`` is who needs that ``body``, for messages. Reads JSON and the weights'
+    header only; torch is not imported. Raises ``ModelError``, which lists what was looked for, and
+    ``EnvironmentProblem`` where the Hub cannot be reached.
+    """
+    path = _folder(name)
+    if path.suffix == gguf_file.SUFFIX:
+        config: Mapping[str, Any] = {"model_type": gguf_file.architecture(path)}
+        _check_architecture(path, config, name, body, task)
+        return ModelFolder(path, name, config)
+    config = _json(path / "config.json")
+    _check_config(path / "config.json", config)
+    _check_architecture(path / "config.json", config, name, body, task)
+    _check_other_files(path)
+    for weights in _weights(path):
+        _check_safetensors(weights)
+    return ModelFolder(path, name, config)
+
+
+def _folder(name: str) -> Path:
+    if name.startswith(packages.PREFIX):
+        path = packages.locate(name, error=ModelError)
+    else:
+        path = Path(name).expanduser()
+        if not path.exists() and _HUB_NAME.fullmatch(name):
+            return _download(name)
+    if path.is_file() and path.suffix == gguf_file.SUFFIX:
+        return path
+    if path.is_file():
+        raise ModelError(f"{path} is a file; a model is a folder with config.json, {WEIGHTS} and a tokenizer")
+    if not path.is_dir():
+        near = did_you_mean(path.name, [item.name for item in path.parent.iterdir()]) if path.parent.is_dir() else ""
+        raise ModelError(
+            f"there is no model folder {path}{near}; give a folder, package://NAME/PATH or a name on the Hub"
+        )
+    if not (path / "config.json").is_file():
+        held = ", ".join(sorted(item.name for item in path.iterdir())[:10]) or "nothing"
+        raise ModelError(
+            f"{path} is no model: it holds {held}; looked for config.json, {WEIGHTS} and a tokenizer such as "
+            f"{TOKENIZER_FILES[0]}; give the folder that has them"
+        )
+    return path
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    wanted = ["config.json", WEIGHTS, WEIGHTS_INDEX, "model-*.safetensors", "tokenizer*", "special_tokens_map.json"]
+    try:
+        return Path(
+            snapshot_download(name, allow_patterns=[*wanted, *TOKENIZER_FILES, "merges.txt", "chat_template.jinja"])
+        )
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise ModelError(
+            f"there is no folder '{name}', and no model of this name on the Hub: {first_line(error)}; "
+            "give a folder, package://NAME/PATH or another name"
+        ) from None
+    except connection_errors() as error:
+        raise EnvironmentProblem(
+            f"there is no folder '{name}', and the Hub cannot be reached for a model of this name "
+            f"({first_line(error)}); check the path or the network"
+        ) from None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise ModelError(f"{path} has {path.stat().st_size:,} bytes; at most {MAX_JSON_BYTES:,} are read")
+    _check_pointer(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is no JSON: {error}; download the model again") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} holds no JSON object; download the model again")
+    return content
+
+
+def _check_config(path: Path, config: Mapping[str, Any]) -> None:
+    for key in ("auto_map", "custom_pipelines"):
+        if key in config:
+            raise ModelError(
+                f"{path} has '{key}': it asks for code of its own, which is never run; choose another model"
+            )
+    for key, value in config.items():
+        if key.startswith(("_attn_implementation", "attn_implementation")) and value not in (None, *ATTENTION):
+            raise ModelError(f"{path} has {key}: {value!r}; allowed are {', '.join(sorted(ATTENTION))}: remove it")
+    if config.get("quantization_config"):
+        raise ModelError(f"{path} is of a quantized model; give the model that it was made from: autoopt quantizes it")
+
+
+def _check_architecture(path: Path, config: Mapping[str, Any], name: str, body: Body, task: str) -> None:
+    kind = config.get("model_type")
+    if kind in body.architectures:
+        return
+    for other in Body:
+        if kind in other.architectures:
+            needed = "an encoder such as bert" if body is Body.ENCODER else "a decoder such as llama"
+            given = "an encoder" if other is Body.ENCODER else "a decoder"
+            raise ModelError(
+                f"'{name}' is {given} ({kind}); {task} needs {needed}: choose another model, or another task"
+            )
+    given = f"the architecture '{kind}', which is not supported" if kind else "no 'model_type'"
+    raise ModelError(f"{path} has {given}; supported are {', '.join(sorted(body.architectures))}")
+
+
+def _check_other_files(path: Path) -> None:
+    names = {item.name for item in path.iterdir()}
+    if "adapter_config.json" in names:
+        raise ModelError(f"{path} holds an adapter (adapter_config.json); merge it into its model and save that")
+    tokenizer = next((name for name in TOKENIZER_FILES if name in names), None)
+    if tokenizer is None:
+        raise ModelError(f"{path} has no tokenizer; looked for {', '.join(TOKENIZER_FILES)}")
+    _check_pointer(path / tokenizer)
+    if "tokenizer_config.json" in names and "auto_map" in _json(path / "tokenizer_config.json"):
+        raise ModelError(
+            f"{path / 'tokenizer_config.json'} has 'auto_map': it asks for code of its own, which is never run"
+        )
+    _check_links(path)
+
+
+def _check_links(path: Path) -> None:
+    # The cache of the Hub keeps snapshots/<commit>/ as links into blobs/ beside it.
+    root = path.resolve()
+    root = root.parents[1] if root.parent.name == "snapshots" else root
+    for item in path.iterdir():
+        if item.is_symlink() and not item.resolve().is_relative_to(root):
+            raise ModelError(f"{item} is a link that leads out of the model's folder; put the file itself there")
+
+
+def _weights(path: Path) -> Iterator[Path]:
+    if (path / WEIGHTS).is_file():
+        yield path / WEIGHTS
+        return
+    if (path / WEIGHTS_INDEX).is_file():
+        shards = _json(path / WEIGHTS_INDEX).get("weight_map", {})
+        for name in sorted(set(shards.values())):
+            if Path(name).name != name or not (path / name).is_file():
+                raise ModelError(
+                    f"{path} lacks the weights '{name}' that its {WEIGHTS_INDEX} names; download them again"
+                )
+            yield path / name
+        return
+    pickles = sorted(item.name for item in path.iterdir() if item.suffix in PICKLE_SUFFIXES)
+    found = (
+        f" It has {', '.join(pickles)}, a format that can run code when it is read: convert it to safetensors."
+        if pickles
+        else ""
+    )
+    raise ModelError(f"{path} has no weights; looked for {WEIGHTS} and {WEIGHTS_INDEX}.{found}")
+
+
+def _check_safetensors(path: Path) -> None:
+    _check_pointer(path)
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        size = path.stat().st_size
+        header = file.read(length) if 2 <= length <= min(MAX_HEADER_BYTES, size - 8) else b""
+    try:
+        tensors = json.loads(header) if header.startswith(b"{") else None
+    except (ValueError, RecursionError):
+        tensors = None
+    if not isinstance(tensors, dict):
+        raise ModelError(f"{path} is no safetensors file, whatever its name says; download it again or convert it")
+    try:
+        ends = [entry["data_offsets"][1] for name, entry in tensors.items() if name != "__metadata__"]
+        complete = 8 + length + max(ends, default=0) == size
+    except (KeyError, IndexError, TypeError):
+        complete = False
+    if not complete:
+        raise ModelError(f"{path} is cut short or damaged: its header describes another size; download it again")
+
+
+def _check_pointer(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise ModelError(f"{path} is a Git LFS pointer, not the file itself; run 'git lfs pull' in its folder")

@@ -1,0 +1,92 @@
+"""A torch model as a call that can be timed, on the inputs of its target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from autoopt.objectives.target import Target
+from autoopt.objectives.timing.clock import Call
+from autoopt.objectives.timing.latency import Calibration, Comparison, calibrate, compare
+from autoopt.objectives.timing.pairing import SCREENING, Pairs
+from autoopt.strategies.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def model_call(model: Any, target: Target, *, seed: int = 0) -> Call:
+    """Return the forward pass over random tokens of shape (batch_size, sequence_length), none of them padding.
+
+    The model must be in evaluation mode and on the target's device already: see ``placed``. Raises ``ModelError``
+    where the model cannot take so many tokens.
+    """
+    return _call(model, target, target.sequence_length, seed)
+
+
+def model_calls(model: Any, target: Target, *, seed: int = 0) -> Sequence[Call]:
+    """Return a forward pass for each length of the target, as ``model_call`` makes them."""
+    return [_call(model, target, length, seed) for length in target.call_lengths]
+
+
+@contextmanager
+def placed(target: Target, *models: Any) -> Iterator[None]:
+    """Hold the models in evaluation mode on the target's device; each goes back to where it was and how it was.
+
+    A model whose time depends on what it reads (``strategies.early_exit_model``) meanwhile takes the time that texts
+    take: what it is timed on are random words.
+    """
+    before = [(model, model.training, model.device) for model in models]
+    try:
+        for model in models:
+            model.eval().to(target.device)
+            if hasattr(model, "replay"):
+                model.replay()
+        yield
+    finally:
+        for model in models:
+            if hasattr(model, "stop_replay"):
+                model.stop_replay()
+        for model, training, device in before:
+            model.train(training).to(device)
+
+
+def calibrate_model(reference: Any, target: Target, *, samples: int = 150) -> Calibration:
+    """``calibrate`` for a torch model."""
+    with placed(target, reference):
+        return calibrate(model_calls(reference, target), target, samples=samples)
+
+
+def compare_models(
+    candidate: Any, reference: Any, target: Target, *, limit_ratio: float | None = None, pairs: Pairs = SCREENING
+) -> Comparison:
+    """``compare`` for two torch models."""
+    with placed(target, candidate, reference):
+        calls = model_calls(candidate, target), model_calls(reference, target)
+        return compare(*calls, target, limit_ratio=limit_ratio, pairs=pairs)
+
+
+def _call(model: Any, target: Target, length: int, seed: int) -> Call:
+    inputs = _inputs(model, target, length, seed)
+
+    def call() -> object:
+        return model(**inputs)
+
+    return call
+
+
+def _inputs(model: Any, target: Target, length: int, seed: int) -> dict[str, torch.Tensor]:
+    import torch
+
+    longest = getattr(model.config, "max_position_embeddings", None)
+    if longest is not None and length > longest:
+        raise ModelError(
+            f"the target's sequence length is {length}, but this model reads at most {longest} tokens; "
+            f"set target.sequence_length to {longest} or less"
+        )
+    shape = (target.batch_size, length)
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(model.config.vocab_size, shape, generator=generator)
+    mask = torch.ones(shape, dtype=torch.long)
+    return {"input_ids": tokens.to(target.device), "attention_mask": mask.to(target.device)}

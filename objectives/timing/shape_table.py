@@ -1,0 +1,173 @@
+"""A table of measured shapes, shared by processes and later studies: what was measured once is not measured again."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from autoopt.objectives.measurement import Measurement
+from autoopt.objectives.target import Target
+from autoopt.objectives.timing.latency import Calibration, Comparison
+from autoopt.objectives.timing.machine import fingerprint, fingerprint_id
+from autoopt.objectives.timing.model_call import calibrate_model, compare_models
+
+_CALIBRATION = "calibration"
+_NO_SHAPE = frozenset({"layer_idx"})
+"""Whole numbers on a module that are no part of its shape: which layer of the original it was costs no time."""
+
+
+def signature(model: Any) -> str:
+    """Return sixteen hexadecimal digits for all that latency depends on; the values of the weights do not count.
+
+    That is: name, class, shape and dtype of each tensor, class and whole numbers (heads, widths) of each module, and
+    the implementation of attention.
+    """
+    tensors = getattr(model, "shape", None)  # Of a graph of another runtime, of which torch sees bytes alone.
+    if not isinstance(tensors, str):
+        tensors = [
+            (name, type(tensor).__name__, tuple(tensor.shape), str(tensor.dtype))
+            for name, tensor in model.state_dict().items()
+        ]
+    modules = [(name, type(module).__qualname__, _whole_numbers(module)) for name, module in model.named_modules()]
+    attention = getattr(getattr(model, "config", None), "_attn_implementation", None)
+    canonical = json.dumps([tensors, modules, attention])
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+class ShapeTable:
+    """Comparisons by shape, for this machine and one target; each in a file of its own, written whole or not at all."""
+
+    def __init__(self, folder: Path, target: Target) -> None:
+        self.target = target
+        self.folder = folder / f"{fingerprint_id(target)}-{target.slug}"
+
+    def get(self, shape: str, *, reference: str) -> Comparison | None:
+        """The comparison of ``shape`` with the shape ``reference``; None where there is none or its file is broken."""
+        fields = _read(self._path(shape, reference))
+        return None if fields is None else Comparison.from_json(fields)
+
+    def put(self, shape: str, comparison: Comparison, *, reference: str) -> None:
+        """Keep a comparison, unless it is noisy."""
+        if not comparison.noisy:
+            self._write(self._path(shape, reference), comparison.to_json())
+
+    def calibration(self, reference: str) -> Calibration | None:
+        """What the shape ``reference`` takes in ms; None where it was not calibrated or its file is broken."""
+        fields = _read(self._path(_CALIBRATION, reference))
+        return None if fields is None else Calibration.from_json(fields)
+
+    def put_calibration(self, calibration: Calibration, *, reference: str) -> None:
+        """Keep a calibration, unless it is noisy."""
+        if not calibration.noisy:
+            self._write(self._path(_CALIBRATION, reference), calibration.to_json())
+
+    def once(self, metric: str, shape: str, measure: Callable[[], Measurement]) -> Measurement:
+        """What a shape has of a metric that needs no reference, such as memory: out of the table, or measured now.
+
+        It is kept, unless it is noisy.
+        """
+        with self.claim(shape, reference=metric):
+            fields = _read(self._path(shape, metric))
+            if fields is not None:
+                return Measurement.from_json(fields)
+            found = measure()
+            if not found.noisy:
+                self._write(self._path(shape, metric), found.to_json())
+            return found
+
+    @contextmanager
+    def claim(self, shape: str, *, reference: str) -> Iterator[None]:
+        """Hold while a shape is measured and put: who wants the same one waits and then finds it."""
+        path = self._path(shape, reference).with_suffix(".lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _path(self, name: str, reference: str) -> Path:
+        return self.folder / reference / f"{name}.json"
+
+    def _write(self, path: Path, fields: dict[str, Any]) -> None:
+        about = self.folder / "machine.json"
+        if not about.exists():
+            _write_whole(about, {"machine": fingerprint(self.target), "target": self.target.to_json()})
+        _write_whole(path, fields)
+
+
+def calibrated(reference_model: Any, target: Target, table: ShapeTable, *, samples: int = 150) -> Calibration:
+    """The reference's calibration out of the table where it has so many samples, else measured now and kept."""
+    reference = signature(reference_model)
+    with table.claim(_CALIBRATION, reference=reference):
+        found = table.calibration(reference)
+        if found is None or found.samples < samples:
+            found = calibrate_model(reference_model, target, samples=samples)
+            table.put_calibration(found, reference=reference)
+    return found
+
+
+def compare_shape(
+    candidate_model: Any,
+    reference_model: Any,
+    target: Target,
+    table: ShapeTable,
+    *,
+    calibration: Calibration,
+    limit_ratio: float | None = None,
+) -> Comparison:
+    """Return how a candidate's shape compares with the reference's, out of the table or measured now and kept.
+
+    A candidate of the reference's own shape has the ratio 1 and is not measured. ``calibration`` is the reference's.
+    Raises ``ValueError`` where the table is of another target.
+    """
+    if target != table.target:
+        raise ValueError(
+            f"the measurement is for {target}, the table for {table.target}: open the table for the same one"
+        )
+    shape, reference = signature(candidate_model), signature(reference_model)
+    if shape == reference:
+        return Comparison.identity(calibration)
+    with table.claim(shape, reference=reference):
+        found = table.get(shape, reference=reference)
+        if found is None:
+            found = compare_models(candidate_model, reference_model, target, limit_ratio=limit_ratio)
+            table.put(shape, found, reference=reference)
+    return found
+
+
+def _whole_numbers(module: Any) -> dict[str, int]:
+    return {
+        name: value
+        for name, value in sorted(vars(module).items())
+        if type(value) is int and not name.startswith("_") and name not in _NO_SHAPE
+    }
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The fields in a file; None where it is absent, cut short or otherwise not what was written."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        fields: dict[str, Any] = stored["fields"]
+        return fields if stored["sha256"] == _digest(fields) else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write_whole(path: Path, fields: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, work = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump({"fields": fields, "sha256": _digest(fields)}, file, indent=1, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(work).replace(path)
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

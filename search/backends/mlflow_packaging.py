@@ -1,0 +1,76 @@
+"""A saved candidate as an MLflow model: its folder, the code that serves it, its requirements; no pickle."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from autoopt.objectives.tasks import find_task
+from autoopt.search.backends import mlflow_serving
+from autoopt.strategies.catalog import find
+from autoopt.strategies.saving import describe
+
+_REQUIRED = ("autoopt", "torch", "transformers", "safetensors", "mlflow")
+
+
+def upload_candidate(
+    client: Any, experiment_id: str, run_id: str, folder: Path, *, name: str, tags: dict[str, str]
+) -> str:
+    """Upload the folder as a model of the run and return the model's id. It counts once the caller marks it READY."""
+    logged = client.create_logged_model(experiment_id, name=name, source_run_id=run_id, tags=tags)
+    with tempfile.TemporaryDirectory() as work:
+        packed = Path(work) / "model"
+        _pack(folder, packed, logged, run_id)
+        client.log_model_artifacts(logged.model_id, str(packed))
+    return str(logged.model_id)
+
+
+def requirements(edits: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+    """What a machine that serves a model with these edits installs, each at the version that is installed here.
+
+    A local label such as ``+cpu`` is left out: no package index has it.
+    """
+    found = []
+    packages = sorted({package for edit in edits for package in find(edit["strategy"]).packages})
+    for name in (*_REQUIRED, *packages):
+        try:
+            found.append(f"{name}=={metadata.version(name).partition('+')[0]}")
+        except metadata.PackageNotFoundError:  # Run from a checkout that is not installed.
+            found.append(name)
+    return found
+
+
+def _pack(folder: Path, packed: Path, logged: Any, run_id: str) -> None:
+    import mlflow.pyfunc
+    import pandas as pd
+    from mlflow.models import Model
+
+    mlflow.pyfunc.save_model(
+        path=str(packed),
+        python_model=mlflow_serving.__file__,
+        artifacts={mlflow_serving.ARTIFACT: str(folder)},
+        signature=_signature(),
+        input_example=pd.DataFrame([dict(find_task(describe(folder)["task"]["name"]).sample)]),
+        # MLflow would load the model to find out, which takes long and misses torch.
+        pip_requirements=requirements(describe(folder)["edits"]),
+        mlflow_model=Model(
+            artifact_path=logged.artifact_location,
+            model_uuid=logged.model_id,
+            model_id=logged.model_id,
+            run_id=run_id,
+        ),
+    )
+
+
+def _signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+
+    # The input has none: MLflow turns a list of strings into a nameless column and refuses it before we see it.
+    return ModelSignature(
+        outputs=Schema([ColSpec("string", "label"), ColSpec("double", "score")]),
+        params=ParamSchema([ParamSpec(mlflow_serving.PROBABILITIES, "boolean", False)]),
+    )

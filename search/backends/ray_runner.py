@@ -1,0 +1,267 @@
+"""Trials on Ray Tune: warm workers, one trial each at a time, fed by our own searcher."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from autoopt.search.experiment.sections import ResourcesSection
+from autoopt.search.paths import StudyFolder
+from autoopt.search.ports import TrialSource, Watcher
+from autoopt.search.trial.execution import Assignment, execute
+from autoopt.search.trial.record import TrialRecord
+from autoopt.strategies.errors import EnvironmentProblem
+
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_worker_niceness": "0",  # At Ray's default of 15 a busy machine falsifies every latency.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would swallow Ctrl-C and end with success.
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+_WORKER_RETRIES = 1
+"""How often a trial is tried again whose worker died."""
+_OUT_OF_MEMORY = "low on memory"
+"""What Ray says of a worker that it ended for that."""
+
+
+def run(driver: TrialSource, folder: StudyFolder, *, resources: ResourcesSection, watcher: Watcher) -> None:
+    """Run trials until the driver has no more, or says that those which run are overdue.
+
+    Then, and on Ctrl-C, the running trials are given up, to be proposed again on resume; ``KeyboardInterrupt`` goes on.
+    Raises ``EnvironmentProblem`` where no Ray cluster can be started or reached.
+    """
+    os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
+    scratch = folder.path / "ray"
+    shutil.rmtree(scratch, ignore_errors=True)  # The study is the truth; what Tune remembers is not needed.
+    with _cluster(resources):
+        try:
+            _fit(driver, folder, scratch, resources, watcher)
+        finally:
+            driver.give_up_running(driver.stopped_because or "the search was stopped")
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _fit(
+    driver: TrialSource, folder: StudyFolder, scratch: Path, resources: ResourcesSection, watcher: Watcher
+) -> None:
+    from ray import tune
+
+    for name in ("ray.tune", "ray.train", "ray.air"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    _let_a_kill_for_memory_be_a_death()
+    slot = {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}
+    tuner = tune.Tuner(
+        tune.with_resources(_trial, slot),
+        tune_config=tune.TuneConfig(
+            search_alg=_searcher(driver),
+            scheduler=_scheduler(driver),
+            num_samples=-1,
+            max_concurrent_trials=resources.workers,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(scratch),
+            verbose=0,
+            callbacks=[_callback(watcher)],
+            failure_config=tune.FailureConfig(max_failures=_WORKER_RETRIES),
+            stop=_stopper(driver),
+        ),
+        param_space={"folder": str(folder.path)},
+    )
+    tuner.fit()
+
+
+@cache
+def _let_a_kill_for_memory_be_a_death() -> None:
+    """Ray ends a worker when the machine is nearly out of memory; Tune knows no such end and would raise it."""
+    from ray.air.execution._internal.actor_manager import RayActorManager
+    from ray.exceptions import OutOfMemoryError, RayActorError
+
+    failed = RayActorManager._actor_task_failed
+
+    def failed_or_killed(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        killed = isinstance(exception, OutOfMemoryError)
+        failed(self, tracked_actor_task, RayActorError(error_msg=str(exception)) if killed else exception)
+
+    RayActorManager._actor_task_failed = failed_or_killed
+
+
+def _trial(config: dict[str, Any]) -> None:
+    """The trainable. It answers with its stages only: the result itself is the record on disk."""
+    import torch
+    from ray import tune
+
+    torch.set_num_threads(1)
+    assignment = Assignment.from_json(config["assignment"])
+
+    def report(stage: str) -> None:
+        tune.report({"number": assignment.number, "stage": stage})
+
+    def judge(record: TrialRecord) -> None:
+        # As text, since Tune flattens what is nested. It does not return where the trial is stopped.
+        tune.report({"number": assignment.number, "rung": json.dumps(record.to_json())})
+
+    execute(assignment, StudyFolder(Path(config["folder"])), report, judge)
+
+
+def _searcher(driver: TrialSource) -> Any:
+    from ray.tune.search import Searcher
+
+    class DriverSearcher(Searcher):  # type: ignore[misc]
+        """Asks the driver. Tune saves nothing of it: the study has it all, and a pickle would hold its address."""
+
+        def __init__(self, asked: TrialSource) -> None:
+            super().__init__(metric=None, mode=None)
+            self._driver = asked
+            self._numbers: dict[str, int] = {}
+
+        def suggest(self, trial_id: str) -> Any:
+            assignment = self._driver.next()
+            if assignment is None:
+                return Searcher.FINISHED
+            self._numbers[trial_id] = assignment.number
+            return {"assignment": assignment.to_json()}
+
+        def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: ARG002
+            self._driver.book(self._numbers.pop(trial_id))
+
+        def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+            pass
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
+
+    return DriverSearcher(driver)
+
+
+def _scheduler(driver: TrialSource) -> Any:
+    from ray.tune.schedulers import FIFOScheduler
+
+    class Halving(FIFOScheduler):  # type: ignore[misc]
+        """Stops at its rung what the driver thinks little of."""
+
+        def __init__(self, asked: TrialSource) -> None:
+            super().__init__()
+            self._driver = asked
+
+        def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
+            if "rung" not in result or self._driver.goes_on(TrialRecord.from_json(json.loads(result["rung"]))):
+                return str(FIFOScheduler.CONTINUE)
+            return str(FIFOScheduler.STOP)
+
+        def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
+            # Its own copy: what Tune's get_error reads was perhaps not synced yet.
+            if _OUT_OF_MEMORY in Path(trial.error_file).read_text(encoding="utf-8"):
+                number = trial.config["assignment"]["number"]
+                self._driver.died_of[number] = "its worker was killed, as memory ran out; fewer workers need less"
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
+
+    return Halving(driver)
+
+
+def _stopper(driver: TrialSource) -> Any:
+    from ray.tune import Stopper
+
+    class Overdue(Stopper):  # type: ignore[misc]
+        """Ends the trials that run once their time is over as well."""
+
+        def __init__(self, asked: TrialSource) -> None:
+            self._driver = asked
+
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
+            return False
+
+        def stop_all(self) -> bool:
+            return self._driver.overdue()
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
+
+    return Overdue(driver)
+
+
+def _callback(watcher: Watcher) -> Any:
+    from ray.tune import Callback
+
+    class Watching(Callback):  # type: ignore[misc]
+        """Passes on what Tune sees. An exception here would fail a trial, so the search goes on without the drawing."""
+
+        def __init__(self, told: Watcher) -> None:
+            self._watcher = told
+
+        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:  # noqa: ARG002
+            with contextlib.suppress(Exception):
+                self._watcher.stage(result["number"], result.get("stage", "at a rung"))
+
+        def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:  # noqa: ARG002
+            with contextlib.suppress(Exception):
+                self._watcher.tick()
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
+
+    return Watching(watcher)
+
+
+@contextlib.contextmanager
+def _cluster(resources: ResourcesSection) -> Iterator[None]:
+    """A local cluster of its own, or the one that ``RAY_ADDRESS`` names."""
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS", "local")
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address == "local":
+        settings |= {"include_dashboard": False, "num_cpus": max(1, resources.workers * resources.cpus_per_worker)}
+    try:
+        for attempt in (1, 2):
+            try:
+                with _signals_kept():
+                    ray.init(address=address, **settings)
+                break
+            except (ConnectionError, TimeoutError, RuntimeError) as error:
+                ray.shutdown()
+                if attempt == 2:
+                    raise EnvironmentProblem(f"no Ray cluster at '{address}': {error}") from error
+        yield
+    finally:
+        ray.shutdown()
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray puts a handler of its own in the place of ours for SIGTERM, one that ends the process without a word."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def starts() -> str:
+    """Start a cluster and end it again, and say what it was; raises ``EnvironmentProblem`` where there is none."""
+    os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
+    with _cluster(ResourcesSection(workers=1)):
+        import ray
+
+        return f"{ray.__version__} starts, with {ray.cluster_resources().get('CPU', 0):g} processors"

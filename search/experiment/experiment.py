@@ -1,0 +1,220 @@
+"""The experiment: what a person asks for, read from a YAML file, validated and frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, WithJsonSchema, field_validator, model_validator
+
+from autoopt.objectives.data.settings import DataSettings
+from autoopt.search.experiment import examples
+from autoopt.search.experiment.error_messages import complaints
+from autoopt.search.experiment.overrides import apply_overrides, resolve_paths
+from autoopt.search.experiment.sections import (
+    BudgetLimit,
+    ObjectiveName,
+    ResourcesSection,
+    SearchSection,
+    Section,
+    StorageSection,
+    StudyName,
+    TargetSection,
+    TaskSection,
+    TrackingSection,
+)
+from autoopt.search.experiment.yaml_file import Document, dump_yaml, read_yaml
+from autoopt.search.space.strategy_choice import BadStrategies, StrategyChoice, choose_all
+from autoopt.strategies.catalog import catalog
+from autoopt.strategies.errors import ExperimentError, UnknownName, did_you_mean
+
+OTHERS = "others"
+"""The key under ``strategies`` that says whether those not named are used."""
+FREE_ON_RESUME = frozenset(
+    {
+        "search.trials",
+        "search.timeout",
+        "search.max_compute",
+        "search.stop_when_gain",
+        "search.confirm_seeds",
+        "resources",
+        "tracking",
+        "storage",
+    }
+)
+"""What may change when a study goes on; everything else decides what its trials mean."""
+
+
+Strategies = Annotated[
+    dict[str, Any],
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": ["boolean", "object"]}}),
+]
+
+
+class Experiment(Section):
+    """An experiment with every default filled in."""
+
+    study: StudyName
+    task: TaskSection = TaskSection()
+    model: str
+    """A name on the Hub, a folder, or ``package://name/path``."""
+    data: DataSettings
+    target: TargetSection = TargetSection()
+    objectives: Annotated[tuple[ObjectiveName, ...], Field(strict=False, min_length=1)] = ("quality", "latency_p50")
+    """What spans the front."""
+    budget: Annotated[tuple[BudgetLimit, ...], Field(strict=False)] = ()
+    """What a model must keep to be called feasible."""
+    search: SearchSection = SearchSection()
+    strategies: Strategies = Field(default_factory=dict, validate_default=True)
+    """For each strategy ``false``, ``true`` or its settings. ``others: false`` leaves out those that are not named."""
+    resources: ResourcesSection = Field(default_factory=ResourcesSection)
+    tracking: TrackingSection = TrackingSection()
+    storage: StorageSection = StorageSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, given: Any) -> Any:
+        """Write short forms out, and let the target's length follow the data's."""
+        if not isinstance(given, Mapping):
+            return given
+        # A section whose every line is commented out is null: it keeps its defaults.
+        full = {key: value for key, value in given.items() if value is not None}
+        if isinstance(full.get("task"), str):
+            full["task"] = {"name": full["task"]}
+        target, data = full.get("target", {}), full.get("data")
+        if isinstance(target, Mapping) and isinstance(data, Mapping) and isinstance(data.get("max_length"), int):
+            full["target"] = {"sequence_length": data["max_length"], **target}
+        return full
+
+    @field_validator("objectives")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"'{twice[0]}' is listed twice (latency is latency_p50); list each objective once")
+        return names
+
+    @field_validator("strategies", mode="before")
+    @classmethod
+    def _all_named(cls, given: Any) -> Any:
+        """Say of every strategy whether it is used."""
+        if not isinstance(given, Mapping):
+            return given
+        rest = given.get(OTHERS, True)
+        if not isinstance(rest, bool):
+            raise BadStrategies([((OTHERS,), f"expected true or false, got {rest!r}")])
+        named = dict.fromkeys(catalog(), rest)
+        return {OTHERS: rest, **named, **given}
+
+    @field_validator("strategies")
+    @classmethod
+    def _legal(cls, given: dict[str, Any]) -> dict[str, Any]:
+        choose_all({name: settings for name, settings in given.items() if name != OTHERS})
+        return given
+
+    def choices(self) -> dict[str, StrategyChoice]:
+        """The strategies that are used, in the order of the catalog, with what is fixed and what is searched."""
+        return choose_all({name: given for name, given in self.strategies.items() if name != OTHERS})
+
+    def metrics(self) -> frozenset[str]:
+        """Everything that is judged: the objectives and what is limited."""
+        return frozenset(self.objectives) | {limit.metric for limit in self.budget}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that validates to the same experiment; secrets are still ``${ENV:NAME}``."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def to_yaml(self) -> str:
+        """The resolved file."""
+        return dump_yaml(self.to_json())
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What must not change when the study goes on, by dotted key."""
+        return {
+            key: value
+            for key, value in _flat(self.to_json())
+            if not any(key == free or key.startswith(free + ".") for free in FREE_ON_RESUME)
+        }
+
+    def differences(self, other: Experiment | Mapping[str, Any]) -> list[str]:
+        """What has another value in ``other``, an experiment or a fingerprint: ``data.split.train: 300 -> 400``."""
+        ours, theirs = self.fingerprint(), other.fingerprint() if isinstance(other, Experiment) else other
+        return [
+            f"{key}: {_shown(ours, key)} -> {_shown(theirs, key)}"
+            for key in dict.fromkeys([*ours, *theirs])
+            if ours.get(key) != theirs.get(key)
+        ]
+
+
+def load_experiment(path_or_example: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read an experiment file, or the built-in example of this name; a path that exists wins.
+
+    ``overrides`` are ``key.sub=value``, read as YAML. Paths in the file are relative to its folder, paths in overrides
+    to the current one. Raises ``ExperimentError`` with a line for each mistake: file, line, key and remedy.
+    """
+    path = _find(str(path_or_example))
+    document = read_yaml(path)
+    if not isinstance(document.data, dict):
+        raise ExperimentError(
+            f"{path}:1: an experiment file holds keys such as 'study:', 'model:' and 'data:'; this one has none"
+        )
+    resolved = resolve_paths(document.data, path.absolute().parent)
+    return validate(apply_overrides(Document(document.source, resolved, document.positions), overrides))
+
+
+def validate(document: Document) -> Experiment:
+    """Validate what a file says. Raises ``ExperimentError`` as ``load_experiment`` does."""
+    try:
+        return Experiment.model_validate(document.data)
+    except ValidationError as error:
+        raise ExperimentError("\n".join(complaints(error, document, Experiment))) from None
+
+
+def example_names() -> list[str]:
+    """The names of the built-in examples."""
+    return sorted(path.stem for path in _examples_folder().glob("*.yaml"))
+
+
+def _find(name: str) -> Path:
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise ExperimentError(f"{path} is a folder; give an experiment file, or the name of an example: {_listed()}")
+    if name in example_names():
+        return _examples_folder() / f"{name}.yaml"
+    near = did_you_mean(name, example_names())
+    raise UnknownName(
+        f"there is no experiment file '{name}', and no example of this name{near}; examples are {_listed()}"
+    )
+
+
+def _listed() -> str:
+    return ", ".join(example_names())
+
+
+def _examples_folder() -> Path:
+    return Path(next(iter(examples.__path__)))
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    value = values.get(key, "not set")
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict) or not value:
+        yield prefix, value
+        return
+    for key, inner in value.items():
+        yield from _flat(inner, f"{prefix}.{key}" if prefix else key)
+
+
+if __name__ == "__main__":
+    import json
+    import sys
+
+    sys.stdout.write(json.dumps(Experiment.model_json_schema(), indent=1) + "\n")

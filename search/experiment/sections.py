@@ -1,0 +1,262 @@
+"""The sections of an experiment file, each with its keys, their defaults and what is legal."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import quote
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+
+from autoopt.objectives.judging import units
+from autoopt.objectives.judging.budget import ALIASES, METRICS, Limit, metric_name
+from autoopt.objectives.tasks import find_task
+from autoopt.strategies.errors import ExperimentError, UsageError, did_you_mean
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+_VARIABLE = re.compile(r"\$\{ENV:([A-Za-z_][A-Za-z0-9_]*)\}")
+_PASSWORD = re.compile(r"://[^:/@]*:(.+)@|[?&](?:password|passwd|pwd)=([^&]*)")
+_T = TypeVar("_T")
+
+
+def explained(parse: Callable[[Any], _T]) -> Callable[[Any], _T]:
+    """Make a ``UsageError`` of ``parse`` one that pydantic collects with the place of the value."""
+
+    def parsed(value: Any) -> _T:
+        try:
+            return parse(value)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+
+    return parsed
+
+
+def _study_name(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(NAME, value) or ".." in value:
+        raise ValueError(
+            f"{value!r:.80} cannot name a study; use up to 128 letters, digits, '.', '_' and '-', beginning with a "
+            "letter or digit, without '..'"
+        )
+    return value
+
+
+def _duration(value: Any) -> float:
+    seconds = units.parse_quantity(value, units.DURATION)
+    if seconds == 0:
+        raise ValueError("a search needs some time; leave the key out for no limit")
+    return seconds
+
+
+def _limit(value: Any) -> Limit:
+    return value if isinstance(value, Limit) else Limit.parse(value)
+
+
+StudyName = Annotated[str, BeforeValidator(_study_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})]
+Duration = Annotated[
+    float,
+    BeforeValidator(explained(_duration)),
+    PlainSerializer(lambda seconds: f"{seconds:.12g}s", return_type=str),
+    WithJsonSchema({"type": "string", "description": "a duration such as 90s, 10m or 2h"}),
+]
+"""In seconds."""
+Size = Annotated[
+    float,
+    BeforeValidator(explained(lambda value: units.parse_quantity(value, units.SIZE))),
+    PlainSerializer(lambda size: f"{size:.12g}B", return_type=str),
+    WithJsonSchema({"type": "string", "description": "a size such as 500MB or 20GB"}),
+]
+"""In bytes."""
+BudgetLimit = Annotated[
+    InstanceOf[Limit],
+    BeforeValidator(explained(_limit)),
+    PlainSerializer(lambda limit: limit.text, return_type=str),
+    WithJsonSchema(
+        {"type": "string", "description": "a limit such as 'latency_p50 <= 12ms' or 'quality >= 0.99 * baseline'"}
+    ),
+]
+ObjectiveName = Annotated[
+    str,
+    BeforeValidator(explained(lambda value: metric_name(str(value)))),
+    WithJsonSchema({"enum": [*METRICS, *ALIASES]}),
+]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[
+    float,
+    BeforeValidator(explained(lambda value: units.parse_quantity(value, units.SHARE))),
+    WithJsonSchema({"type": ["number", "string"], "description": "a share such as 0.05 or 5%"}),
+]
+
+
+class Section(BaseModel):
+    """A frozen part of the experiment that refuses unknown keys and takes no value for another kind of value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class TaskSection(Section):
+    """The task, and the score that counts as quality."""
+
+    name: str = "text_classification"
+    metric: str | None = None
+    """The task's first that fits the data where it is not given."""
+    stride: Count | None = None
+    """Of question answering, in tokens: what two windows on one context share; a third of ``data.max_length``."""
+    max_answer_tokens: Count | None = None
+    """Of question answering: the longest answer; 30 tokens."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        explained(find_task)(name)
+        return name
+
+    @field_validator("metric")
+    @classmethod
+    def _of_the_task(cls, metric: str | None, info: ValidationInfo) -> str | None:
+        name = info.data.get("name")
+        if name is None or metric is None:
+            return metric  # The task itself is unknown, which is said already.
+        allowed = find_task(name).metrics
+        if metric not in allowed:
+            raise ValueError(
+                f"'{metric}' is no metric of {name}{did_you_mean(metric, allowed)}; choose {' or '.join(allowed)}"
+            )
+        return metric
+
+    @field_validator("stride", "max_answer_tokens")
+    @classmethod
+    def _setting_of_the_task(cls, value: int | None, info: ValidationInfo) -> int | None:
+        name = info.data.get("name")
+        if value is not None and name is not None and info.field_name not in find_task(name).settings:
+            raise ValueError(f"{name} has no such setting; leave it out")
+        return value
+
+    def settings(self) -> dict[str, Any]:
+        """What is set of the task beside its metric."""
+        given = {"stride": self.stride, "max_answer_tokens": self.max_answer_tokens}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+class TargetSection(Section):
+    """Where the model will serve: what its latency is measured on."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: Count = 1
+    batch_size: Count = 1
+    """Examples that one call answers. Latencies are those of a call, but ``latency_single``, which is that of one
+    example; throughput is what calls of this size, one after the other, answer."""
+    sequence_length: Annotated[int, Field(ge=4, le=8192)] = 128
+    """In tokens; ``data.max_length`` where it is not given."""
+    lengths: Literal["fixed", "data"] = "fixed"
+    """``data``: not one length, but those of the validation texts, each as often as it occurs there."""
+
+
+class SearchSection(Section):
+    """How long and how to look."""
+
+    trials: Count = 24
+    timeout: Duration | None = None
+    """Wall-clock time until no trial begins; those that run then have a tenth of it more, and are cut off after it."""
+    max_compute: Duration | None = None
+    """No trial begins once all trials together have worked so long, waiting for each other included."""
+    stop_when_gain: Share | None = None
+    """The search ends once its last trials add less than this share of the front's hypervolume an hour of work."""
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    confirm_seeds: Annotated[int, Field(ge=1, le=100)] = 1
+    """How many seeds the verified front is judged by; its recipes are trained again with those beyond the first."""
+    sampler: Literal["auto", "tpe", "gp", "nsga2", "random"] = "auto"
+    """``auto``: a surrogate for two objectives once some trials are known, until then and otherwise ``tpe``."""
+    scheduler: Literal["halving", "none"] = "halving"
+    """``halving``: recovery training that does not promise as much as that of others is stopped at its rungs."""
+    warm_start: bool = True
+    """Whether what was best in earlier studies of the same task is tried first."""
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class ResourcesSection(Section):
+    """How many trials run at a time, and what each gets."""
+
+    workers: Annotated[int, Field(ge=1, le=4096)] = Field(default_factory=_cores)
+    """As many as this process may use cores, where it is not given."""
+    cpus_per_worker: Count = 1
+    gpus_per_worker: Annotated[float, Field(ge=0)] = 0
+
+
+def _no_password(value: Any) -> Any:
+    """A password in the file would be copied to the study's folder and to the tracking server."""
+    found = _PASSWORD.search(value) if isinstance(value, str) else None
+    if found and not _VARIABLE.fullmatch(found[1] or found[2]):
+        raise ValueError("the address holds a password; write ${ENV:NAME} in its place and set the variable NAME")
+    return value
+
+
+def _address(value: Any) -> Any:
+    if isinstance(value, str) and not re.match(r"[a-z][a-z0-9+]*://|\$\{ENV:", value):
+        raise ValueError(f"'{value}' is no address; write one such as postgresql://user:${{ENV:PASSWORD}}@host/name")
+    return _no_password(value)
+
+
+class TrackingSection(Section):
+    """Where MLflow is."""
+
+    uri: Annotated[str, BeforeValidator(_no_password)] | None = None
+    """A database under the study's root where it is not given."""
+
+    def address(self) -> str | None:
+        """The address with its ``${ENV:NAME}`` filled in; never to be printed."""
+        return None if self.uri is None else fill_in(self.uri, key="tracking.uri")
+
+
+class StorageSection(Section):
+    """Where studies are kept."""
+
+    root: str | None = None
+    url: Annotated[str, BeforeValidator(_address)] | None = None
+    """An Optuna database; a SQLite file under the root where it is not given."""
+    max_stages: Size | None = 20_000_000_000.0
+    """What the stage store may take; what was used longest ago goes first. No limit where it is null."""
+
+    def address(self) -> str | None:
+        """The database's address with its ``${ENV:NAME}`` filled in; never to be printed."""
+        return None if self.url is None else fill_in(self.url, key="storage.url")
+
+    def stages_limit(self) -> int | None:
+        """In bytes."""
+        return None if self.max_stages is None else int(self.max_stages)
+
+    def folder(self) -> Path | None:
+        """The root, if given."""
+        return None if self.root is None else Path(self.root).expanduser().absolute()
+
+
+def fill_in(text: str, *, key: str) -> str:
+    """Put the environment's values in place of ``${ENV:NAME}``, quoted as a part of an address needs it.
+
+    A text that is one variable and nothing else is taken as it is. Raises ``ExperimentError`` for a variable that is
+    not set.
+    """
+    alone = _VARIABLE.fullmatch(text) is not None
+
+    def value(match: re.Match[str]) -> str:
+        found = os.environ.get(match[1])
+        if not found:
+            raise ExperimentError(f"{key}: the environment variable {match[1]} is not set; set it before the command")
+        return found if alone else quote(found, safe="")
+
+    return _VARIABLE.sub(value, text)

@@ -1,0 +1,41 @@
+"""What the backends need of the search: protocols, so that no backend imports the study."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from autoopt.search.trial.execution import Assignment
+from autoopt.search.trial.record import TrialRecord
+
+
+class Watcher(Protocol):
+    """Observer of running trials, such as the terminal."""
+
+    def stage(self, number: int, stage: str) -> None:
+        """Called when a running trial enters a stage."""
+
+    def tick(self) -> None:
+        """Called several times a second."""
+
+
+class TrialSource(Protocol):
+    """Source of trials for a runner; the study's driver is one."""
+
+    stopped_because: str
+    died_of: dict[int, str]
+    """Cause of death by trial number, set before ``book`` for a worker that died."""
+
+    def next(self) -> Assignment | None:
+        """Return the next trial to run, or None when the search is over."""
+
+    def goes_on(self, record: TrialRecord) -> bool:
+        """Return False to stop a trial at its last rung."""
+
+    def book(self, number: int) -> None:
+        """Record the result of a trial that has ended."""
+
+    def overdue(self) -> bool:
+        """Return True when running trials must end too."""
+
+    def give_up_running(self, reason: str) -> None:
+        """Record what has finished and release the rest for a resumed search."""

@@ -1,0 +1,1 @@
+"""Recipes, and the space of those a study may try."""

@@ -1,0 +1,1 @@
+"""One study from its first trial to its verified front."""

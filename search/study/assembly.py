@@ -1,0 +1,99 @@
+"""A search put together: its space, Ray for the trials, MLflow for tracking and registry, and whoever looks on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoopt.search.paths import Root, StudyFolder, default_root
+from autoopt.strategies.errors import EnvironmentProblem
+
+if TYPE_CHECKING:
+    from autoopt.search.experiment.experiment import Experiment
+    from autoopt.search.space.space import Space
+    from autoopt.search.study.driver import Driver
+    from autoopt.search.study.lifecycle import Audience, Search
+    from autoopt.search.study.outcome import Outcome
+
+
+def root_of(experiment: Experiment, given: Path | None) -> Root:
+    """The root that was given, else the experiment file's, else the default."""
+    return Root(given.absolute() if given else experiment.storage.folder() or default_root())
+
+
+def checked_space(experiment: Experiment, warn: Callable[[str], None]) -> Space:
+    """Look at the model and read the data before anything is made, and return the recipes that they allow.
+
+    ``warn`` is told what is doubtful about the data. Raises ``ModelError``, ``DataError``, and ``UsageError`` where the
+    task's metric does not fit the labels. Raises ``EnvironmentProblem`` for a metric that this machine cannot measure.
+    """
+    from autoopt.search.experiment.opening import check_measurable, model_of, open_data, space_of, task_of
+
+    check_measurable(experiment)
+    model = model_of(experiment)
+    data = open_data(experiment)
+    task_of(experiment, data)
+    for warning in data.warnings:
+        warn(warning)
+    return space_of(experiment, data, model)
+
+
+@contextmanager
+def assemble(experiment: Experiment, root: Root, space: Space, audience: Audience) -> Iterator[Search]:
+    """Hand out the search, ready to be completed, and tell MLflow how it ended. The caller holds the study's lock."""
+    from autoopt.search.backends.mlflow_runs import Ending
+    from autoopt.search.backends.mlflow_tracking import MlflowTracker
+    from autoopt.search.study.lifecycle import Search
+
+    tracker = MlflowTracker(experiment.tracking.address(), root, experiment.study, warn=audience.say)
+
+    def run(driver: Driver, folder: StudyFolder) -> None:
+        from autoopt.search.backends import ray_runner
+
+        tracker.attach(folder.experiment)
+        ray_runner.run(driver, folder, resources=experiment.resources, watcher=audience)
+
+    def register(outcome: Outcome, folder: StudyFolder) -> Mapping[int, int]:
+        audience.say("registering the front in MLflow")
+        return registered_versions(outcome, folder, experiment, root, audience)
+
+    ending = Ending.FAILED
+    try:
+        yield Search(experiment, root, space, run, register, tracker, audience)
+        ending = Ending.FINISHED
+    except KeyboardInterrupt:
+        ending = Ending.KILLED
+        raise
+    finally:
+        tracker.close(ending=ending)
+
+
+def registered_versions(
+    outcome: Outcome, folder: StudyFolder, experiment: Experiment, root: Root, audience: Audience
+) -> Mapping[int, int]:
+    """Register the front and return its versions by trial; without MLflow none, with a word about it."""
+    from autoopt.search.backends.mlflow_registry import VerifiedModel, register_front
+
+    if not outcome.models:
+        return {}
+    models = [
+        VerifiedModel(
+            model.record.number, folder.kept_model(model.record.number), str(model.record.recipe), model.measurements
+        )
+        for model in outcome.models
+    ]
+    numbers = {model.digest: model.trial for model in models}
+    try:
+        versions = register_front(
+            uri=experiment.tracking.address(),
+            root=root,
+            study=experiment.study,
+            models=models,
+            aliases=outcome.named,
+        )
+    except EnvironmentProblem as problem:
+        audience.say(f"{problem}; the models are kept in {folder.models} and are registered when you search again")
+        return {}
+    return {numbers[version.digest]: version.version for version in versions if version.digest in numbers}

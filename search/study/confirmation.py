@@ -1,0 +1,183 @@
+"""Confirm the front: train its recipes and the baseline with further seeds, and see how far their scores scatter.
+
+``python -m autoopt.search.study.confirmation STUDY_FOLDER SEED NUMBER ...`` trains the recipes of these trials with one
+seed and leaves a record of each on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from autoopt.objectives.measurement import QUALITY
+from autoopt.search.experiment.experiment import Experiment
+from autoopt.search.paths import StudyFolder
+from autoopt.search.study.evidence import TEST_PREFIX, TEST_QUALITY, Seeds, Spread
+from autoopt.search.study.outcome import Outcome
+from autoopt.search.study.verification import Verified
+from autoopt.search.trial.execution import attempt, finite, read_record, write_record
+from autoopt.search.trial.record import State, TrialRecord
+
+if TYPE_CHECKING:
+    from autoopt.objectives.task import Task
+    from autoopt.search.experiment.sections import SearchSection
+    from autoopt.search.space.recipe import Recipe
+    from autoopt.search.trial.workspace import Workspace
+
+_LOOK_EVERY_S = 0.2
+_SEEDS = 2**32
+"""There are so many, and after the last comes the first."""
+
+
+def further_seeds(search: SearchSection) -> list[int]:
+    """The seeds beside the study's own."""
+    return [(search.seed + step) % _SEEDS for step in range(1, search.confirm_seeds)]
+
+
+def confirmed(outcome: Outcome, folder: StudyFolder, experiment: Experiment, say: Callable[[str], None]) -> Outcome:
+    """Return the outcome with the seeds of the baseline and of each model of the front; which these are stays.
+
+    What was trained before is read from the disk. A seed whose process dies is told of and left out.
+    """
+    seeds = further_seeds(experiment.search) if outcome.models else []
+    numbers = list(dict.fromkeys(model.record.number for model in (outcome.baseline, *outcome.models)))
+    missing = {
+        seed: left for seed in seeds if (left := [n for n in numbers if not folder.seed_result(n, seed).is_file()])
+    }
+    if missing:
+        count = sum(map(len, missing.values()))
+        say(f"confirming the front with the seeds {', '.join(map(str, seeds))}, models to train: {count}")
+        _train(folder, missing, workers=experiment.resources.workers, say=say)
+    with_seeds = partial(_with_seeds, folder=folder, own=experiment.search.seed, seeds=seeds)
+    return replace(outcome, baseline=with_seeds(outcome.baseline), models=tuple(map(with_seeds, outcome.models)))
+
+
+def _with_seeds(model: Verified, *, folder: StudyFolder, own: int, seeds: Sequence[int]) -> Verified:
+    paths = {seed: folder.seed_result(model.record.number, seed) for seed in seeds}
+    records = {seed: finite(read_record(path)) for seed, path in paths.items() if path.is_file()}
+    if not records:
+        return replace(model, seeds=None)
+    done = {seed: record.measurements for seed, record in records.items() if record.state is State.COMPLETE}
+    all_measured = [model.measurements, *done.values()]
+    quality, test_quality = (
+        Spread(tuple(measured[name].value for measured in all_measured)) for name in ("quality", TEST_QUALITY)
+    )
+    failed = {seed: record.reason for seed, record in records.items() if seed not in done}
+    return replace(model, seeds=Seeds((own, *done), quality, test_quality, failed))
+
+
+def _train(folder: StudyFolder, missing: Mapping[int, list[int]], *, workers: int, say: Callable[[str], None]) -> None:
+    """Train with each seed in a process of its own, so many at a time, and tell of each record that it leaves."""
+    waiting, left = list(missing), {seed: list(numbers) for seed, numbers in missing.items()}
+    running: dict[int, subprocess.Popen[bytes]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                seed = waiting.pop(0)
+                running[seed] = _start(folder, seed, missing[seed])
+            time.sleep(_LOOK_EVERY_S)
+            for seed, process in list(running.items()):
+                ended = process.poll() is not None  # Asked first: what it left last is then there.
+                for number in [n for n in left[seed] if folder.seed_result(n, seed).is_file()]:
+                    left[seed].remove(number)
+                    say(_line(seed, read_record(folder.seed_result(number, seed))))
+                if ended:
+                    _close(running.pop(seed))
+                    if left[seed]:
+                        say(_complaint(folder, seed))
+    finally:
+        for process in running.values():
+            process.kill()
+            _close(process)
+
+
+def _start(folder: StudyFolder, seed: int, numbers: Sequence[int]) -> subprocess.Popen[bytes]:
+    command = [
+        sys.executable,
+        "-m",
+        "autoopt.search.study.confirmation",
+        str(folder.path),
+        str(seed),
+        *map(str, numbers),
+    ]
+    with _log(folder, seed).open("wb") as log:
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)  # noqa: S603
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    process.wait()
+    if process.stdin:
+        process.stdin.close()
+
+
+def _log(folder: StudyFolder, seed: int) -> Path:
+    return folder.path / f"confirmation-seed-{seed}.log"
+
+
+def _line(seed: int, record: TrialRecord) -> str:
+    if record.state is State.FAILED:
+        return f"seed {seed} of trial {record.number} failed: {record.reason}"
+    quality, test = (record.measurements[name].value for name in (QUALITY, TEST_QUALITY))
+    return f"seed {seed} of trial {record.number}: {quality:.1%}, test {test:.1%}"
+
+
+def _complaint(folder: StudyFolder, seed: int) -> str:
+    log = _log(folder, seed)
+    last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"])[-1]
+    return (
+        f"the training with seed {seed} ended with an error: {last} (all of it: {log}); the front is as it was "
+        "verified, and what is missing is trained when you search again"
+    )
+
+
+# In the process of its own
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Train the recipes of these trials with this seed."""
+    import torch
+
+    from autoopt.search.trial.workspace import Workspace
+
+    torch.set_num_threads(1)
+    folder, seed = StudyFolder(Path(arguments[0])), int(arguments[1])
+    workspace = Workspace.open(folder, seed=seed)
+    for number in map(int, arguments[2:]):
+        recipe, result = read_record(folder.result(number)).recipe, folder.seed_result(number, seed)
+        run = partial(_retrain, number, recipe, workspace)
+        write_record(attempt(number, recipe, run, trace=result.with_suffix(".error.txt")), result)
+
+
+def _retrain(number: int, recipe: Recipe, workspace: Workspace) -> TrialRecord:
+    from autoopt.search.trial.run import build
+
+    began = time.monotonic()
+    candidate, stages = build(recipe, workspace)
+    candidate = workspace.task.tune(candidate, workspace.data.validation)
+    task = cast("Task", candidate.task)  # As it would be saved with the model.
+    test = {f"{TEST_PREFIX}{name}": item for name, item in task.score(candidate, workspace.data.test).items()}
+    measurements = {**task.score(candidate, workspace.data.validation), **test}
+    return TrialRecord(number, recipe, State.COMPLETE, measurements, stages=stages, seconds=time.monotonic() - began)
+
+
+def _end_with_who_started_it() -> None:
+    """The pipe on stdin closes when that process is gone, however it went."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+if __name__ == "__main__":
+    _end_with_who_started_it()
+    main(sys.argv[1:])

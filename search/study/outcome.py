@@ -1,0 +1,137 @@
+"""How a search ended, and the files that say so: ``front.json`` and ``trials.csv`` in the study's folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autoopt.objectives.judging.bootstrap import Difference
+from autoopt.objectives.measurement import Measurement
+from autoopt.search.study.evidence import Seeds
+from autoopt.search.study.verification import Verified
+from autoopt.search.trial.record import TrialRecord
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The verified front of a study."""
+
+    study: str
+    baseline: Verified
+    models: tuple[Verified, ...]
+    """Verified, within every budget, and beaten by no other: best quality first."""
+    named: Mapping[str, int]
+    """Trial numbers by alias: ``champion``, ``fastest``, ``smallest``, ``balanced``."""
+    failed: tuple[Verified, ...] = ()
+    """Of the search's front, but not within the budgets when measured again; the least violating first."""
+    beaten: tuple[Verified, ...] = ()
+    """Of the search's front and within the budgets, but beaten by another model when both were measured again."""
+    versions: Mapping[int, int] = field(default_factory=dict)
+    """Version in the registry by trial number."""
+    stopped_because: str = ""
+    """Why the search ended before the asked number of trials; empty where it did not."""
+
+    compute_s: float = 0.0
+    """What all trials together worked, in seconds."""
+    saved_s: float = 0.0
+    """What they would have worked beside that without the stage store."""
+
+    @property
+    def tried(self) -> set[int]:
+        """Trial numbers of all models that were verified, the baseline's only where it is on the front."""
+        return {model.record.number for model in (*self.models, *self.failed, *self.beaten)}
+
+    @property
+    def champion(self) -> Verified | None:
+        number = self.named.get("champion")
+        return next((model for model in self.models if model.record.number == number), None)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "study": self.study,
+            "baseline": verified_json(self.baseline),
+            "models": [verified_json(model) for model in self.models],
+            "failed": [verified_json(model) for model in self.failed],
+            "beaten": [verified_json(model) for model in self.beaten],
+            "named": dict(self.named),
+            "versions": {str(number): version for number, version in self.versions.items()},
+            "stopped_because": self.stopped_because,
+            "compute_s": self.compute_s,
+            "saved_s": self.saved_s,
+        }
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Outcome:
+        return cls(
+            study=fields["study"],
+            baseline=_verified(fields["baseline"]),
+            models=tuple(map(_verified, fields["models"])),
+            failed=tuple(map(_verified, fields["failed"])),
+            beaten=tuple(map(_verified, fields["beaten"])),
+            named=dict(fields["named"]),
+            versions={int(number): version for number, version in fields["versions"].items()},
+            stopped_because=fields["stopped_because"],
+            compute_s=fields["compute_s"],
+            saved_s=fields["saved_s"],
+        )
+
+
+def compute_of(records: Sequence[TrialRecord]) -> tuple[float, float]:
+    """What the trials worked, and what reuse saved them, in seconds."""
+    return (
+        sum(record.seconds for record in records),
+        sum(stage.saved for record in records for stage in record.stages),
+    )
+
+
+def write_front(outcome: Outcome, path: Path) -> None:
+    """Write the outcome whole or not at all."""
+    work = path.with_suffix(".tmp")
+    work.write_text(json.dumps(outcome.to_json(), indent=1) + "\n", encoding="utf-8")
+    work.replace(path)
+
+
+def read_front(path: Path) -> Outcome | None:
+    """Return the outcome that was written, None where there is none yet."""
+    return Outcome.from_json(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
+def write_trials(records: Sequence[TrialRecord], path: Path) -> None:
+    """Write a table with a row for each trial."""
+    metrics = sorted({name for record in records for name in record.measurements})
+    work = path.with_suffix(".tmp")
+    with work.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["trial", "state", "feasible", "recipe", *metrics, "seconds", "reused_stages", "reason"])
+        for record in records:
+            values = [record.measurements[name].value if name in record.measurements else "" for name in metrics]
+            reused = sum(stage.reused for stage in record.stages)
+            state = record.state.value
+            row = [record.number, state, record.feasible, str(record.recipe), *values, record.seconds, reused]
+            writer.writerow([*row, record.reason])
+    work.replace(path)
+
+
+def verified_json(model: Verified) -> dict[str, Any]:
+    """All of it, and the gap between validation and test that follows from it."""
+    return {
+        "record": model.record.to_json(),
+        "test": {name: measured.to_json() for name, measured in model.test.items()},
+        "difference": asdict(model.difference) if model.difference else None,
+        "gap": model.gap.to_json() if model.gap else None,
+        "seeds": model.seeds.to_json() if model.seeds else None,
+    }
+
+
+def _verified(fields: Mapping[str, Any]) -> Verified:
+    difference, seeds = fields["difference"], fields["seeds"]
+    return Verified(
+        record=TrialRecord.from_json(fields["record"]),
+        test={name: Measurement.from_json(item) for name, item in fields["test"].items()},
+        difference=Difference(**difference) if difference else None,
+        seeds=Seeds.from_json(seeds) if seeds else None,
+    )

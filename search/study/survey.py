@@ -1,0 +1,168 @@
+"""What is known of the studies under a root, read from their files and their database, and nothing made or changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+
+from autoopt.objectives.judging.budget import Limit
+from autoopt.objectives.measurement import Measurement
+from autoopt.search.backends.mlflow_names import check_name
+from autoopt.search.choosing.front import champion, losses, pareto
+from autoopt.search.experiment.experiment import Experiment, load_experiment
+from autoopt.search.experiment.opening import directions
+from autoopt.search.paths import Root, StudyFolder
+from autoopt.search.study.lock import holder
+from autoopt.search.study.outcome import Outcome, read_front
+from autoopt.search.study.verification import Verified
+from autoopt.search.trial.record import COUNTED, State, TrialRecord
+from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
+from autoopt.strategies.errors import UnknownName, did_you_mean
+
+
+class Phase(StrEnum):
+    """How a study stands."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class Survey:
+    """One study, looked at from outside."""
+
+    name: str
+    folder: StudyFolder
+    experiment: Experiment
+    records: Sequence[TrialRecord]
+    outcome: Outcome | None
+    """The verified front, where the search has come to its end once."""
+    held_by: str | None
+    """Who is searching it now."""
+
+    @property
+    def phase(self) -> Phase:
+        if self.held_by is not None:
+            return Phase.RUNNING
+        ended = self.outcome is not None and (
+            self.counted >= self.experiment.search.trials or self.outcome.stopped_because
+        )
+        return Phase.FINISHED if ended else Phase.INTERRUPTED
+
+    @property
+    def counted(self) -> int:
+        """Trials that ran to an end of their own."""
+        return sum(record.state in COUNTED for record in self.records)
+
+    @cached_property
+    def baseline(self) -> TrialRecord | None:
+        if self.outcome is not None:
+            return self.outcome.baseline.record
+        plain = (
+            record for record in self.records if [step.name for step in record.recipe.steps] == [FullFinetuning.name]
+        )
+        return next((record for record in plain if record.state is State.COMPLETE), None)
+
+    @property
+    def feasible(self) -> list[TrialRecord]:
+        return [record for record in self.records if record.feasible]
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The feasible trial of best quality."""
+        return champion(self.feasible, directions(self.experiment)) if self.feasible else None
+
+    def trial(self, number: int) -> TrialRecord:
+        """Raises ``UnknownName`` with the numbers that there are."""
+        for record in self.records:
+            if record.number == number:
+                return record
+        numbers = [record.number for record in self.records]
+        there = f"there are {min(numbers)} to {max(numbers)}" if numbers else "it has none yet"
+        raise UnknownName(f"the study '{self.name}' has no trial {number}; {there}")
+
+    def verified(self, number: int) -> Verified | None:
+        """What was measured again of this trial; None where it was not on the front."""
+        found = self.outcome
+        models = (found.baseline, *found.models, *found.failed, *found.beaten) if found else ()
+        return next((model for model in models if model.record.number == number), None)
+
+    def answer(self, limits: Sequence[Limit]) -> list[Answer]:
+        """The front within other limits, out of the trials that are stored, best quality first.
+
+        A trial that was verified is judged as verification does it: with the whole interval of its second measurement.
+        """
+        answers = [self._answer(record, limits) for record in self.records if record.state is State.COMPLETE]
+        objectives = directions(self.experiment)
+        front = pareto([answer for answer in answers if answer.record.feasible], objectives)
+        return sorted(front, key=lambda answer: losses(answer, objectives))
+
+    def nearest(self, limits: Sequence[Limit]) -> Answer | None:
+        """The trial that violates the limits least, the baseline aside."""
+        answers = [self._answer(record, limits) for record in self.records if record.state is State.COMPLETE]
+        others = [answer for answer in answers if self.baseline is None or answer.record.number != self.baseline.number]
+        return min(others, key=lambda answer: answer.record.total_violation, default=None)
+
+    def _answer(self, record: TrialRecord, limits: Sequence[Limit]) -> Answer:
+        verified = self.verified(record.number)
+        measured = verified.record.measurements if verified else record.measurements
+        reference = self.baseline.measurements if self.baseline else {}
+        violations = {}
+        for limit in limits:
+            if limit.metric not in measured or (limit.of_baseline and limit.metric not in reference):
+                violations[limit.text] = 1.0
+            else:
+                compared = reference.get(limit.metric)
+                violations[limit.text] = limit.violation(measured[limit.metric], compared, clear=verified is not None)
+        judged = replace(record, measurements=measured, violations=violations)
+        return Answer(judged, replace(verified, record=judged) if verified else None)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A stored trial, judged by other limits than the study's own."""
+
+    record: TrialRecord
+    verified: Verified | None
+    """With the same record, where it was verified."""
+
+    @property
+    def measurements(self) -> Mapping[str, Measurement]:
+        return self.verified.measurements if self.verified else self.record.measurements
+
+
+def study_names(root: Root) -> list[str]:
+    """The studies that have been begun under this root, in alphabetical order."""
+    folder = root.path / "studies"
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if root.study(path.name).experiment.is_file())
+
+
+def survey(root: Root, name: str) -> Survey:
+    """Look at one study; raises ``UnknownName`` with those that there are, ``EnvironmentProblem``."""
+    check_name(name, "study")
+    folder = root.study(name)
+    if not folder.experiment.is_file():
+        names = study_names(root)
+        listed = f"there are {', '.join(names)}" if names else "there is none yet; 'autoopt search' makes one"
+        raise UnknownName(f"there is no study '{name}' in {root.path}{did_you_mean(name, names) or ';'} {listed}")
+    experiment = load_experiment(folder.experiment)
+    records = _records(root, experiment)
+    return Survey(name, folder, experiment, records, read_front(folder.front), holder(folder.lock))
+
+
+def _records(root: Root, experiment: Experiment) -> list[TrialRecord]:
+    from autoopt.search.backends.optuna_storage import database_url
+    from autoopt.search.backends.optuna_study import records
+
+    address = experiment.storage.address()
+    if address is None and not root.optuna_database.is_file():
+        return []  # A question makes no database.
+    try:
+        return records(address or database_url(root.optuna_database), experiment.study)
+    except UnknownName:
+        return []  # It was stopped before its first trial.

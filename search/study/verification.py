@@ -1,0 +1,138 @@
+"""Verify the front in a fresh process: time each saved model against the saved baseline, then open the test split.
+
+``python -m autoopt.search.study.verification STUDY_FOLDER BASELINE NUMBER ...`` writes a line of JSON for each model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from autoopt.objectives.judging.bootstrap import Difference
+from autoopt.objectives.measurement import Measurement
+from autoopt.search.paths import Root, StudyFolder
+from autoopt.search.study.evidence import TEST_QUALITY, Gap, Seeds, difference_measurements, gap
+from autoopt.search.trial.record import TrialRecord
+from autoopt.strategies.errors import EnvironmentProblem
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A model of the front, measured once more from its saved artefact."""
+
+    record: TrialRecord
+    """The trial, with latency and size as they were measured now; quality is still that on the validation split."""
+    test: Mapping[str, Measurement]
+    """The task's scores on the test split, their names with ``test_`` before them."""
+    difference: Difference | None = None
+    """Of its test quality to the baseline's, example by example; None of the baseline itself."""
+    seeds: Seeds | None = None
+    """Its recipe under several seeds, where ``search.confirm_seeds`` asks for them."""
+
+    @property
+    def measurements(self) -> Mapping[str, Measurement]:
+        samples = self.test[TEST_QUALITY].samples if TEST_QUALITY in self.test else 0
+        difference = difference_measurements(self.difference, samples=samples) if self.difference else ()
+        seeds = self.seeds.measurements() if self.seeds else ()
+        return {**self.record.measurements, **self.test, **{item.name: item for item in (*difference, *seeds)}}
+
+    @property
+    def gap(self) -> Gap | None:
+        """Between its quality on validation and on test; None where one of them is not known."""
+        validation, test = self.record.measurements.get("quality"), self.test.get(TEST_QUALITY)
+        return gap(validation, test) if validation and test else None
+
+    @property
+    def feasible(self) -> bool:
+        return self.record.feasible
+
+
+def verify(folder: StudyFolder, baseline: TrialRecord, records: Sequence[TrialRecord]) -> Iterator[Verified]:
+    """Measure the baseline and then each record's saved model, in one fresh process; yield each when it is done.
+
+    The first one is the baseline itself. Raises ``EnvironmentProblem`` where the process ends with an error.
+    """
+    numbers = [str(record.number) for record in (baseline, *records)]
+    command = [sys.executable, "-m", "autoopt.search.study.verification", str(folder.path), *numbers]
+    known = {record.number: record for record in (baseline, *records)}
+    complaints = folder.path / "verification.log"
+    with (
+        complaints.open("w+", encoding="utf-8") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,  # noqa: S603
+    ):
+        try:
+            for line in process.stdout or ():
+                yield _verified(json.loads(line), known)
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode != 0:
+        last = (complaints.read_text(encoding="utf-8").strip().splitlines() or ["no message"])[-1]
+        raise EnvironmentProblem(f"the verification of the front ended with an error: {last} (all of it: {complaints})")
+
+
+def _verified(fields: Mapping[str, Any], known: Mapping[int, TrialRecord]) -> Verified:
+    measured, test = (
+        {name: Measurement.from_json(item) for name, item in fields[part].items()} for part in ("measurements", "test")
+    )
+    record = known[fields["number"]]
+    difference = Difference(**fields["difference"]) if fields["difference"] else None
+    return Verified(replace(record, measurements={**record.measurements, **measured}), test, difference)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Verify the models of these trials; the first is the baseline."""
+    results = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # Whatever a library prints does not end up among the results.
+    folder = StudyFolder(Path(arguments[0]))
+    numbers = [int(argument) for argument in arguments[1:]]
+    for line in _lines(folder, numbers[0], numbers):
+        results.write(json.dumps(line) + "\n")
+        results.flush()
+
+
+def _lines(folder: StudyFolder, baseline: int, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
+    import torch
+
+    from autoopt.objectives.costs.bench import Bench
+    from autoopt.objectives.data.token_cache import TokenCache
+    from autoopt.objectives.tasks import open_task
+    from autoopt.search.experiment.experiment import load_experiment
+    from autoopt.search.experiment.opening import open_data, single_target_of, target_of
+    from autoopt.search.study.test_split import examine
+    from autoopt.strategies.saving import describe, load
+
+    torch.set_num_threads(1)
+    experiment = load_experiment(folder.experiment, ())
+    data = open_data(experiment)
+    examples = data.test
+    reference_outcomes = None
+    tokens = TokenCache(Root(folder.path.parent.parent).tokens)
+    reference = replace(load(folder.model(baseline), open_task=open_task), tokens=tokens)
+    target = target_of(experiment, reference, data.validation)
+    single = single_target_of(experiment, reference, data.validation)
+    bench = Bench(reference.model, target, single, experiment.metrics())
+    for number in numbers:
+        saved = folder.model(number)
+        candidate = reference if number == baseline else replace(load(saved, open_task=open_task), tokens=tokens)
+        measured = bench.measure(candidate.model, saved)
+        task = open_task(describe(folder.model(number))["task"])  # It may have been tuned along with the model.
+        path = folder.predictions(number)
+        examined = examine(task, candidate, examples, baseline=reference_outcomes, predictions=path)
+        if reference_outcomes is None:
+            reference_outcomes = examined.outcomes
+        yield {
+            "number": number,
+            "measurements": {name: item.to_json() for name, item in measured.items()},
+            **examined.to_json(),
+        }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

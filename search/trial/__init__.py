@@ -1,0 +1,1 @@
+"""One trial: stages, the stage store, the record."""

@@ -1,0 +1,101 @@
+"""What is known of one trial: its recipe, its state, what was measured, what each stage cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from autoopt.objectives.measurement import QUALITY, Measurement
+from autoopt.search.space.recipe import Recipe
+
+
+class State(StrEnum):
+    """How a trial stands."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    REJECTED = "rejected"
+    """Over a limit by its shape alone: not trained."""
+    STOPPED = "stopped"
+    """Not as promising as others were at the same rung: not trained to its end."""
+    FAILED = "failed"
+
+
+COUNTED = (State.COMPLETE, State.REJECTED, State.STOPPED, State.FAILED)
+"""What counts towards the number of trials that was asked for: all that ran to an end of their own."""
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One stage of a trial."""
+
+    name: str
+    seconds: float
+    reused: bool
+    """True where its result was found in the stage store."""
+    saved: float = 0.0
+    """In seconds: what it took when it was computed, where it was found; so much less was computed now."""
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial as the study knows it."""
+
+    number: int
+    recipe: Recipe
+    state: State
+    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    """By name: ``quality``, ``latency_p50``, ``latency_p95``, ``latency_ratio``, ``size``, the task's other scores."""
+    violations: Mapping[str, float] = field(default_factory=dict)
+    """For each budget as written: how far beyond its limit, relative to the limit; 0 or less is within."""
+    stages: tuple[StageRecord, ...] = ()
+    seconds: float = 0.0
+    reason: str = ""
+    """Why it was rejected or stopped, or how it failed, in a line."""
+    rungs: Mapping[str, float] = field(default_factory=dict)
+    """Its quality at each rung on its way, by the rung's name."""
+
+    @property
+    def feasible(self) -> bool:
+        """Complete, and within every budget."""
+        return self.state is State.COMPLETE and all(excess <= 0 for excess in self.violations.values())
+
+    @property
+    def final_quality(self) -> float | None:
+        """Quality of the finished model; None unless the trial is complete."""
+        return self.measurements[QUALITY].value if self.state is State.COMPLETE else None
+
+    @property
+    def total_violation(self) -> float:
+        """Sum of what is beyond the limits."""
+        return sum(max(0.0, excess) for excess in self.violations.values())
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "number": self.number,
+            "recipe": self.recipe.to_json(),
+            "recipe_id": self.recipe.id,
+            "state": self.state.value,
+            "measurements": {name: measured.to_json() for name, measured in self.measurements.items()},
+            "violations": dict(self.violations),
+            "stages": [vars(stage) for stage in self.stages],
+            "seconds": self.seconds,
+            "reason": self.reason,
+            "rungs": dict(self.rungs),
+        }
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> TrialRecord:
+        return cls(
+            number=fields["number"],
+            recipe=Recipe.from_json(fields["recipe"]),
+            state=State(fields["state"]),
+            measurements={name: Measurement.from_json(item) for name, item in fields["measurements"].items()},
+            violations=dict(fields["violations"]),
+            stages=tuple(StageRecord(**stage) for stage in fields["stages"]),
+            seconds=fields["seconds"],
+            reason=fields["reason"],
+            rungs=dict(fields["rungs"]),
+        )

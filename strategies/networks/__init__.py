@@ -1,0 +1,1 @@
+"""The parts of models: where they are, and how they are changed."""

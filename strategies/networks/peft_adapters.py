@@ -1,0 +1,31 @@
+"""Training small additions to a frozen model with peft, and merging them into its weights afterwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.networks.heads import head_parameters
+from autoopt.strategies.training.loop import Schedule, fit
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+
+def train_and_merge(
+    candidate: Candidate, settings: PeftConfig, schedule: Schedule, *, effort: float, seed: int
+) -> tuple[Any, int]:
+    """Return the model with what was learned merged in, and the number of steps; pooler and task head learn in full."""
+    import torch
+    from peft import PEFT_TYPE_TO_TUNER_MAPPING
+
+    model = candidate.copy_model()
+    head = head_parameters(model)
+    torch.manual_seed(seed)
+    if settings.peft_type is None:
+        raise ValueError(f"{settings} is of no type that peft knows")
+    adapted = PEFT_TYPE_TO_TUNER_MAPPING[settings.peft_type](model, {"default": settings}, "default")
+    for parameter in head:
+        parameter.requires_grad_(True)
+    losses = fit(candidate, adapted, schedule, effort=effort, seed=seed)
+    return adapted.merge_and_unload().requires_grad_(True).eval(), len(losses)

@@ -1,0 +1,44 @@
+"""A small decoder that writes a text again out of one vector; its words are those of the trunk that made the vector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from autoopt.strategies.training.batches import IGNORED_LABEL
+
+
+class SentenceDecoder(nn.Module):
+    """A trunk with a fresh decoder of one layer, which attends to nothing but the state of the text's first token."""
+
+    def __init__(self, trunk: Any) -> None:
+        super().__init__()
+        width, heads = trunk.config.hidden_size, trunk.config.num_attention_heads
+        embeddings = trunk.get_input_embeddings().weight
+        self.trunk = trunk
+        self.layer = nn.TransformerDecoderLayer(width, heads, 2 * width, batch_first=True)
+        self.words = nn.Linear(width, embeddings.shape[1])
+        self.bias = nn.Parameter(torch.zeros(embeddings.shape[0]))
+        self.to(trunk.device)
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
+        """The mean cross entropy of each next token, given the ones before and the vector of what was ``read``.
+
+        ``ids`` and ``mask`` have shape (batch, length); ``read`` is the mask with what the trunk does not get to see
+        hidden.
+        """
+        vector = self.trunk(input_ids=ids, attention_mask=read).last_hidden_state[:, :1]
+        length = ids.shape[1] - 1
+        causal = torch.triu(torch.ones(length, length, dtype=torch.bool, device=ids.device), 1)
+        states = self.layer(
+            self.trunk.embeddings(input_ids=ids[:, :-1]),
+            vector,
+            tgt_mask=causal,
+            tgt_key_padding_mask=mask[:, :-1] == 0,
+        )
+        logits = F.linear(self.words(states), self.trunk.get_input_embeddings().weight, self.bias)
+        wanted = ids[:, 1:].masked_fill(mask[:, 1:] == 0, IGNORED_LABEL)
+        return F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=IGNORED_LABEL)

@@ -1,0 +1,1 @@
+"""Modules and models that compute what another one computes, in another way."""

@@ -1,0 +1,149 @@
+"""An encoder that stops at the first layer whose own classifier is sure of the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from autoopt.strategies.networks.architectures import layers
+
+
+class _AllAnswered(Exception):
+    """Raised from within the model to stop it."""
+
+
+class _Early:
+    """The texts of one batch that are answered already: each keeps the first answer that a classifier was sure of."""
+
+    def __init__(self) -> None:
+        self.logits: torch.Tensor | None = None
+        self.answered: torch.Tensor | None = None
+
+    def add(self, logits: torch.Tensor, sure: torch.Tensor) -> None:
+        if self.logits is None or self.answered is None:
+            self.logits, self.answered = logits, sure
+        else:
+            self.logits = torch.where(self.answered[:, None], self.logits, logits)
+            self.answered = self.answered | sure
+
+    @property
+    def all_answered(self) -> bool:
+        return self.answered is not None and bool(self.answered.all())
+
+    def merged(self, logits: torch.Tensor) -> torch.Tensor:
+        """What was answered already, and the rest from these."""
+        if self.logits is None or self.answered is None:
+            return logits
+        return torch.where(self.answered[:, None], self.logits, logits)
+
+
+class Exit(nn.Module):
+    """A classifier of the state of a text's first token, of the shape of BERT's pooler and head."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+        self.classifier = nn.Linear(width, classes)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Logits, (batch, classes), of states (batch, width)."""
+        return self.classifier(torch.tanh(self.dense(states)))  # type: ignore[no-any-return]
+
+
+class EarlyExitModel(nn.Module):
+    """Stands in for a classifier once nothing more is trained. A batch stops where all of its texts are
+    answered; an answer does not depend on what else is in the batch.
+
+    ``mix`` are the layers after which some texts of the task were answered. Between ``replay`` and ``stop_replay`` each
+    call stops where the next of them would, whatever it reads: so a measurement, which reads random words, takes the
+    time that real texts take.
+    """
+
+    def __init__(self, model: Any, *, confidence: float, mix: Sequence[int]) -> None:
+        super().__init__()
+        self.config = model.config
+        self.architecture = getattr(model, "architecture", type(model).__name__)
+        self.all_tied_weights_keys: dict[str, str] = {
+            f"model.{name}": f"model.{other}" for name, other in model.all_tied_weights_keys.items()
+        }
+        self.model = model
+        self.confidence = confidence
+        self.remember(mix)
+        width, classes = model.config.hidden_size, model.config.num_labels
+        self.exits = nn.ModuleList(Exit(width, classes) for _ in layers(model)[:-1])
+        self._turn: int | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device  # type: ignore[no-any-return]
+
+    def tie_weights(self) -> None:
+        self.model.tie_weights()
+
+    def remember(self, mix: Sequence[int]) -> None:
+        self.mix = list(mix)
+        self.mix_number = _as_number(self.mix)
+        """What a measurement depends on, beside the shapes."""
+
+    def replay(self) -> None:
+        self._turn = 0
+
+    def stop_replay(self) -> None:
+        self._turn = None
+
+    def forward(self, *, output_hidden_states: bool = False, **inputs: torch.Tensor) -> Any:
+        """Logits for tensors of shape (batch, length); with ``output_hidden_states`` all layers run."""
+        if output_hidden_states or self.training:
+            raise ValueError("a model with early exits returns no hidden states and cannot be trained")
+        early = _Early()
+        # Hooks of the layers would be those of another model in a copy of this one.
+        hooks = [
+            layer.register_forward_hook(self._look(place, early)) for place, layer in enumerate(layers(self.model)[:-1])
+        ]
+        try:
+            return SequenceClassifierOutput(logits=early.merged(self.model(**inputs).logits))
+        except _AllAnswered:
+            return SequenceClassifierOutput(logits=early.logits)
+        finally:
+            for hook in hooks:
+                hook.remove()
+            if self._turn is not None:
+                self._turn += 1
+
+    def answered_after(self, **inputs: torch.Tensor) -> int:
+        """After how many layers a batch of texts is answered."""
+        ran: list[int] = []
+        hooks = [layer.register_forward_hook(lambda *_: ran.append(1)) for layer in layers(self.model)]
+        try:
+            self(**inputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return len(ran)
+
+    def _look(self, place: int, early: _Early) -> Any:
+        def look(_: Any, __: Any, output: Any) -> None:
+            states = output[0] if isinstance(output, tuple) else output
+            logits = self.exits[place](states[:, 0])
+            if self._turn is None:
+                early.add(logits, logits.softmax(-1).amax(-1) >= self.confidence)
+            else:
+                early.add(logits, torch.full_like(logits[:, 0], self._replayed(len(logits)) == place + 1).bool())
+            if early.all_answered:
+                raise _AllAnswered
+
+        return look
+
+    def _replayed(self, texts: int) -> int:
+        """After how many layers the last of the next ``texts`` of the mix is answered."""
+        begin = (self._turn or 0) * texts
+        return max(self.mix[(begin + number) % len(self.mix)] for number in range(texts))
+
+
+def _as_number(mix: list[int]) -> int:
+    """Another whole number for another mix, of whatever order."""
+    return sum(64**place * sum(depth == place for depth in mix) for place in set(mix))

@@ -1,0 +1,200 @@
+"""How a model becomes an ONNX graph: exported once for each architecture, then filled with each model's weights."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from autoopt.strategies.stand_ins.onnx_model import INPUTS
+from autoopt.strategies.training.teacher_answers import OUTPUTS
+
+OUTLINES = 32
+"""So many are kept; without weights each is a few dozen kilobytes."""
+LONGEST_SHAPE = 8
+"""Integers that say how to reshape something; more of them are something else."""
+_NO_STRUCTURE = frozenset({"problem_type", "_name_or_path"})
+"""What a configuration says of a loss and of where a model came from."""
+
+
+def exported(model: Any, *, int8: bool) -> bytes:
+    """The graph of ``model`` for any batch size and length; with ``int8`` its matrices and embeddings in 8 bits.
+
+    Weights are quantized by output channel to 7 of their 8 bits: without VNNI the products of 8-bit ones overflow.
+    Models that differ in nothing but their weights have one graph, which is exported once in a process.
+    """
+    structure = structure_of(model)
+    if structure not in _OUTLINES:
+        _OUTLINES[structure] = Outline.of(model)
+        while len(_OUTLINES) > OUTLINES:
+            del _OUTLINES[next(iter(_OUTLINES))]
+    outline = _OUTLINES[structure]
+    proto = outline.filled(model) if outline else _graph(model)
+    return _quantized(proto) if int8 else bytes(proto.SerializeToString())
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A graph without its weights."""
+
+    graph: Any
+    places: Mapping[str, tuple[str, bool]]
+    """By initializer the tensor of the model that it holds, and whether it is transposed."""
+
+    @classmethod
+    def of(cls, model: Any) -> Outline | None:
+        """The outline of a model's graph; None where it holds what is neither a tensor of the model nor structure."""
+        from onnx import numpy_helper
+
+        strange = _with_other_weights(model)
+        tensors, graph, places = _tensors(strange), _graph(strange), dict[str, tuple[str, bool]]()
+        for initializer in graph.graph.initializer:
+            array = numpy_helper.to_array(initializer)
+            found = _place(initializer.name.removeprefix("model."), array, tensors)
+            if found and initializer.HasField("raw_data"):
+                places[initializer.name] = found
+                initializer.ClearField("raw_data")
+            elif array.size > (1 if array.dtype.kind == "f" else LONGEST_SHAPE):
+                return None
+        return cls(graph, places)
+
+    def filled(self, model: Any) -> Any:
+        """The graph of a model of the same structure."""
+        from onnx import ModelProto
+
+        tensors, graph = _tensors(model), ModelProto()
+        graph.CopyFrom(self.graph)
+        for initializer in graph.graph.initializer:
+            if initializer.name in self.places:
+                name, transposed = self.places[initializer.name]
+                array = tensors[name].numpy()
+                initializer.raw_data = (array.T if transposed else array).tobytes()
+        return graph
+
+
+_OUTLINES: dict[str, Outline | None] = {}
+
+
+def structure_of(model: Any) -> str:
+    """The sha256 of all that a model's graph depends on but the values of its weights."""
+    first: dict[int, int] = {}
+    tensors = [
+        (name, list(tensor.shape), str(tensor.dtype), first.setdefault(tensor.data_ptr(), place))
+        for place, (name, tensor) in enumerate(_tensors(model).items())
+    ]
+    modules = [(name, type(module).__qualname__, _numbers(module)) for name, module in model.named_modules()]
+    attention = getattr(model.config, "_attn_implementation", None)
+    config = {key: value for key, value in model.config.to_dict().items() if key not in _NO_STRUCTURE}
+    about = json.dumps([config, attention, tensors, modules], default=str, sort_keys=True)
+    return hashlib.sha256(about.encode()).hexdigest()
+
+
+def _numbers(module: nn.Module) -> dict[str, str]:
+    """What a module was made with; whether it trains, and what is private to a library, is no part of that."""
+    found = {key: value for key, value in vars(module).items() if isinstance(value, int | float | str | tuple)}
+    return {key: repr(value) for key, value in found.items() if key != "training" and not key.startswith("_")}
+
+
+def _tensors(model: Any) -> dict[str, torch.Tensor]:
+    """Parameters and buffers, also those that are not saved; on the processor, as the graph is."""
+    return {
+        name: tensor.detach()
+        for name, tensor in [
+            *model.named_parameters(remove_duplicate=False),
+            *model.named_buffers(remove_duplicate=False),
+        ]
+    }
+
+
+def _with_other_weights(model: Any) -> Any:
+    """A copy whose tensors differ from each other: the exporter keeps one of those that are equal, as new ones are."""
+    other = copy.deepcopy(model)
+    numbers = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for tensor in _tensors(other).values():
+            if tensor.is_floating_point():
+                tensor.uniform_(0.5, 1.5, generator=numbers)
+    return other
+
+
+def _place(name: str, array: Any, tensors: Mapping[str, torch.Tensor]) -> tuple[str, bool] | None:
+    """The tensor that an initializer of this name and value holds, and whether it is transposed."""
+    import numpy as np
+
+    if name in tensors and np.array_equal(tensors[name].numpy(), array):
+        return name, False
+    if array.ndim == 2:
+        for other, tensor in tensors.items():
+            if tuple(tensor.shape) == array.shape[::-1] and np.array_equal(tensor.numpy().T, array):
+                return other, True
+    return None
+
+
+class _Tuple(nn.Module):
+    """The model with the logits alone for an output, as a tuple."""
+
+    def __init__(self, model: Any, names: list[str]) -> None:
+        super().__init__()
+        self.model, self.names = model, names
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        output = self.model(**dict(zip(INPUTS, inputs, strict=False)))
+        return tuple(output[name] for name in self.names)
+
+
+def _graph(model: Any) -> Any:
+    """The model as the exporter of torch makes it a graph."""
+    example = torch.arange(14).reshape(2, 7) % model.config.vocab_size
+    reads_types = getattr(model.config, "type_vocab_size", 0) > 0
+    inputs = {"input_ids": example, "attention_mask": torch.ones_like(example)}
+    if reads_types:
+        inputs["token_type_ids"] = torch.zeros_like(example)
+    with torch.inference_mode():
+        output = model(**inputs)
+    names = [name for name in OUTPUTS if output.get(name) is not None]
+    batch = torch.export.Dim("batch", min=1, max=1 << 20)
+    length = torch.export.Dim("length", min=1, max=model.config.max_position_embeddings)
+    with _hushed():
+        program = torch.onnx.export(
+            _Tuple(model, names).eval(),
+            tuple(inputs.values()),
+            dynamic_shapes=(tuple({0: batch, 1: length} for _ in inputs),),
+            input_names=list(inputs),
+            output_names=names,
+            dynamo=True,
+            verbose=False,
+        )
+    return program.model_proto  # type: ignore[union-attr]
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Without what the exporter and the quantizer say of their own coming changes, some twenty lines a model."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _quantized(proto: Any) -> bytes:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory() as folder, _hushed():
+        path = Path(folder) / "int8.onnx"
+        quantize_dynamic(proto, path, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True)
+        return path.read_bytes()

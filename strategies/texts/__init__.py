@@ -1,0 +1,1 @@
+"""Texts and tags as augmentation changes them."""

@@ -1,0 +1,126 @@
+"""What a saved tiny model costs; how its latency is measured is tested where that is done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autoopt.objectives.costs import bench as module
+from autoopt.objectives.costs.bench import Bench, samples_for, single
+from autoopt.objectives.measurement import Direction, Measurement
+from autoopt.objectives.target import Target
+from autoopt.objectives.timing.latency import Calibration, Comparison
+from autoopt.objectives.timing.pairing import FOR_P99, THOROUGH, Pairs
+from autoopt.strategies import saving
+from tests import tiny
+
+TARGET = Target(batch_size=4, sequence_length=16)
+SINGLE = replace(TARGET, batch_size=1)
+ALWAYS = {"latency_p50", "latency_p95", "latency_ratio", "size", "parameters"}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object]]:
+    """A machine on which a call takes 10 ms for each example, and any other model half of the reference's time.
+
+    The list holds what was measured on it.
+    """
+    seen: list[tuple[str, object]] = []
+
+    def calibrate(_: object, target: Target, *, samples: int = 150) -> Calibration:
+        seen.append(("calibration", (target.batch_size, samples)))
+        p50 = 10.0 * target.batch_size
+        p99 = 2 * p50 if samples >= 662 else None
+        return Calibration(p50, 1.5 * p50, p99, samples, cpu_over_wall=1.0, noisy=False)
+
+    def compare(_: object, __: object, target: Target, *, pairs: Pairs) -> Comparison:
+        seen.append(("comparison", (target.batch_size, pairs)))
+        calibration = Calibration(10.0, None, None, pairs.minimum, cpu_over_wall=1.0, noisy=False)
+        return replace(Comparison.identity(calibration), ratio=0.5, low=0.4, high=0.6)
+
+    def memory(folder: Path, _: Target, *, runs: int) -> Measurement:
+        seen.append(("memory", (folder.name, runs)))
+        return Measurement.exact("memory", 5e6, "bytes", Direction.MINIMIZE)
+
+    def energy(_: object, target: Target) -> Measurement:
+        seen.append(("energy", target.batch_size))
+        return Measurement.exact("energy", 0.1, "J", Direction.MINIMIZE)
+
+    monkeypatch.setattr(module, "calibrate_model", calibrate)
+    monkeypatch.setattr(module, "compare_models", compare)
+    monkeypatch.setattr(module, "measure_memory", memory)
+    monkeypatch.setattr(module, "energy_of", energy)
+    return seen
+
+
+def measured(tmp_path: Path, *wanted: str, target: Target = TARGET) -> dict[str, Measurement]:
+    reference, candidate = tiny.candidate(), tiny.candidate(layers=2)
+    saving.save(candidate, tmp_path / "candidate")
+    bench = Bench(reference.model, target, SINGLE, frozenset(wanted))
+    return bench.measure(candidate.model, tmp_path / "candidate")
+
+
+def test_latency_size_and_parameters_are_always_measured_and_nothing_else(
+    tmp_path: Path, asked: list[tuple[str, object]]
+) -> None:
+    found = measured(tmp_path)
+    assert set(found) == ALWAYS
+    assert found["latency_p50"].value == 20.0
+    assert asked == [("calibration", (4, THOROUGH.minimum)), ("comparison", (4, THOROUGH))]
+
+
+def test_what_is_wanted_is_measured_too(tmp_path: Path, asked: list[tuple[str, object]]) -> None:
+    found = measured(tmp_path, "throughput", "memory", "energy", "quality")
+    assert set(found) == {*ALWAYS, "throughput", "memory", "energy"}
+    assert found["throughput"].value == pytest.approx(4 / 0.020)
+    assert ("memory", ("candidate", 3)) in asked
+    assert ("energy", 4) in asked
+
+
+def test_a_99th_percentile_is_given_the_samples_that_it_needs(tmp_path: Path, asked: list[tuple[str, object]]) -> None:
+    found = measured(tmp_path, "latency_p99")
+    assert found["latency_p99"].value == pytest.approx(40.0)
+    assert found["latency_p99"].samples >= 662
+    assert asked == [("calibration", (4, FOR_P99.minimum)), ("comparison", (4, FOR_P99))]
+    assert samples_for({"latency_p99"}) >= 662 > samples_for({"latency_p95"})
+
+
+def test_one_example_at_a_time_is_measured_beside_the_targets_batch(
+    tmp_path: Path, asked: list[tuple[str, object]]
+) -> None:
+    found = measured(tmp_path, "latency_single")
+    assert (found["latency_p50"].value, found["latency_single"].value) == (20.0, 5.0)
+    assert [name for name, _ in asked] == ["calibration", "comparison"] * 2
+
+
+def test_one_example_at_a_time_is_not_measured_twice_where_that_is_the_batch(
+    tmp_path: Path, asked: list[tuple[str, object]]
+) -> None:
+    found = measured(tmp_path, "latency_single", target=SINGLE)
+    assert found["latency_single"] == replace(found["latency_p50"], name="latency_single")
+    assert len(asked) == 2
+
+
+def test_the_reference_itself_is_the_measure_and_not_compared(tmp_path: Path, asked: list[tuple[str, object]]) -> None:
+    reference = tiny.candidate()
+    saving.save(reference, tmp_path / "reference")
+    bench = Bench(reference.model, TARGET, SINGLE, frozenset({"latency_single"}))
+    for _ in range(2):
+        found = bench.measure(reference.model, tmp_path / "reference")
+    assert (found["latency_ratio"].value, found["latency_p50"].value, found["latency_single"].value) == (1, 40, 10)
+    assert [name for name, _ in asked] == ["calibration", "calibration"], "one for each batch, and once"
+
+
+def test_the_number_of_parameters_and_the_bytes_are_those_of_the_candidate(
+    tmp_path: Path, asked: list[tuple[str, object]]
+) -> None:
+    found = measured(tmp_path)
+    assert found["size"].value == saving.size_bytes(tmp_path / "candidate")
+    assert found["parameters"].value == sum(tensor.numel() for tensor in tiny.model(layers=2).parameters())
+
+
+def test_the_latency_of_one_example_is_the_median() -> None:
+    p50 = Measurement.exact("latency_p50", 5.0, "ms", Direction.MINIMIZE)
+    assert single({"latency_p50": p50}) == replace(p50, name="latency_single")

@@ -1,0 +1,38 @@
+"""Small versions of ``tests/benchmarks/measurement_trust.py``, which has all of its runs and says what they show."""
+
+from __future__ import annotations
+
+import pytest
+
+from autoopt.objectives.timing.neighbours import on_processors
+from tests.benchmarks import measurement_trust
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _seen() -> None:
+    if on_processors()() is None:
+        pytest.skip("this system does not say what its processors do")
+
+
+def test_a_comparison_beside_a_busy_process_is_flagged() -> None:
+    found = measurement_trust.neighbour(3)
+    assert found.passed, found.detail
+
+
+def test_a_comparison_on_a_crowded_machine_is_flagged() -> None:
+    found = measurement_trust.crowded(2)
+    assert found.passed, found.detail
+
+
+def test_a_comparison_on_a_quiet_machine_is_not_flagged() -> None:
+    found = measurement_trust.quiet(3, patience_s=20)
+    if found.passed is None:
+        pytest.skip(found.detail)
+    assert found.passed, found.detail
+
+
+def test_models_of_fewer_layers_come_out_as_faster_while_a_processor_is_kept_busy() -> None:
+    found = measurement_trust.ranking(1)
+    assert found.passed, found.detail

@@ -1,0 +1,85 @@
+"""Trials as rows of Optuna's database: whole or not at all, each number once, and as Optuna itself reads them."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from autoopt.search.backends.optuna_storage import database_url, storage_at
+
+DRAWN_FROM = {
+    "epochs": optuna.distributions.IntDistribution(1, 8),
+    "cut": optuna.distributions.CategoricalDistribution(("none", "layer_drop")),
+}
+RUNNING, COMPLETE = optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.COMPLETE
+
+
+def running(**attributes: Any) -> optuna.trial.FrozenTrial:
+    parameters = {"epochs": 3, "cut": "layer_drop"}
+    return optuna.trial.create_trial(
+        state=RUNNING, params=parameters, distributions=DRAWN_FROM, user_attrs=attributes or {"recipe": "a"}
+    )
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> tuple[Any, optuna.Study]:
+    storage = storage_at(database_url(tmp_path / "optuna.db"))
+    return storage, optuna.create_study(storage=storage, study_name="s", directions=["maximize", "minimize"])
+
+
+def test_optuna_reads_what_was_written(opened: tuple[Any, optuna.Study]) -> None:
+    storage, study = opened
+    number, identity = storage.begin_trial(study._study_id, running(recipe="a", size=3))
+    (begun,) = study.get_trials()
+    assert (number, begun.number, begun._trial_id, begun.state) == (0, 0, identity, RUNNING)
+    assert begun.params == {"epochs": 3, "cut": "layer_drop"}
+    assert begun.distributions == DRAWN_FROM
+    assert begun.user_attrs == {"recipe": "a", "size": 3}
+    assert begun.datetime_start is not None
+    storage.end_trial(identity, COMPLETE, [0.9, math.inf], {"size": 4}, {"constraints": [-1.0]})
+    (ended,) = study.get_trials()
+    assert (ended.state, ended.values) == (COMPLETE, [0.9, math.inf])
+    assert ended.user_attrs == {"recipe": "a", "size": 4}
+    assert ended.system_attrs == {"constraints": [-1.0]}
+    assert ended.datetime_complete is not None
+
+
+def test_how_a_trial_ended_is_written_once(opened: tuple[Any, optuna.Study]) -> None:
+    storage, study = opened
+    _, identity = storage.begin_trial(study._study_id, running())
+    storage.end_trial(identity, COMPLETE, [0.9, 1.0], {"outcome": "first"}, {})
+    storage.end_trial(identity, optuna.trial.TrialState.FAIL, None, {"outcome": "second"}, {})
+    (ended,) = study.get_trials()
+    assert (ended.state, ended.values, ended.user_attrs["outcome"]) == (COMPLETE, [0.9, 1.0], "first")
+
+
+def test_of_a_trial_that_cannot_be_written_nothing_stays(opened: tuple[Any, optuna.Study]) -> None:
+    storage, study = opened
+    with pytest.raises(TypeError):
+        storage.begin_trial(study._study_id, running(recipe=object()))
+    assert study.get_trials() == []
+    _, identity = storage.begin_trial(study._study_id, running())
+    with pytest.raises(TypeError):
+        storage.end_trial(identity, COMPLETE, [0.9, 1.0], {"outcome": "known"}, {"constraints": object()})
+    (still,) = study.get_trials()
+    assert (still.state, still.user_attrs) == (RUNNING, {"recipe": "a"})
+
+
+def test_each_number_is_given_once_to_those_who_begin_at_the_same_time(
+    opened: tuple[Any, optuna.Study], tmp_path: Path
+) -> None:
+    _, study = opened
+    storages = [storage_at(database_url(tmp_path / "optuna.db")) for _ in range(4)]
+
+    def begin(place: int) -> int:
+        number, _ = storages[place % 4].begin_trial(study._study_id, running())
+        return int(number)
+
+    with ThreadPoolExecutor(4) as threads:
+        numbers = list(threads.map(begin, range(40)))
+    assert sorted(numbers) == list(range(40))

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoopt.objectives.measurement import Direction, Measurement
+from autoopt.search.choosing.front import aliases, beats, knee, losses, pareto
+
+OBJECTIVES = {"quality": Direction.MAXIMIZE, "latency_p50": Direction.MINIMIZE}
+
+
+@dataclass(frozen=True)
+class Model:
+    quality: float
+    latency: float
+    size: float = 1.0
+
+    @property
+    def measurements(self) -> Mapping[str, Measurement]:
+        return {
+            "quality": Measurement.exact("quality", self.quality, "", Direction.MAXIMIZE),
+            "latency_p50": Measurement.exact("latency_p50", self.latency, "ms", Direction.MINIMIZE),
+            "size": Measurement.exact("size", self.size, "bytes", Direction.MINIMIZE),
+        }
+
+
+few = st.integers(0, 6).map(float)
+models = st.lists(st.builds(Model, quality=few, latency=few), min_size=1, max_size=20)
+
+
+@given(models)
+def test_no_point_of_a_front_dominates_another(found: list[Model]) -> None:
+    front = pareto(found, OBJECTIVES)
+    assert front
+    assert not any(beats(losses(a, OBJECTIVES), losses(b, OBJECTIVES)) for a in front for b in front)
+
+
+@given(models)
+def test_what_is_not_on_the_front_is_dominated_by_something_on_it(found: list[Model]) -> None:
+    front = pareto(found, OBJECTIVES)
+    assert all(any(beats(losses(a, OBJECTIVES), losses(b, OBJECTIVES)) for a in front) for b in found if b not in front)
+
+
+@given(models)
+def test_each_alias_names_a_model_of_the_front(found: list[Model]) -> None:
+    front = pareto(found, OBJECTIVES)
+    named = aliases(front, OBJECTIVES)
+    assert set(named) == {"champion", "fastest", "smallest", "balanced"}
+    assert all(model in front for model in named.values())
+    assert named["champion"].quality == max(model.quality for model in front)
+    assert named["fastest"].latency == min(model.latency for model in front)
+
+
+def test_of_equally_good_models_the_fastest_is_the_champion() -> None:
+    front = [Model(0.9, 5.0), Model(0.9, 4.0), Model(0.8, 1.0)]
+    assert aliases(front, OBJECTIVES)["champion"] == Model(0.9, 4.0)
+
+
+def test_the_knee_is_where_both_are_nearly_best() -> None:
+    assert knee([Model(1.0, 10.0), Model(0.95, 2.0), Model(0.5, 1.0)], OBJECTIVES) == Model(0.95, 2.0)
+
+
+@dataclass(frozen=True)
+class Weighed(Model):
+    """A model with more measurements."""
+
+    throughput: float = 1.0
+    memory: float = 1.0
+
+    @property
+    def measurements(self) -> Mapping[str, Measurement]:
+        return {
+            **super().measurements,
+            "throughput": Measurement.exact("throughput", self.throughput, "examples/s", Direction.MAXIMIZE),
+            "memory": Measurement.exact("memory", self.memory, "bytes", Direction.MINIMIZE),
+        }
+
+
+def test_what_is_fast_and_small_is_said_by_the_objectives_and_by_latency_and_size_where_none_says_it() -> None:
+    one = Weighed(0.9, latency=1.0, size=1.0, throughput=10.0, memory=9.0)
+    other = Weighed(0.8, latency=2.0, size=2.0, throughput=20.0, memory=8.0)
+    named = aliases([one, other], {"quality": Direction.MAXIMIZE})
+    assert (named["fastest"], named["smallest"]) == (one, one)
+    asked = {"quality": Direction.MAXIMIZE, "throughput": Direction.MAXIMIZE, "memory": Direction.MINIMIZE}
+    named = aliases([one, other], asked)
+    assert (named["fastest"], named["smallest"]) == (other, other)
+
+
+def test_a_higher_throughput_is_better() -> None:
+    objectives = {"quality": Direction.MAXIMIZE, "throughput": Direction.MAXIMIZE}
+    slow, fast = Weighed(0.9, 1.0, throughput=10.0), Weighed(0.9, 1.0, throughput=20.0)
+    assert pareto([slow, fast], objectives) == [fast]
+
+
+def test_an_empty_front_has_no_aliases() -> None:
+    assert aliases([], OBJECTIVES) == {}

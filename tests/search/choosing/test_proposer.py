@@ -1,0 +1,255 @@
+"""Recipes proposed by what is expected of them: new ones, of the space, better than chance, cheap leaves for less."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autoopt.objectives.measurement import Direction, Measurement
+from autoopt.search.backends.optuna_storage import database_url
+from autoopt.search.backends.optuna_study import OptunaStudy
+from autoopt.search.choosing.acquisition import DRAWN, candidates_near
+from autoopt.search.choosing.forecast import UNCUT
+from autoopt.search.choosing.proposer import LEAST, Proposer, expected_seconds
+from autoopt.search.space.recipe import Recipe
+from autoopt.search.space.space import Space, offered
+from autoopt.search.space.start_design import start_design
+from autoopt.search.space.strategy_choice import choose
+from autoopt.search.trial.record import StageRecord, State, TrialRecord
+from autoopt.strategies.catalog import catalog, find
+
+OBJECTIVES = {"quality": Direction.MAXIMIZE, "latency_p50": Direction.MINIMIZE}
+SPACE: Space = offered(
+    {name: choose(strategy, {}) for name, strategy in catalog().items() if not strategy.requires},
+    frozenset({"encoder", "labels", "text", "unlabeled", "cpu"}),
+)
+
+
+def worth(recipe: Recipe) -> tuple[float, float]:
+    """A quality and a latency that follow from what is in the recipe."""
+    steps = {step.name: step for step in recipe.steps}
+    keep = float(getattr(steps.get("layer_drop"), "keep", 1.0))
+    quality = 0.9 - 0.15 * (1 - keep) - 0.3 * ("wanda" in steps) + 0.02 * ("distillation" in steps)
+    latency = 30 * keep * (0.5 if "int8_dynamic" in steps else 1.0) + 20 * ("bottleneck_adapters" in steps)
+    return quality, latency
+
+
+def done(number: int, recipe: Recipe) -> TrialRecord:
+    quality, latency = worth(recipe)
+    return TrialRecord(
+        number,
+        recipe,
+        State.COMPLETE,
+        {
+            "quality": Measurement.exact("quality", quality, "", Direction.MAXIMIZE),
+            "latency_p50": Measurement.exact("latency_p50", latency, "ms", Direction.MINIMIZE),
+        },
+        {"latency_p50 <= 12ms": latency / 12 - 1},
+        tuple(StageRecord(step.name, 40.0 if step.trains else 2.0, reused=False) for step in recipe.steps),
+    )
+
+
+def known(count: int) -> list[TrialRecord]:
+    return [done(number, recipe) for number, recipe in enumerate(start_design(SPACE)[:count])]
+
+
+def proposer(seed: int = 0) -> Proposer:
+    return Proposer(SPACE, OBJECTIVES, ["latency_p50 <= 12ms"], seed=seed)
+
+
+def test_nothing_is_expected_where_little_is_known() -> None:
+    assert proposer().propose(known(LEAST - 1)) is None
+    failed = [replace(record, state=State.FAILED) for record in known(LEAST)]
+    assert proposer().propose(failed) is None
+    three = Proposer(SPACE, {**OBJECTIVES, "size": Direction.MINIMIZE}, [], seed=0)
+    assert three.propose(known(LEAST)) is None
+
+
+def test_what_serving_costs_is_a_matter_of_what_reshapes() -> None:
+    given = known(20)
+    names = {name for record in given for name in SPACE.parameters(record.recipe)}
+    costly = {name for name in names if proposer().reshapes(name)}
+    assert {"adaptation", "layer_drop", "layer_drop.keep", "joint_pruning.keep", "int8_dynamic"} <= costly
+    assert not costly & {"unsupervised", "recovery", "full_finetuning.learning_rate", "distillation.epochs"}
+    assert not any(name.partition(".")[0] == "distillation" or name.startswith("recovery") for name in costly)
+
+
+def test_where_nothing_reshapes_a_recipe_is_proposed_all_the_same() -> None:
+    names = ("full_finetuning", "linear_probe", "top_layers", "lora", "bitfit", "label_smoothing", "mixup")
+    space = offered({name: choose(find(name), {}) for name in names}, frozenset({"encoder", "labels", "text", "cpu"}))
+    chance = random.Random(0)
+    drawn = [recipe for recipe, _ in candidates_near([], space.propose, chance)]
+    records = [done(number, recipe) for number, recipe in enumerate(drawn[:LEAST])]
+    found = Proposer(space, OBJECTIVES, ["latency_p50 <= 40ms"], seed=0).propose(records)
+    assert found is not None
+    assert found.id not in {record.recipe.id for record in records}
+
+
+def test_what_is_proposed_is_new_and_of_the_space() -> None:
+    records, asked = known(20), proposer()
+    for _ in range(3):
+        recipe = asked.propose(records)
+        assert recipe is not None
+        assert SPACE.parameters(recipe)
+        assert recipe.id not in {record.recipe.id for record in records}
+        records.append(replace(done(len(records), recipe), state=State.RUNNING, measurements={}, violations={}))
+
+
+def test_the_same_seed_proposes_the_same() -> None:
+    records = known(12)
+    assert proposer(3).propose(records) == proposer(3).propose(records)
+
+
+def test_it_goes_where_good_recipes_are() -> None:
+    records, asked = known(24), proposer()
+    for _ in range(8):
+        recipe = asked.propose(records)
+        assert recipe is not None
+        records.append(done(len(records), recipe))
+    proposed = [worth(record.recipe) for record in records[24:]]
+    drawn = [worth(recipe) for recipe, _ in candidates_near([], SPACE.propose, random.Random(0))]
+
+    def share(found: list[tuple[float, float]]) -> float:
+        return sum(latency <= 12 and quality > 0.8 for quality, latency in found) / len(found)
+
+    assert share(proposed) > 2 * share(drawn)
+
+
+def test_the_leaf_of_one_good_recipe_is_tried_on_what_another_one_trained() -> None:
+    full, fast = find("full_finetuning")(), [find("onnx_runtime")(), find("sequence_length")()]
+    trained = [full, find("joint_pruning")(), find("distillation")()]
+    good = [Recipe.of([*trained, find("int8_dynamic")()]), Recipe.of([full, find("ffn_pruning")(), *fast])]
+    records = [done(number, recipe) for number, recipe in enumerate([*start_design(SPACE)[:LEAST], *good])]
+    asked = proposer()
+    for seed in range(5):
+        drawn = candidates_near(
+            [SPACE.parameters(recipe) for recipe in good], SPACE.propose, random.Random(seed), is_cheap=asked._is_cheap
+        )
+        assert Recipe.of([*trained, *fast]).id in {recipe.id for recipe, _ in drawn}
+    assert asked.propose(records) is not None
+
+
+def test_few_choices_of_a_good_recipe_are_changed_at_once() -> None:
+    good = SPACE.parameters(start_design(SPACE)[1])
+    drawn = [chosen for _, chosen in candidates_near([good], SPACE.propose, random.Random(0))][DRAWN:]
+    apart = [sum(chosen.get(name) != value for name, value in good.items()) for chosen in drawn]
+    assert len(good) > 20
+    assert statistics.mean(apart) < 2.5
+
+
+def test_a_leaf_of_a_trained_trunk_costs_what_the_leaf_costs() -> None:
+    trunk = [find("full_finetuning")()]
+    records = [done(0, Recipe.of(trunk)), done(1, Recipe.of([*trunk, find("layer_drop")(), find("distillation")()]))]
+    costs = expected_seconds(
+        [
+            Recipe.of([*trunk, find("int8_dynamic")()]),
+            Recipe.of([*trunk, find("layer_drop")(), find("distillation")(), find("int8_dynamic")()]),
+            Recipe.of([find("full_finetuning").model_validate({"epochs": 5}), find("int8_dynamic")()]),
+        ],
+        records,
+    )
+    assert costs[0] == costs[1] < costs[2] - 35
+
+
+def test_a_step_that_was_never_taken_is_expected_to_take_what_others_of_its_family_do() -> None:
+    trunk = [find("full_finetuning")()]
+    recipe = Recipe.of([*trunk, find("int8_dynamic")()])
+    stages = (StageRecord("full_finetuning", 40.0, reused=False), StageRecord("int8_dynamic", 0.5, reused=False))
+    records = [replace(done(0, recipe), stages=stages)]
+    costs = expected_seconds([Recipe.of([*trunk, find(name)()]) for name in ("half_precision", "wanda")], records)
+    assert costs[0] < 2
+    assert costs[1] > 20
+
+
+def test_a_training_that_was_never_taken_is_expected_to_take_longer_than_the_baseline_did() -> None:
+    cut = [find("layer_drop")(), find("recovery_finetuning")()]
+    stages = (StageRecord("full_finetuning", 40.0, reused=False),)
+    records = [
+        replace(done(0, Recipe.of([find("full_finetuning")()])), stages=stages),
+        replace(done(1, Recipe.of(cut)), stages=(StageRecord("recovery_finetuning", 10.0, reused=False),)),
+    ]
+    other = find("recovery_finetuning").model_validate({"learning_rate": 1e-4})
+    recipes = [Recipe.of([cut[0], other]), *(Recipe.of([find(name)(), *cut]) for name in ("bitfit", "self_training"))]
+    costs = expected_seconds(recipes, records)
+    assert costs[1] - costs[0] == pytest.approx(60, abs=1)
+    assert costs[2] - costs[0] == pytest.approx(150, abs=1)
+
+
+def test_a_training_is_expected_to_take_longer_the_more_it_has_to_do() -> None:
+    def recipe(keep: float, **knobs: int) -> Recipe:
+        made = [find("layer_drop").model_validate({"keep": keep}), find("distillation").model_validate(knobs)]
+        return Recipe.of([find("full_finetuning")(), *made])
+
+    took = {"full_finetuning": 40.0, "layer_drop": 1.0, "distillation": 20.0}
+    stages = tuple(StageRecord(name, seconds, reused=False) for name, seconds in took.items())
+    record = replace(done(0, recipe(0.5, epochs=5)), stages=stages)
+    of_half, of_a_third = (UNCUT + (1 - UNCUT) * keep for keep in (0.5, 0.33))
+    more = [recipe(0.5, epochs=8), recipe(0.33, epochs=5), recipe(0.5, epochs=5, texts=2000)]
+    least, *costs = expected_seconds([recipe(0.5, epochs=5), *more], [record])
+    assert [cost - least for cost in costs] == pytest.approx([1 + 32, 1 + 20 * of_a_third / of_half, 1 + 40])
+
+
+def test_what_was_stored_before_is_expected_to_take_what_it_took_then() -> None:
+    again = find("full_finetuning").model_validate({"epochs": 5})
+    costs = []
+    for stage in (StageRecord("full_finetuning", 40.0, reused=False), StageRecord("full_finetuning", 0.5, True, 40.0)):
+        records = [replace(done(0, Recipe.of([find("full_finetuning")()])), stages=(stage,))]
+        costs += expected_seconds([Recipe.of([again])], records)
+    assert costs[0] == costs[1] > 40
+
+
+def test_the_start_design_is_among_the_candidates_and_what_is_avoided_is_not() -> None:
+    records, design = known(12), start_design(SPACE)[12:]
+
+    def with_int8(recipe: Recipe) -> bool:
+        return any(step.name == "int8_dynamic" for step in recipe.steps)
+
+    chosen = [proposer(seed).propose(records, design, avoid=with_int8) for seed in range(6)]
+    assert not any(with_int8(recipe) for recipe in chosen if recipe is not None)
+    left = proposer().propose(records, design, avoid=lambda recipe: recipe.id != design[0].id)
+    assert left is not None
+    assert left.id == design[0].id
+    assert proposer().propose(records, design, avoid=lambda _: True) is None
+
+
+def test_a_study_follows_its_start_design_until_enough_is_known(tmp_path: Path) -> None:
+    study = OptunaStudy.open(
+        database_url(tmp_path / "optuna.db"),
+        "s",
+        SPACE,
+        objectives=OBJECTIVES,
+        limits=["latency_p50 <= 12ms"],
+        sampler="auto",
+        seed=0,
+    )
+    design = start_design(SPACE)
+    study.consider(design)
+    for number in range(LEAST):
+        asked = study.ask()
+        assert asked is not None
+        assert asked.recipe.id == design[number].id
+        study.tell(done(asked.number, asked.recipe))
+    for _ in range(2):
+        proposed = study.ask()
+        assert proposed is not None
+        assert proposed.recipe.id not in {recipe.id for recipe in design[:LEAST]}
+        assert proposed.number in study.running()
+        study.tell(done(proposed.number, proposed.recipe))
+    # What has to be tried all the same comes first, here what was lost; the rest is not in the order of the design.
+    study.enqueue(design[-1:])
+    more = [found for found in (study.ask() for _ in range(3)) if found is not None]
+    assert more[0].recipe.id == design[-1].id
+    tried = [record.recipe.id for record in study.records()]
+    assert tried != [recipe.id for recipe in design[: len(tried)]]
+
+
+@pytest.mark.parametrize("sampler", ["gp", "nsga2", "random", "tpe"])
+def test_the_samplers_of_optuna_may_be_chosen(sampler: str, tmp_path: Path) -> None:
+    study = OptunaStudy.open(
+        database_url(tmp_path / "optuna.db"), "s", SPACE, objectives=OBJECTIVES, limits=[], sampler=sampler, seed=0
+    )
+    assert study.ask() is not None

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from autoopt.search.backends.optuna_board import LOOPBACK
+from autoopt.search.backends.optuna_storage import database_url
+from autoopt.search.backends.optuna_study import OptunaStudy
+from autoopt.search.cli.dashboard_servers import Server, check_free, serve
+from autoopt.search.cli.main import autoopt
+from autoopt.search.experiment.experiment import load_experiment
+from autoopt.search.experiment.opening import directions, open_data, space_of
+from autoopt.search.paths import Root
+from autoopt.strategies.errors import EnvironmentProblem
+from tests.search.samples import write_experiment
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(autoopt, ["dashboard", *map(str, arguments)])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def begun(root: Root, tmp_path: Path) -> Root:
+    """A root in which the study ``news`` was begun and has no trial yet."""
+
+    experiment = load_experiment(write_experiment(tmp_path / "given"))
+    folder = root.study("news")
+    folder.path.mkdir(parents=True)
+    folder.experiment.write_text(experiment.to_yaml(), encoding="utf-8")
+    OptunaStudy.open(
+        database_url(root.optuna_database),
+        "news",
+        space_of(experiment, open_data(experiment)),
+        objectives=directions(experiment),
+        limits=[limit.text for limit in experiment.budget],
+        sampler="tpe",
+        seed=0,
+    )
+    return root
+
+
+def child(port: int, *, code: str = "") -> Server:
+    handler = "http.server.SimpleHTTPRequestHandler"
+    listen = f"import http.server; http.server.HTTPServer(('{LOOPBACK}', {port}), {handler}).serve_forever()"
+    return Server("a server", port, [sys.executable, "-c", code or listen], {})
+
+
+def test_no_other_address_than_loopback_is_served(begun: Root) -> None:
+    for host in ("0.0.0.0", "::", "example.org"):  # noqa: S104
+        result = run("news", "--root", begun.path, "--host", host)
+        assert result.exit_code == 2
+        assert "127.0.0.1 only" in result.stderr
+
+
+def test_an_unknown_study_is_answered_before_anything_starts(begun: Root) -> None:
+    result = run("nwes", "--root", begun.path)
+    assert result.exit_code == 2
+    assert "did you mean 'news'" in result.stderr
+
+
+def test_a_port_that_is_taken_is_named_with_the_option_to_change_it(begun: Root) -> None:
+    with socket.socket() as taken:
+        taken.bind((LOOPBACK, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = run("news", "--root", begun.path, "--port", port, "--mlflow-port", free_port())
+    assert result.exit_code == 5
+    assert f"port {port} is not to be had" in result.stderr
+    assert "--mlflow-port" in result.stderr
+    with pytest.raises(EnvironmentProblem, match="both dashboards would be on port 8080"):
+        check_free([8080, 8080])
+
+
+def test_servers_are_ended_whatever_happens(tmp_path: Path) -> None:
+    port = free_port()
+
+    def interrupted() -> None:
+        with serve([child(port)], tmp_path / "log"), urllib.request.urlopen(f"http://{LOOPBACK}:{port}/") as answer:
+            assert answer.status == 200
+            raise KeyboardInterrupt("while it runs")
+
+    with pytest.raises(KeyboardInterrupt, match="while it runs"):
+        interrupted()
+    check_free([port])
+
+
+def test_a_server_that_ends_by_itself_is_reported_and_ends_the_others(tmp_path: Path) -> None:
+    good, bad = free_port(), free_port()
+    servers = [child(good), child(bad, code="raise SystemExit(3)")]
+    with (
+        pytest.raises(EnvironmentProblem, match=r"ended by itself with code 3; see .*log"),
+        serve(servers, tmp_path / "log"),
+    ):
+        pytest.fail("a server that does not answer was taken for one that does")
+    check_free([good])
+
+
+def test_both_dashboards_answer_and_end_with_the_command(begun: Root) -> None:
+    port, mlflow_port = free_port(), free_port()
+    program = "from autoopt.search.cli.main import main; main()"
+    options = ["--root", str(begun.path), "--port", str(port), "--mlflow-port", str(mlflow_port)]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "dashboard", "news", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        said = [process.stdout.readline() for _ in range(3)]
+        assert said == [
+            f"Optuna dashboard: http://127.0.0.1:{port}\n",
+            f"MLflow: http://127.0.0.1:{mlflow_port}\n",
+            "Ctrl-C ends them.\n",
+        ], process.stderr.read()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies") as answer:
+            studies = json.load(answer)
+        assert [study["study_name"] for study in studies["study_summaries"]] == ["news"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{mlflow_port}/health") as answer:
+            assert answer.status == 200
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+    assert process.returncode == 130
+    for _ in range(50):
+        try:
+            check_free([port, mlflow_port])
+            return
+        except EnvironmentProblem:
+            time.sleep(0.1)
+    pytest.fail("a dashboard outlived the command")

@@ -1,0 +1,345 @@
+"""The commands on one study of the tiny model that really ran, in this process and without Ray."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from autoopt.objectives.tasks.question_answering.task import QuestionAnswering
+from autoopt.search.backends import ray_runner
+from autoopt.search.backends.mlflow_registry import registered
+from autoopt.search.cli.main import autoopt
+from autoopt.search.paths import Root, StudyFolder
+from autoopt.search.study.lock import exclusive
+from autoopt.strategies import saving
+from autoopt.strategies.saving import MANIFEST
+from tests import tiny
+from tests.search.samples import run_here, write_experiment
+
+ENOUGH_COLUMNS = {"COLUMNS": "200"}
+
+
+def run(*arguments: object, stdin: str | None = None) -> Result:
+    return CliRunner(env=ENOUGH_COLUMNS).invoke(autoopt, list(map(str, arguments)), input=stdin)
+
+
+@dataclass(frozen=True)
+class Studied:
+    """A finished study and how the command that made it ended."""
+
+    root: Root
+    file: Path
+    result: Result
+
+    @property
+    def folder(self) -> StudyFolder:
+        return self.root.study("news")
+
+    @property
+    def front(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.folder.front.read_text(encoding="utf-8"))
+        return found
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_database: Path) -> Studied:
+    folder = tmp_path_factory.mktemp("studied")
+    root = Root(folder / "root")
+    root.path.mkdir()
+    shutil.copy(empty_mlflow_database, root.mlflow_database)
+    file = write_experiment(folder / "given")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ray_runner, "run", run_here)
+        return Studied(root, file, run("search", file, "--root", root.path))
+
+
+def test_a_search_that_finds_something_ends_with_0_the_front_and_the_line_to_pull(studied: Studied) -> None:
+    result = studied.result
+    assert result.exit_code == 0, result.stderr
+    assert "news: " in result.stdout
+    for part in ("champion", "baseline", "full_finetuning", " ms [", "x [", "faster", "test ", " kB"):
+        assert part in result.stdout
+    assert result.stdout.endswith(f"autoopt pull news@champion -o champion --root {studied.root.path}\n")
+
+
+def test_progress_goes_to_stderr_a_line_for_each_event(studied: Studied) -> None:
+    lines = [line.partition("] ")[2] for line in studied.result.stderr.splitlines()]
+    assert sum(line.startswith("trial ") and " begins: " in line for line in lines) == 3
+    assert any(line.startswith("3 of 3 trials: ") for line in lines)
+    assert any(line.startswith("verified the baseline: test quality ") for line in lines)
+    assert not any("begins" in line for line in studied.result.stdout.splitlines())
+
+
+def test_the_same_command_again_runs_nothing_and_ends_the_same(studied: Studied) -> None:
+    again = run("search", studied.file, "--root", studied.root.path, "--json")
+    assert again.exit_code == 0, again.stderr
+    document = json.loads(again.stdout)
+    assert document["feasible"] is True
+    assert document["models"] == studied.front["models"]
+    assert document["versions"] == studied.front["versions"]
+    assert document["pull"].startswith("autoopt pull news@champion -o champion")
+    assert "begins" not in again.stderr
+
+
+def test_a_changed_experiment_does_not_go_on_with_the_study(studied: Studied) -> None:
+    result = run("search", studied.file, "--root", studied.root.path, "--set", "data.max_length=12")
+    assert result.exit_code == 2
+    assert "data.max_length" in result.stderr
+    assert "--set study=NAME" in result.stderr
+
+
+def test_a_study_that_somebody_searches_is_left_alone(studied: Studied) -> None:
+    with exclusive(studied.folder.lock):
+        result = run("search", studied.file, "--root", studied.root.path)
+        state = json.loads(run("status", "--root", studied.root.path, "--json").stdout)[0]
+    assert result.exit_code == 5
+    assert "is being searched by process" in result.stderr
+    assert f"To go on: autoopt search {studied.file} --root {studied.root.path}" in result.stderr
+    assert state["state"] == "running"
+    assert state["held_by"].startswith("process ")
+
+
+def test_status_tells_how_far_a_study_is(studied: Studied) -> None:
+    (state,) = json.loads(run("status", "--root", studied.root.path, "--json").stdout)
+    assert (state["study"], state["state"], state["trials"], state["asked"]) == ("news", "finished", 3, 3)
+    assert state["verified"] == len(studied.front["models"])
+    assert state["baseline"]["recipe"][0]["strategy"] == "full_finetuning"
+    shown = run("status", "news", "--root", studied.root.path)
+    assert "finished" in shown.stdout
+    assert "3 of 3" in shown.stdout
+
+
+def test_show_has_every_value_of_the_recipe_and_every_stage(studied: Studied) -> None:
+    number = studied.front["named"]["fastest"]
+    shown = run("show", "news", number, "--root", studied.root.path)
+    assert shown.exit_code == 0, shown.output
+    record = json.loads(run("show", "news", number, "--root", studied.root.path, "--json").stdout)
+    for step in record["recipe"]:
+        for key, value in step.items():
+            assert (value if key == "strategy" else f"{key}={value}") in shown.stdout
+    for stage in record["stages"]:
+        assert stage["name"] in shown.stdout
+    for part in ("latency_ratio", "parameters", "size <= 10MB", "met", "Its model: "):
+        assert part in shown.stdout
+
+
+def test_show_has_the_quality_at_each_rung_of_recovery(studied: Studied) -> None:
+    recovered = run("show", "news", 1, "--root", studied.root.path).stdout
+    assert re.search(r"quality on its way: 0\.\d+ before recovery, 0\.\d+ a quarter of recovery", recovered)
+    assert "quality on its way" not in run("show", "news", 0, "--root", studied.root.path).stdout
+
+
+def test_show_of_an_unknown_trial_or_study_says_what_there_is(studied: Studied) -> None:
+    trial = run("show", "news", 99, "--root", studied.root.path)
+    assert trial.exit_code == 2
+    assert "has no trial 99; there are " in trial.stderr
+    study = run("show", "nwes", 0, "--root", studied.root.path)
+    assert study.exit_code == 2
+    assert "did you mean 'news'" in study.stderr
+
+
+def test_the_front_is_the_verified_one(studied: Studied) -> None:
+    assert json.loads(run("front", "news", "--root", studied.root.path, "--json").stdout) == studied.front
+    shown = run("front", "news", "--root", studied.root.path)
+    assert shown.exit_code == 0
+    assert "champion" in shown.stdout
+
+
+def test_the_final_table_and_the_front_say_how_each_model_differs_from_the_baseline_on_test(studied: Studied) -> None:
+    compared = [model["difference"] for model in studied.front["models"] if model["difference"]]
+    assert compared
+    front = run("front", "news", "--root", studied.root.path).stdout
+    loose = run("front", "news", "--root", studied.root.path, "--budget", "quality >= 1%").stdout
+    for shown in (studied.result.stdout, front, loose):
+        assert shown.count("to the baseline (p = ") >= 1
+    assert front.count("to the baseline (p = ") == len(compared)
+
+
+def test_show_of_a_verified_trial_has_what_the_test_split_said_and_where_its_predictions_are(studied: Studied) -> None:
+    number = next(model["record"]["number"] for model in studied.front["models"] if model["difference"])
+    shown = run("show", "news", number, "--root", studied.root.path).stdout
+    for part in ("Verified: ", "test_quality_difference", "test_quality_p_value", "to the baseline (p = "):
+        assert part in shown
+    document = json.loads(run("show", "news", number, "--root", studied.root.path, "--json").stdout)
+    assert document["verified"] == next(m for m in studied.front["models"] if m["record"]["number"] == number)
+    lines = Path(document["predictions"]).read_text(encoding="utf-8").splitlines()
+    assert len(lines) == document["verified"]["test"]["test_quality"]["samples"] == 40
+
+
+def test_what_the_test_split_said_is_registered_with_the_version(studied: Studied) -> None:
+    for version in registered(uri=None, root=studied.root, name="news"):
+        model = next(m for m in studied.front["models"] if m["record"]["number"] == version.trial)
+        if model["difference"]:
+            assert version.measurements["test_quality_difference"].value == model["difference"]["value"]
+            assert version.measurements["test_quality_p_value"].value == model["difference"]["p_value"]
+
+
+def test_another_budget_is_answered_from_stored_trials(studied: Studied) -> None:
+    tight = run("front", "news", "--root", studied.root.path, "--budget", "size <= 1kB", "--json")
+    assert tight.exit_code == 3
+    answer = json.loads(tight.stdout)
+    assert answer["models"] == []
+    assert answer["nearest"]["violations"]["size <= 1kB"] > 1
+    loose = run("front", "news", "--root", studied.root.path, "--budget", "size<=1GB", "--budget", "quality >= 1%")
+    assert loose.exit_code == 0
+    assert "size<=1GB and quality >= 1%" in loose.stdout
+    assert "verified" in loose.stdout
+
+
+def test_a_budget_that_is_none_is_refused(studied: Studied) -> None:
+    result = run("front", "news", "--root", studied.root.path, "--budget", "speed <= 3")
+    assert result.exit_code == 2
+    assert "'speed' is no metric" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def pulled(studied: Studied, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    destination = tmp_path_factory.mktemp("pulled") / "champion"
+    result = run("pull", "news@champion", "-o", destination, "--root", studied.root.path)
+    assert result.exit_code == 0, result.stderr
+    assert f"autoopt predict {destination} --text ..." in result.stdout
+    return destination
+
+
+def test_a_pulled_model_is_the_verified_one_file_by_file(studied: Studied, pulled: Path) -> None:
+    kept = studied.folder.kept_model(studied.front["named"]["champion"])
+    assert (pulled / MANIFEST).read_bytes() == (kept / MANIFEST).read_bytes()
+
+
+def test_pull_overwrites_only_with_force(studied: Studied, pulled: Path) -> None:
+    refused = run("pull", "news@champion", "-o", pulled, "--root", studied.root.path)
+    assert refused.exit_code == 2
+    assert "--force" in refused.stderr
+    forced = run("pull", "news@champion", "-o", pulled, "--root", studied.root.path, "--force", "--json")
+    assert json.loads(forced.stdout) == {"model": "news@champion", "folder": str(pulled)}
+
+
+def test_pull_of_an_unknown_alias_says_which_there_are(studied: Studied, tmp_path: Path) -> None:
+    result = run("pull", "news@chmpion", "-o", tmp_path / "x", "--root", studied.root.path)
+    assert result.exit_code == 2
+    assert "did you mean 'champion'" in result.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_predict_gives_a_label_and_a_score_for_each_text(pulled: Path) -> None:
+    result = run("predict", pulled, "--text", "chelsea won the cup", "--text", "shares fell sharply")
+    assert result.exit_code == 0, result.stderr
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert len(rows) == 2
+    assert all(label in ("business", "sport") and 0 < float(score) <= 1 for label, score in rows)
+
+
+def test_predict_answers_the_lines_of_a_file_and_of_stdin_alike(pulled: Path, tmp_path: Path) -> None:
+    text = "chelsea won the cup\n\nshares fell\n"
+    file = tmp_path / "texts.txt"
+    file.write_text(text, encoding="utf-8")
+    from_file = run("predict", pulled, "--file", file)
+    assert from_file.exit_code == 0, from_file.stderr
+    assert len(from_file.stdout.splitlines()) == 3
+    assert run("predict", pulled, "--file", "-", stdin=text).stdout == from_file.stdout
+    scores = json.loads(run("predict", pulled, "--file", "-", "--json", stdin=text).stdout)
+    assert [answer["text"] for answer in scores] == ["chelsea won the cup", "", "shares fell"]
+    assert all(sum(answer["scores"].values()) == pytest.approx(1) for answer in scores)
+
+
+def test_predict_wants_texts_from_one_place(pulled: Path, tmp_path: Path) -> None:
+    assert run("predict", pulled).exit_code == 2
+    assert run("predict", pulled, "--text", "a", "--file", "-").exit_code == 2
+    missing = run("predict", pulled, "--file", tmp_path / "none.txt")
+    assert missing.exit_code == 2
+    assert "there is no file" in missing.stderr
+    (tmp_path / "latin.txt").write_bytes(b"fine\nGr\xf6\xdfe\n")
+    latin = run("predict", pulled, "--file", tmp_path / "latin.txt")
+    assert latin.exit_code == 2
+    assert "latin.txt:2: byte 7 (0xf6) is not UTF-8" in latin.stderr
+
+
+def test_predict_takes_a_second_text_for_each_text(pulled: Path) -> None:
+    pairs = [("chelsea won", "the cup"), ("shares fell", "sharply")]
+    options = [word for text, pair in pairs for word in ("--text", text, "--text-pair", pair)]
+    answers = json.loads(run("predict", pulled, *options, "--json").stdout)
+    assert [(answer["text"], answer["text_pair"]) for answer in answers] == pairs
+    alone = json.loads(run("predict", pulled, *options[:2], *options[4:6], "--json").stdout)
+    assert [answer["scores"] for answer in answers] != [answer["scores"] for answer in alone]
+    few = run("predict", pulled, "--text", "a", "--text", "b", "--text-pair", "c")
+    assert few.exit_code == 2
+    assert "1 --text-pair and 2 --text were given; give one --text-pair for each --text" in few.stderr
+    assert run("predict", pulled, "--file", "-", "--text-pair", "c", stdin="a").exit_code == 2
+
+
+def test_predict_takes_texts_and_pairs_from_lines_of_json(tmp_path: Path) -> None:
+    saving.save(tiny.candidate(), tmp_path / "model")
+    file = tmp_path / "texts.jsonl"
+    pairs = [{"text": "chelsea won", "text_pair": "the cup"}, {"text": "shares fell", "text_pair": "sharply"}]
+    for wanted in (pairs, [{"text": pair["text"]} for pair in pairs]):
+        file.write_text("".join(json.dumps(one) + "\n" for one in wanted), encoding="utf-8")
+        answers = json.loads(run("predict", tmp_path / "model", "--file", file, "--json").stdout)
+        assert [{name: answer[name] for name in wanted[0]} for answer in answers] == wanted
+    for line, problem in (("{", "this is no JSON"), ('{"txt": "a"}', "a line is an object such as"), ("[1]", "object")):
+        file.write_text('{"text": "a"}\n' + line + "\n", encoding="utf-8")
+        broken = run("predict", tmp_path / "model", "--file", file)
+        assert broken.exit_code == 2
+        assert "texts.jsonl:2: " in broken.stderr
+        assert problem in broken.stderr
+
+
+def test_predict_answers_a_question_from_its_context(tmp_path: Path) -> None:
+    saving.save(tiny.candidate(), tmp_path / "body")
+    saving.save(QuestionAnswering(max_length=16).open_model(str(tmp_path / "body")), tmp_path / "model")
+    alone = run("predict", tmp_path / "model", "--text", "goal")
+    assert alone.exit_code == 2
+    assert "--text QUESTION --text-pair CONTEXT" in alone.stderr
+    result = run("predict", tmp_path / "model", "--text", "goal", "--text-pair", "the match", "--json")
+    assert result.exit_code == 0, result.stderr
+    (answer,) = json.loads(result.stdout)
+    assert answer["label"] == "the match"[answer["start"] : answer["end"]] != ""
+
+
+def test_predict_refuses_a_folder_that_is_no_saved_model(tmp_path: Path) -> None:
+    result = run("predict", tmp_path, "--text", "a")
+    assert result.exit_code == 2
+    assert "holds no saved candidate" in result.stderr
+
+
+def test_predict_needs_neither_ray_nor_optuna_nor_mlflow(pulled: Path) -> None:
+    program = (
+        "import sys\n"
+        "for name in ('ray', 'optuna', 'mlflow'):\n"
+        "    sys.modules[name] = None\n"
+        "from autoopt.search.cli.main import autoopt\n"
+        f"autoopt(['predict', {str(pulled)!r}, '--text', 'chelsea won'])\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("\t") == 1
+
+
+def test_plan_shows_space_start_design_and_forecast_and_makes_no_study(studied: Studied) -> None:
+    result = run("plan", studied.file, "--root", studied.root.path, "--set", "study=other", "--json")
+    assert result.exit_code == 0, result.stderr
+    plan = json.loads(result.stdout)
+    assert plan["experiment"]["study"] == "other"
+    assert set(plan["offered"]) == {"full_finetuning", "layer_drop", "recovery_finetuning"}
+    assert plan["withheld"]["lora"] == "switched off in the experiment file"
+    assert [step["strategy"] for step in plan["start_design"][0]] == ["full_finetuning"]
+    assert plan["baseline_latency"]["p50_ms"] > 0
+    assert 0 < plan["forecast"]["baseline_s"] < plan["forecast"]["search_s"]
+    assert plan["forecast"]["confirmation_of_one_model_s"] == 0
+    assert not studied.root.study("other").path.exists()
+    shown = run("plan", studied.file, "--root", studied.root.path)
+    assert "more seeds" not in shown.stdout
+    confirmed = run("plan", studied.file, "--root", studied.root.path, "--set", "search.confirm_seeds=3")
+    assert "for each model of the front and for the baseline, to train them with 2 more seeds" in confirmed.stdout
+    assert shown.exit_code == 0
+    for part in ("max_length: 16", "recipes at most", "Tried first", "ms p50", "rough to a factor of two"):
+        assert part in shown.stdout
+    assert shown.stdout.endswith(f"autoopt search {studied.file} --root {studied.root.path}\n")

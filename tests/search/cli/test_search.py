@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from autoopt.search.backends import ray_runner
+from autoopt.search.cli.main import autoopt
+from autoopt.search.paths import Root, StudyFolder
+from autoopt.search.study.driver import Driver
+from tests.search.samples import run_here, write_experiment
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner(env={"COLUMNS": "160"}).invoke(autoopt, list(map(str, arguments)))
+
+
+@pytest.fixture
+def root(tmp_path: Path, empty_mlflow_database: Path) -> Root:
+    made = Root(tmp_path / "root")
+    made.path.mkdir()
+    shutil.copy(empty_mlflow_database, made.mlflow_database)
+    return made
+
+
+def test_nothing_feasible_ends_with_3_and_says_what_blocks_and_what_is_kept(
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_runner, "run", run_here)
+    file = write_experiment(tmp_path / "given", budget=["size <= 10kB"], search={"trials": 2})
+    result = run("search", file, "--root", root.path)
+    assert result.exit_code == 3, result.stderr
+    assert "nothing is within the budgets" in result.stdout
+    assert "misses size <= 10kB by " in result.stderr
+    assert f"To search on: autoopt search {file} --trials 4 --root {root.path}" in result.stderr
+    kept = result.stderr.split("That model is kept in ")[1].split(". To search on")[0]
+    assert (Path(kept) / "autoopt.json").is_file()
+
+
+def test_a_baseline_that_fails_ends_with_4(root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dying(driver: Driver, folder: StudyFolder, **rest: Any) -> None:
+        while assignment := driver.next():
+            driver.book(assignment.number)  # The worker has left no result.
+
+    monkeypatch.setattr(ray_runner, "run", dying)
+    file = write_experiment(tmp_path / "given")
+    result = run("search", file, "--root", root.path)
+    assert result.exit_code == 4, result.stderr
+    assert "the baseline failed with its worker died" in result.stderr
+    assert f"is kept in {root.study('news').path}. To go on: autoopt search {file}" in result.stderr
+
+
+def test_an_interrupted_search_ends_with_130_and_goes_on_with_the_line_that_it_prints(
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(driver: Driver, folder: StudyFolder, **rest: Any) -> None:
+        assert driver.next()
+        driver.give_up_running("the search was stopped")
+        raise KeyboardInterrupt
+
+    file = write_experiment(tmp_path / "given", search={"trials": 1})
+    monkeypatch.setattr(ray_runner, "run", interrupted)
+    stopped = run("search", file, "--root", root.path)
+    assert stopped.exit_code == 130, stopped.stderr
+    assert stopped.stderr.splitlines()[-2] == "Error: stopped"
+    status = run("status", "--root", root.path).stdout
+    assert "interrupted" in status
+    assert "To go on with news: autoopt search " in status
+    monkeypatch.setattr(ray_runner, "run", run_here)
+    again = stopped.stderr.splitlines()[-1].split("To go on: autoopt ")[1].split()
+    finished = run(*again)
+    assert finished.exit_code == 0, finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": "./nowhere"}, "there is no model folder"),
+        ({"budget": ["latency_p50 <= 12"]}, "without a unit"),
+        ({"data": {"source": "./nothing.csv"}}, "nothing.csv"),
+        ({"search": {"trails": 3}}, "did you mean 'trials'"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_made(
+    root: Root, tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    file = write_experiment(tmp_path / "given", **changes)
+    result = run("search", file, "--root", root.path)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert all(line.startswith("Error: ") for line in result.stderr.splitlines())
+    assert [path.name for path in root.path.iterdir()] == ["mlflow.db"]
+
+
+def test_an_unknown_file_is_answered_with_the_examples(tmp_path: Path) -> None:
+    result = run("search", "bbc-nws", "--root", tmp_path)
+    assert result.exit_code == 2
+    assert "did you mean 'bbc-news'" in result.stderr
+
+
+def test_short_options_are_overrides_like_any_other(tmp_path: Path) -> None:
+    file = write_experiment(tmp_path / "given")
+    wrong_time = run("search", file, "--root", tmp_path, "--timeout", "ten minutes")
+    assert wrong_time.exit_code == 2
+    assert "search.timeout" in wrong_time.stderr
+    assert run("search", file, "--trials", "0").exit_code == 2

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoopt.search.space.recipe import Recipe
+from autoopt.search.space.space import Senseless, Space, offered
+from autoopt.search.space.start_design import baseline, start_design
+from autoopt.search.space.strategy_choice import choose
+from autoopt.strategies.catalog import catalog, find
+from autoopt.strategies.knobs import Choice, Float, Int, Knob, KnobValue
+from autoopt.strategies.strategy import Family
+
+FACTS = frozenset({"encoder", "labels", "text", "unlabeled", "cpu"})
+
+
+def space(
+    facts: frozenset[str] = FACTS,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    disabled: frozenset[str] = frozenset(),
+    layers: int | None = None,
+) -> Space:
+    """The space over the whole catalog, with what an experiment file may say of a strategy."""
+    chosen = {n: choose(found, (settings or {}).get(n, {})) for n, found in catalog().items() if n not in disabled}
+    return offered(chosen, facts, layers)
+
+
+def drawing(seed: int) -> Callable[[str, Knob], KnobValue]:
+    source = random.Random(seed)
+
+    def suggest(_: str, knob: Knob) -> KnobValue:
+        match knob:
+            case Choice(options=options):
+                return source.choice(options)
+            case Int(low=low, high=high):
+                return source.randint(low, high)
+            case Float(low=low, high=high):
+                return source.uniform(low, high)
+
+    return suggest
+
+
+@given(st.integers(0, 2**32))
+def test_a_proposed_recipe_is_found_again_by_its_parameters(seed: int) -> None:
+    try:
+        recipe = space().propose(drawing(seed))
+    except Senseless:
+        return
+    parameters = space().parameters(recipe)
+    assert space().propose(lambda name, _: parameters[name]) == recipe
+
+
+@given(st.integers(0, 2**32))
+def test_every_proposed_recipe_makes_sense(seed: int) -> None:
+    try:
+        recipe = space().propose(drawing(seed))
+    except Senseless:
+        return
+    names = {step.name for step in recipe.steps}
+    assert any(step.learns or step.recovers for step in recipe.steps)
+    for step in recipe.steps:
+        assert not type(step).excludes & names
+        assert "cut" not in step.needs or any(other.cuts for other in recipe.steps)
+        assert "teacher" not in step.needs or any(other.learns for other in recipe.steps)
+
+
+def test_a_strategy_is_offered_only_where_its_needs_are_met_and_the_reason_is_kept() -> None:
+    found = space(facts=FACTS - {"unlabeled"})
+    assert found.offer("masked_language_modeling") is None
+    assert found.withheld["masked_language_modeling"] == "it needs unlabeled"
+
+
+def test_a_strategy_that_is_switched_off_is_not_offered() -> None:
+    found = space(disabled=frozenset({"layer_drop"}))
+    assert found.offer("layer_drop") is None
+    assert found.withheld["layer_drop"] == "switched off in the experiment file"
+
+
+def test_a_fixed_knob_is_not_searched_and_a_narrowed_one_is_searched_there() -> None:
+    found = space(settings={"layer_drop": {"keep": 0.33}, "ffn_pruning": {"keep": [0.25, 0.125]}})
+    recipe = found.propose(_everything)
+    cuts = {step.name: step for step in recipe.steps}
+    assert (cuts["layer_drop"].keep, cuts["ffn_pruning"].keep) == (0.33, 0.125)  # type: ignore[attr-defined]
+    assert "layer_drop.keep" not in found.parameters(recipe)
+    assert found.parameters(recipe)["ffn_pruning.keep"] == 0.125
+
+
+def _everything(name: str, knob: Knob) -> KnobValue:
+    if isinstance(knob, Choice):
+        return {"adaptation": "full_finetuning", "recovery": "distillation"}.get(name, knob.options[-1])
+    return knob.low
+
+
+def test_a_recipe_outside_the_space_has_no_parameters() -> None:
+    narrow = space(settings={"layer_drop": {"keep": [0.5, 0.67]}})
+    recipe = Recipe.of([find("full_finetuning")(), find("layer_drop").model_validate({"keep": 0.33})])
+    with pytest.raises(Senseless, match=r"layer_drop\.keep = 0\.33 is not in the space"):
+        narrow.parameters(recipe)
+
+
+def test_a_recipe_that_learns_nothing_is_senseless() -> None:
+    with pytest.raises(Senseless, match="nothing in it learns the task"):
+        space().propose(lambda _, knob: knob.options[0] if isinstance(knob, Choice) else knob.low)
+
+
+def test_what_learns_the_task_from_unlabeled_texts_needs_no_adaptation_after_it() -> None:
+    wide = space(facts=FACTS | {"classes", "single"})
+    learner = find("self_training")()
+    recipe = Recipe.of([learner, find("layer_drop")(), find("distillation")(), find("int8_dynamic")()])
+    assert wide.parameters(recipe)["adaptation"] == "none"
+    assert [learner.name] in [[step.name for step in designed.trunk] for designed in start_design(wide)]
+    with pytest.raises(Senseless, match="nothing in it learns the task"):
+        wide.parameters(Recipe.of([find("masked_language_modeling")(), find("int8_dynamic")()]))
+    assert all(strategy.learns for strategy in catalog().values() if strategy.family is Family.ADAPTATION)
+
+
+@pytest.mark.parametrize("name", ["early_exit", "weight_sharing"])
+def test_what_needs_several_layers_is_senseless_where_one_stays(name: str) -> None:
+    cut = find("layer_drop").model_validate({"keep": 0.17})
+    recipe = Recipe.of([find("full_finetuning")(), cut, find("distillation")(), find(name)()])
+    assert space(facts=FACTS | {"classes"}, layers=12).parameters(recipe)[name] is True
+    with pytest.raises(Senseless, match="the space does not hold"):
+        space(facts=FACTS | {"classes"}, layers=6).parameters(recipe)
+
+
+def test_the_start_design_begins_with_the_baseline_and_repeats_nothing() -> None:
+    design = start_design(space())
+    assert design[0].id == baseline(space()).id
+    assert [step.name for step in design[0].steps] == ["full_finetuning"]
+    assert len({recipe.id for recipe in design}) == len(design) >= 8
+
+
+def test_the_start_design_tries_every_strategy_that_is_offered() -> None:
+    tried = {step.name for recipe in start_design(space()) for step in recipe.steps}
+    assert tried == {offer.strategy.name for offer in space().offers}
+
+
+def test_the_start_design_cuts_the_base_model_at_two_depths() -> None:
+    cuts = [{step.name: step for step in recipe.steps} for recipe in start_design(space()) if not recipe.trunk][:3]
+    assert [cut["layer_drop"].keep for cut in cuts] == [0.5, 0.33, 0.33]  # type: ignore[attr-defined]
+    assert [cut["recovery_finetuning"].epochs for cut in cuts] == [5, 5, 5]  # type: ignore[attr-defined]
+    assert [list(cut)[-1] for cut in cuts] == ["int8_dynamic", "int8_dynamic", "onnx_runtime"]
+
+
+def test_the_start_design_trains_the_least_model_the_longest_and_on_the_most() -> None:
+    distilled = [
+        {step.name: step for step in recipe.steps}
+        for recipe in start_design(space())
+        if {"layer_drop", "distillation"} <= {step.name for step in recipe.steps}
+    ]
+    assert distilled[0]["layer_drop"].keep == min(cut["layer_drop"].keep for cut in distilled)  # type: ignore[attr-defined]
+    trained = distilled[0]["distillation"]
+    assert (trained.epochs, trained.learning_rate, trained.texts) == (8, 4e-4, 2000)  # type: ignore[attr-defined]
+
+
+def test_a_deep_cut_of_the_start_design_is_trained_without_a_teacher_where_it_may_have_none() -> None:
+    design = start_design(space(disabled=frozenset({"distillation"})))
+    deepest = [{step.name: step for step in recipe.steps} for recipe in design if recipe.trunk]
+    trained = next(steps for steps in deepest if "layer_drop" in steps and steps["layer_drop"].keep == 0.17)  # type: ignore[attr-defined]
+    assert trained["recovery_finetuning"].epochs == 8  # type: ignore[attr-defined]
+
+
+def test_the_start_design_stays_in_a_narrowed_space() -> None:
+    narrow = space(settings={"layer_drop": {"keep": [0.67, 0.83]}}, disabled=frozenset({"distillation"}))
+    for recipe in start_design(narrow)[1:]:
+        narrow.parameters(recipe)
+        assert all(step.keep >= 0.67 for step in recipe.steps if step.name == "layer_drop")  # type: ignore[attr-defined]
+
+
+def test_the_baseline_is_full_finetuning_even_where_the_search_may_not_use_it() -> None:
+    design = start_design(space(disabled=frozenset({"full_finetuning"})))
+    assert [step.name for step in design[0].steps] == ["full_finetuning"]
+
+
+def test_a_strategy_that_has_to_be_told_something_is_offered_once_it_is() -> None:
+    facts = frozenset({"encoder", "text", "labels"})
+    choices = {"full_finetuning": choose(find("full_finetuning"), {})}
+    silent = offered({**choices, "back_translation": choose(find("back_translation"), {"there": ""})}, facts)
+    assert silent.offer("back_translation") is None
+    assert silent.withheld["back_translation"] == (
+        "it needs to be told back and there: back_translation: {back: ..., there: ...} under strategies"
+    )
+    told = choose(find("back_translation"), {"there": "a/b", "back": "b/a"})
+    found = offered({**choices, "back_translation": told}, facts).offer("back_translation")
+    assert found is not None
+    assert set(found.searched) == {"share"}

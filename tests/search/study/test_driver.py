@@ -1,0 +1,460 @@
+"""The driver and the study in Optuna together; a worker is a function that writes a record."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from autoopt.objectives.judging.budget import Limit
+from autoopt.objectives.measurement import Direction, Measurement
+from autoopt.search.backends.optuna_storage import database_url
+from autoopt.search.backends.optuna_study import OptunaStudy, records
+from autoopt.search.choosing import halving
+from autoopt.search.paths import StudyFolder
+from autoopt.search.space.recipe import Recipe
+from autoopt.search.space.space import Space, offered
+from autoopt.search.space.start_design import baseline, start_design
+from autoopt.search.space.strategy_choice import choose
+from autoopt.search.study.driver import Driver
+from autoopt.search.trial.execution import Assignment, write_record
+from autoopt.search.trial.record import State, TrialRecord
+from autoopt.search.trial.rungs import RUNGS
+from autoopt.strategies.catalog import catalog, find
+from autoopt.strategies.errors import UnknownName
+
+FIRST, LATER = RUNGS
+OBJECTIVES = {"quality": Direction.MAXIMIZE, "latency_p50": Direction.MINIMIZE}
+LIMITS = (Limit.parse("latency_p50 <= 0.5 * baseline"), Limit.parse("quality >= 0.9 * baseline"))
+MORE = ("masked_language_modeling", "random_edits")
+SPACE: Space = offered(
+    {name: choose(strategy, {}) for name, strategy in catalog().items() if strategy.standard or name in MORE},
+    frozenset({"encoder", "labels", "text", "unlabeled", "cpu"}),
+)
+
+
+def measured(quality: float, latency: float) -> dict[str, Measurement]:
+    return {
+        "quality": Measurement.exact("quality", quality, "", Direction.MAXIMIZE),
+        "latency_p50": Measurement.exact("latency_p50", latency, "ms", Direction.MINIMIZE),
+    }
+
+
+@dataclass
+class Bench:
+    """A study in a folder, with what a worker would do."""
+
+    folder: StudyFolder
+    trials: int = 6
+    seen: list[TrialRecord] = field(default_factory=list)
+    ran: list[int] = field(default_factory=list)
+
+    def study(self) -> OptunaStudy:
+        return OptunaStudy.open(
+            database_url(self.folder.path / "optuna.db"),
+            "bench",
+            SPACE,
+            objectives=OBJECTIVES,
+            limits=[limit.text for limit in LIMITS],
+            sampler="tpe",
+            seed=0,
+        )
+
+    def driver(
+        self,
+        deadline: float | None = None,
+        grace_s: float = 0.0,
+        max_compute: float | None = None,
+        stop_when_gain: float | None = None,
+    ) -> Driver:
+        driver = Driver(
+            self.study(),
+            self.folder,
+            baseline=baseline(SPACE),
+            objectives=OBJECTIVES,
+            limits=LIMITS,
+            trials=self.trials,
+            deadline=deadline,
+            grace_s=grace_s,
+            max_compute=max_compute,
+            stop_when_gain=stop_when_gain,
+            observe=self.seen.append,
+        )
+        driver.reconcile()
+        driver.prepare(start_design(SPACE))
+        return driver
+
+    def finish(
+        self,
+        assignment: Assignment,
+        quality: float = 0.9,
+        latency: float = 4.0,
+        reason: str = "",
+        seconds: float = 0.0,
+    ) -> None:
+        """Do the work of a trial, as far as anybody else can see."""
+        self.ran.append(assignment.number)
+        state = State.FAILED if reason else State.COMPLETE
+        values = {} if reason else measured(quality, latency)
+        record = TrialRecord(assignment.number, assignment.recipe, state, values, reason=reason, seconds=seconds)
+        self.folder.trial(assignment.number).mkdir(parents=True, exist_ok=True)
+        self.folder.model(assignment.number).mkdir()
+        write_record(record, self.folder.result(assignment.number))
+
+    def run(self, driver: Driver, work: Callable[[Assignment], None]) -> None:
+        while assignment := driver.next():
+            work(assignment)
+            driver.book(assignment.number)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(StudyFolder(tmp_path))
+
+
+def next_of(driver: Driver) -> Assignment:
+    assignment = driver.next()
+    assert assignment is not None
+    return assignment
+
+
+def test_the_baseline_is_trial_0_and_is_not_screened(bench: Bench) -> None:
+    driver = bench.driver()
+    first, second = next_of(driver), next_of(driver)
+    assert (first.number, first.screened, first.recipe.id) == (0, False, baseline(SPACE).id)
+    assert second.screened
+
+
+def test_as_many_trials_run_as_were_asked_for_and_the_study_knows_them_all(bench: Bench) -> None:
+    driver = bench.driver()
+    bench.run(driver, bench.finish)
+    assert len(bench.ran) == len(set(bench.ran)) == 6
+    stored = records(database_url(bench.folder.path / "optuna.db"), "bench")
+    assert [record.state for record in stored] == [State.COMPLETE] * 6
+    assert stored == driver.records
+
+
+def test_budgets_are_judged_against_the_baseline(bench: Bench) -> None:
+    driver = bench.driver()
+    bench.run(driver, lambda given: bench.finish(given, *((0.9, 10.0) if given.number == 0 else (0.5, 2.5))))
+    first, other = driver.records[0], driver.records[1]
+    assert first.violations["latency_p50 <= 0.5 * baseline"] == pytest.approx(1.0)
+    assert other.violations["latency_p50 <= 0.5 * baseline"] == pytest.approx(-0.5)
+    assert other.violations["quality >= 0.9 * baseline"] == pytest.approx((0.81 - 0.5) / 0.81)
+    assert not first.feasible
+    assert not other.feasible
+
+
+def test_a_result_before_the_baseline_is_booked_after_it(bench: Bench) -> None:
+    driver = bench.driver()
+    first, second = next_of(driver), next_of(driver)
+    bench.finish(second, 0.9, 2.0)
+    driver.book(second.number)
+    assert driver.records[1].state is State.RUNNING
+    bench.finish(first, 0.9, 10.0)
+    driver.book(first.number)
+    assert [record.state for record in driver.records] == [State.COMPLETE, State.COMPLETE]
+    assert driver.records[1].feasible
+
+
+def test_after_a_crash_finished_work_is_adopted_and_unfinished_work_runs_again(bench: Bench) -> None:
+    bench.trials = len(start_design(SPACE)) + 2  # What is proposed again comes after the rest of the start design.
+    crashed = bench.driver()
+    first = next_of(crashed)
+    bench.finish(first)
+    crashed.book(first.number)
+    told_nobody, cut_off = next_of(crashed), next_of(crashed)
+    bench.finish(told_nobody)
+
+    resumed = Driver(
+        bench.study(),
+        bench.folder,
+        baseline=baseline(SPACE),
+        objectives=OBJECTIVES,
+        limits=LIMITS,
+        trials=bench.trials,
+        deadline=None,
+        observe=bench.seen.append,
+    )
+    assert resumed.reconcile() == (1, 1)
+    resumed.prepare(start_design(SPACE))
+    bench.run(resumed, bench.finish)
+
+    complete = [record for record in resumed.records if record.state is State.COMPLETE]
+    assert len(complete) == len({record.recipe.id for record in complete}) == bench.trials
+    assert bench.ran.count(told_nobody.number) == 1
+    assert cut_off.recipe.id in {record.recipe.id for record in complete}
+    assert cut_off.number not in bench.ran
+
+
+def test_a_baseline_that_was_cut_off_is_begun_again(bench: Bench) -> None:
+    next_of(bench.driver())
+    resumed = bench.driver()
+    bench.run(resumed, bench.finish)
+    assert resumed.baseline is not None
+    assert resumed.counted == 6
+
+
+def test_a_finished_search_runs_nothing_more_and_a_longer_one_goes_on(bench: Bench) -> None:
+    bench.run(bench.driver(), bench.finish)
+    assert bench.driver().next() is None
+    bench.trials = 8
+    bench.run(bench.driver(), bench.finish)
+    assert len(bench.ran) == 8
+
+
+def test_a_trial_whose_worker_died_is_a_failure_that_counts(bench: Bench) -> None:
+    driver = bench.driver()
+    first = next_of(driver)
+    bench.finish(first)
+    driver.book(first.number)
+    dead = next_of(driver)
+    driver.book(dead.number)
+    assert driver.records[dead.number].state is State.FAILED
+    assert driver.records[dead.number].reason == "its worker died"
+    assert driver.counted == 2
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_a_measurement_that_is_not_finite_never_reaches_the_front(bench: Bench, odd: float) -> None:
+    driver = bench.driver()
+    bench.run(driver, lambda given: bench.finish(given, odd if given.number == 2 else 0.9))
+    assert driver.records[2].state is State.FAILED
+    assert driver.records[2].reason == "not a finite number: quality"
+
+
+def test_a_search_whose_trials_all_fail_stops_early(bench: Bench) -> None:
+    bench.trials = 50
+    driver = bench.driver()
+    bench.run(driver, lambda given: bench.finish(given, reason="" if given.number == 0 else "Diverged: nan"))
+    assert driver.stopped_because == "10 trials in a row failed, the last with Diverged: nan"
+    assert driver.counted == 11
+
+
+def test_a_search_whose_baseline_fails_stops_at_once(bench: Bench) -> None:
+    driver = bench.driver()
+    bench.run(driver, lambda given: bench.finish(given, reason="OutOfMemory: too large"))
+    assert bench.ran == [0]
+    assert driver.stopped_because == "the baseline failed with OutOfMemory: too large"
+
+
+def test_no_trial_begins_after_the_deadline(bench: Bench) -> None:
+    driver = bench.driver(deadline=0.0)
+    assert driver.next() is None
+    assert driver.stopped_because == "the time is used up"
+
+
+def test_after_the_deadline_what_runs_has_its_grace_and_the_baseline_is_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("autoopt.search.study.driver.time", SimpleNamespace(monotonic=lambda: now[0]))
+    driver = bench.driver(deadline=100.0, grace_s=10.0)
+    baseline = driver.next()
+    assert baseline is not None
+    now[0] = 111.0
+    assert not driver.overdue()
+    bench.finish(baseline)
+    driver.book(baseline.number)
+    now[0] = 109.0
+    assert not driver.overdue()
+    now[0] = 110.0
+    assert driver.overdue()
+    assert driver.stopped_because == "the time is used up"
+
+
+def test_no_trial_begins_once_the_compute_is_used_up(bench: Bench) -> None:
+    driver = bench.driver(max_compute=100.0)
+    bench.run(driver, lambda given: bench.finish(given, seconds=40.0))
+    assert bench.ran == [0, 1, 2]
+    assert driver.stopped_because == "the compute is used up"
+
+
+def test_a_search_ends_where_its_last_trials_add_too_little(bench: Bench) -> None:
+    bench.trials = 30
+    driver = bench.driver(stop_when_gain=0.1)
+    values = {0: (0.9, 10.0), 1: (0.5, 1.0), 2: (0.7, 3.0), 3: (0.8, 4.0)}
+    bench.run(driver, lambda given: bench.finish(given, *values.get(given.number, (0.6, 5.0)), seconds=450.0))
+    # Those after 3 add nothing, and eight of them are an hour of work.
+    assert driver.counted == 12
+    assert driver.stopped_because == "the last 8 trials added 0.00% to the front for each hour of work"
+
+
+def test_a_trunk_that_another_trial_trains_waits_where_there_is_other_work(bench: Bench) -> None:
+    bench.trials = 30
+    driver = bench.driver()
+    first = next_of(driver)
+    others = [next_of(driver) for _ in range(3)]
+    trunks = [given.recipe.trunk for given in (first, *others) if given.recipe.trunk]
+    assert len(trunks) == len(set(map(str, trunks)))
+    bench.finish(first)
+    driver.book(first.number)
+    assert next_of(driver).recipe.trunk == first.recipe.trunk
+    # In the order of the start design otherwise.
+    assert {given.recipe.id for given in others} <= {recipe.id for recipe in start_design(SPACE)}
+
+
+def test_a_recovery_that_another_trial_trains_waits_where_there_is_other_work(bench: Bench) -> None:
+    bench.trials = 30
+    driver = with_a_baseline(bench)
+    cut = [find("layer_drop")(), find("recovery_finetuning")()]
+    one, alike = (Recipe.of([*cut, find(name)()]) for name in ("int8_dynamic", "half_precision"))
+    other = Recipe.of([find("layer_drop").model_validate({"keep": 0.33}), *cut[1:]])
+    driver.prepare([], proven=[one, alike, other])
+    first, second = next_of(driver), next_of(driver)
+    assert [first.recipe.id, second.recipe.id] == [one.id, other.id]
+    bench.finish(first)
+    driver.book(first.number)
+    assert next_of(driver).recipe.id == alike.id
+
+
+@pytest.fixture
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(halving, "FEWEST", 1)
+
+
+def at_rung(given: Assignment, rung: str, quality: float, latency: float, **earlier: float) -> TrialRecord:
+    return TrialRecord(
+        given.number,
+        given.recipe,
+        State.RUNNING,
+        measured(quality, latency),
+        seconds=12.0,
+        rungs={**earlier, rung: quality},
+    )
+
+
+def with_a_baseline(bench: Bench) -> Driver:
+    """A driver with room for 20 trials that knows the baseline."""
+    bench.trials = 20
+    driver = bench.driver()
+    bench.finish(next_of(driver), 0.9, 10.0)
+    driver.book(0)
+    return driver
+
+
+def after_the_baseline(bench: Bench) -> tuple[Driver, Assignment, Assignment]:
+    """A driver that knows the baseline, and two trials that run."""
+    driver = bench.driver()
+    first, one, other = next_of(driver), next_of(driver), next_of(driver)
+    bench.finish(first, 0.9, 10.0)
+    driver.book(first.number)
+    return driver, one, other
+
+
+@pytest.mark.usefixtures("few_are_enough")
+def test_a_trial_that_promises_less_than_others_at_its_rung_is_stopped_and_never_complete(bench: Bench) -> None:
+    driver, good, bad = after_the_baseline(bench)
+    assert driver.goes_on(at_rung(good, FIRST, 0.8, 4.0))
+    assert not driver.goes_on(at_rung(bad, FIRST, 0.6, 4.5))
+    driver.book(bad.number)
+    stopped = driver.records[2]
+    assert stopped.state is State.STOPPED
+    assert stopped.reason == f"{FIRST} its quality of 0.6 promised less than that of 1 others"
+    assert (stopped.rungs, stopped.seconds) == ({FIRST: 0.6}, 12.0)
+    assert stopped.violations["latency_p50 <= 0.5 * baseline"] == pytest.approx(-0.1)
+    assert driver.counted == 2
+    trial = bench.study()._study.trials[2]
+    assert trial.state.name == "PRUNED"
+    assert trial.user_attrs["outcome"]["rungs"] == {FIRST: 0.6}
+    assert trial.user_attrs["outcome"]["quality"] == 0.6
+
+
+@pytest.mark.usefixtures("few_are_enough")
+def test_trials_are_compared_at_the_same_rung_only_also_after_a_restart(bench: Bench) -> None:
+    driver, good, other = after_the_baseline(bench)
+    assert driver.goes_on(at_rung(good, FIRST, 0.8, 4.0))
+    assert driver.goes_on(at_rung(other, LATER, 0.6, 4.5))
+    assert not driver.goes_on(at_rung(other, FIRST, 0.5, 4.5))
+    driver.book(other.number)
+
+    resumed = bench.driver()
+    again = next_of(resumed)
+    assert not resumed.goes_on(at_rung(again, FIRST, 0.4, 5.0))
+    assert resumed.goes_on(at_rung(again, FIRST, 0.6, 4.0))
+
+
+@pytest.mark.usefixtures("few_are_enough")
+def test_the_first_rung_stops_nobody_where_it_ranks_trials_unlike_the_next_one(bench: Bench) -> None:
+    driver = with_a_baseline(bench)
+    for early, late in ((0.1, 0.9), (0.2, 0.8), (0.3, 0.7), (0.4, 0.6), (0.5, 0.5)):
+        given = next_of(driver)
+        driver.goes_on(at_rung(given, LATER, late, 4.0, **{FIRST: early}))
+    assert driver.goes_on(at_rung(next_of(driver), FIRST, 0.01, 4.0))
+    assert not driver.goes_on(at_rung(next_of(driver), LATER, 0.01, 4.0, **{FIRST: 0.01}))
+
+
+@pytest.mark.usefixtures("few_are_enough")
+@pytest.mark.parametrize("alike", [True, False])
+def test_the_last_rung_stops_nobody_where_trials_end_unlike_it(bench: Bench, *, alike: bool) -> None:
+    driver = with_a_baseline(bench)
+    for late, end in ((0.5, 0.5), (0.6, 0.6), (0.7, 0.7), (0.8, 0.8), (0.9, 0.9)):
+        given = next_of(driver)
+        seen = at_rung(given, LATER, late, 4.0)
+        driver.goes_on(seen)
+        done = replace(seen, state=State.COMPLETE, measurements=measured(end if alike else 1.4 - end, 4.0))
+        bench.folder.trial(given.number).mkdir(parents=True)
+        write_record(done, bench.folder.result(given.number))
+        driver.book(given.number)
+    assert driver.goes_on(at_rung(next_of(driver), LATER, 0.01, 4.5)) is not alike
+
+
+@pytest.mark.usefixtures("few_are_enough")
+def test_a_stopped_trial_is_booked_where_the_search_ends_before_anybody_is_told(bench: Bench) -> None:
+    driver, good, bad = after_the_baseline(bench)
+    driver.goes_on(at_rung(good, FIRST, 0.8, 4.0))
+    driver.goes_on(at_rung(bad, FIRST, 0.6, 4.5))
+    driver.give_up_running("the search was stopped")
+    assert [record.state for record in driver.records] == [State.COMPLETE, State.STOPPED]
+
+
+def test_models_that_are_beaten_are_deleted_and_the_rest_is_kept(bench: Bench) -> None:
+    values = {0: (0.9, 10.0), 1: (0.95, 4.0), 2: (0.85, 5.0), 3: (0.85, 2.0), 4: (0.5, 9.0), 5: (0.99, 20.0)}
+    driver = bench.driver()
+    bench.run(driver, lambda given: bench.finish(given, *values[given.number]))
+    kept = {number for number in values if bench.folder.model(number).exists()}
+    assert kept == {0, 1, 3, 5}
+
+
+def test_no_recipe_is_proposed_twice(bench: Bench) -> None:
+    bench.trials = 30
+    driver = bench.driver()
+    bench.run(driver, bench.finish)
+    identities = [record.recipe.id for record in driver.records]
+    assert len(identities) == len(set(identities)) == 30
+
+
+def test_a_result_file_is_whole_or_absent(bench: Bench) -> None:
+    driver = bench.driver()
+    first = next_of(driver)
+    bench.finish(first)
+    stored = json.loads(bench.folder.result(first.number).read_text())
+    assert TrialRecord.from_json(stored).recipe == first.recipe
+    assert not list(bench.folder.trial(first.number).glob("*.tmp"))
+
+
+def test_who_reads_the_database_keeps_no_writer_waiting(bench: Bench) -> None:
+    bench.driver()
+    path = bench.folder.path / "optuna.db"
+    with (
+        contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader,
+        contextlib.closing(sqlite3.connect(path, timeout=0)) as writer,
+    ):
+        reader.execute("BEGIN")
+        seen = reader.execute("SELECT count(*) FROM trials").fetchone()
+        with writer:  # Raises where it would have to wait.
+            writer.execute("DELETE FROM trials")
+        assert reader.execute("SELECT count(*) FROM trials").fetchone() == seen != (0,)
+
+
+def test_an_unknown_study_is_named_with_the_nearest_one(bench: Bench) -> None:
+    bench.driver()
+    with pytest.raises(UnknownName, match=r"no study 'bnech'; did you mean 'bench'\?"):
+        records(database_url(bench.folder.path / "optuna.db"), "bnech")

@@ -1,0 +1,123 @@
+"""Steps of work and measurements of several processes, kept apart by locks that die with their holder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from autoopt.strategies.system import quiet
+
+name, folder = sys.argv[1], Path(sys.argv[2])
+(folder / "asked").touch()
+with getattr(quiet, name)():
+    (folder / "held").touch()
+    while not (folder / "release").exists():
+        time.sleep(0.01)
+"""
+STILL_WAITING_S = 0.3
+"""How long it is watched that nothing happens. A slow machine makes this weaker, never red."""
+PATIENCE_S = 60
+
+
+class Holder:
+    """A process that takes a lock of ``quiet`` and holds it until it is told to let go."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, name, str(folder)], env={**os.environ, "TMPDIR": str(folder.parent)}
+        )
+        self.wait_for("asked")
+
+    def wait_for(self, event: str) -> None:
+        give_up = time.monotonic() + PATIENCE_S
+        while not (self.folder / event).exists():
+            assert self.process.poll() is None, f"the process ended before it {event}"
+            assert time.monotonic() < give_up, f"not {event} within {PATIENCE_S} s"
+            time.sleep(0.01)
+
+    def wait_until_held(self) -> None:
+        self.wait_for("held")
+
+    def still_waits(self) -> bool:
+        time.sleep(STILL_WAITING_S)
+        return self.process.poll() is None and not (self.folder / "held").exists()
+
+    def release(self) -> None:
+        (self.folder / "release").touch()
+        assert self.process.wait(PATIENCE_S) == 0
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(PATIENCE_S)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[str], Holder]]:
+    holders: list[Holder] = []
+
+    def start(name: str) -> Holder:
+        holders.append(Holder(name, tmp_path / str(len(holders))))
+        return holders[-1]
+
+    yield start
+    for holder in holders:
+        holder.kill()
+
+
+def test_a_step_waits_while_something_is_measured(start: Callable[[str], Holder]) -> None:
+    measuring = start("measuring")
+    measuring.wait_until_held()
+    step = start("step")
+    assert step.still_waits()
+    measuring.release()
+    step.wait_until_held()
+
+
+def test_a_measurement_waits_for_the_step_under_way_and_lets_no_other_begin(start: Callable[[str], Holder]) -> None:
+    under_way = start("step")
+    under_way.wait_until_held()
+    measuring = start("measuring")
+    assert measuring.still_waits()
+    later = start("step")
+    assert later.still_waits()
+    under_way.release()
+    measuring.wait_until_held()
+    assert later.still_waits()
+    measuring.release()
+    later.wait_until_held()
+
+
+def test_measurements_take_turns(start: Callable[[str], Holder]) -> None:
+    first = start("measuring")
+    first.wait_until_held()
+    second = start("measuring")
+    assert second.still_waits()
+    first.release()
+    second.wait_until_held()
+
+
+def test_steps_do_not_wait_for_each_other(start: Callable[[str], Holder]) -> None:
+    first, second = start("step"), start("step")
+    first.wait_until_held()
+    second.wait_until_held()
+
+
+@pytest.mark.parametrize(("killed", "waits"), [("measuring", "step"), ("step", "measuring")])
+def test_a_killed_holder_blocks_nobody(start: Callable[[str], Holder], killed: str, waits: str) -> None:
+    holder = start(killed)
+    holder.wait_until_held()
+    waiting = start(waits)
+    assert waiting.still_waits()
+    holder.kill()
+    waiting.wait_until_held()
