@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """One kind of problem. A subclass is a frozen dataclass; the name of its file is the name of the task."""
+    """One kind of problem. A subclass is a frozen dataclass in tasks/<name>/task.py."""
 
     metrics: ClassVar[tuple[str, ...]]
     """The scores that it knows, one of which is the quality."""
@@ -57,7 +57,7 @@ class Task(ABC):
 
     @property
     def name(self) -> str:
-        return type(self).__module__.rpartition(".")[2]
+        return type(self).__module__.split(".")[-2]  # The folder: tasks.<name>.task
 
     @property
     def problem(self) -> str | None:

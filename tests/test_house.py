@@ -1,4 +1,4 @@
-"""The layout of the house: layers, rooms and vendors' doors hold, imports run one way, and the build packs every room."""
+"""The layout of the house: layers, rooms and vendors' doors hold, imports run one way, every room is packed."""
 
 from __future__ import annotations
 
