@@ -11,15 +11,13 @@ from pydantic import Field, ValidationError, WithJsonSchema, field_validator, mo
 from autoopt.objectives.data.settings import DataSettings
 from autoopt.search.experiment import examples
 from autoopt.search.experiment.error_messages import complaints
+from autoopt.search.experiment.fields import BudgetLimit, ObjectiveName, StudyName
 from autoopt.search.experiment.overrides import apply_overrides, resolve_paths
 from autoopt.search.experiment.sections import (
-    BudgetLimit,
-    ObjectiveName,
     ResourcesSection,
     SearchSection,
     Section,
     StorageSection,
-    StudyName,
     TargetSection,
     TaskSection,
     TrackingSection,

@@ -3,101 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import quote
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    InstanceOf,
-    PlainSerializer,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
 )
 
-from autoopt.objectives.judging import units
-from autoopt.objectives.judging.budget import ALIASES, METRICS, Limit, metric_name
 from autoopt.objectives.tasks import find_task
-from autoopt.strategies.errors import ExperimentError, UsageError, did_you_mean
-
-NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
-_VARIABLE = re.compile(r"\$\{ENV:([A-Za-z_][A-Za-z0-9_]*)\}")
-_PASSWORD = re.compile(r"://[^:/@]*:(.+)@|[?&](?:password|passwd|pwd)=([^&]*)")
-_T = TypeVar("_T")
-
-
-def explained(parse: Callable[[Any], _T]) -> Callable[[Any], _T]:
-    """Make a ``UsageError`` of ``parse`` one that pydantic collects with the place of the value."""
-
-    def parsed(value: Any) -> _T:
-        try:
-            return parse(value)
-        except UsageError as error:
-            raise ValueError(str(error)) from None
-
-    return parsed
-
-
-def _study_name(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(NAME, value) or ".." in value:
-        raise ValueError(
-            f"{value!r:.80} cannot name a study; use up to 128 letters, digits, '.', '_' and '-', beginning with a "
-            "letter or digit, without '..'"
-        )
-    return value
-
-
-def _duration(value: Any) -> float:
-    seconds = units.parse_quantity(value, units.DURATION)
-    if seconds == 0:
-        raise ValueError("a search needs some time; leave the key out for no limit")
-    return seconds
-
-
-def _limit(value: Any) -> Limit:
-    return value if isinstance(value, Limit) else Limit.parse(value)
-
-
-StudyName = Annotated[str, BeforeValidator(_study_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})]
-Duration = Annotated[
-    float,
-    BeforeValidator(explained(_duration)),
-    PlainSerializer(lambda seconds: f"{seconds:.12g}s", return_type=str),
-    WithJsonSchema({"type": "string", "description": "a duration such as 90s, 10m or 2h"}),
-]
-"""In seconds."""
-Size = Annotated[
-    float,
-    BeforeValidator(explained(lambda value: units.parse_quantity(value, units.SIZE))),
-    PlainSerializer(lambda size: f"{size:.12g}B", return_type=str),
-    WithJsonSchema({"type": "string", "description": "a size such as 500MB or 20GB"}),
-]
-"""In bytes."""
-BudgetLimit = Annotated[
-    InstanceOf[Limit],
-    BeforeValidator(explained(_limit)),
-    PlainSerializer(lambda limit: limit.text, return_type=str),
-    WithJsonSchema(
-        {"type": "string", "description": "a limit such as 'latency_p50 <= 12ms' or 'quality >= 0.99 * baseline'"}
-    ),
-]
-ObjectiveName = Annotated[
-    str,
-    BeforeValidator(explained(lambda value: metric_name(str(value)))),
-    WithJsonSchema({"enum": [*METRICS, *ALIASES]}),
-]
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[
-    float,
-    BeforeValidator(explained(lambda value: units.parse_quantity(value, units.SHARE))),
-    WithJsonSchema({"type": ["number", "string"], "description": "a share such as 0.05 or 5%"}),
-]
+from autoopt.search.experiment.fields import Count, Duration, Share, Size, as_validator
+from autoopt.search.experiment.secrets import check_address, expand_variables, refuse_password
+from autoopt.strategies.errors import did_you_mean
 
 
 class Section(BaseModel):
@@ -120,7 +41,7 @@ class TaskSection(Section):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        explained(find_task)(name)
+        as_validator(find_task)(name)
         return name
 
     @field_validator("metric")
@@ -198,43 +119,29 @@ class ResourcesSection(Section):
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0
 
 
-def _no_password(value: Any) -> Any:
-    """A password in the file would be copied to the study's folder and to the tracking server."""
-    found = _PASSWORD.search(value) if isinstance(value, str) else None
-    if found and not _VARIABLE.fullmatch(found[1] or found[2]):
-        raise ValueError("the address holds a password; write ${ENV:NAME} in its place and set the variable NAME")
-    return value
-
-
-def _address(value: Any) -> Any:
-    if isinstance(value, str) and not re.match(r"[a-z][a-z0-9+]*://|\$\{ENV:", value):
-        raise ValueError(f"'{value}' is no address; write one such as postgresql://user:${{ENV:PASSWORD}}@host/name")
-    return _no_password(value)
-
-
 class TrackingSection(Section):
     """Where MLflow is."""
 
-    uri: Annotated[str, BeforeValidator(_no_password)] | None = None
+    uri: Annotated[str, BeforeValidator(refuse_password)] | None = None
     """A database under the study's root where it is not given."""
 
     def address(self) -> str | None:
         """The address with its ``${ENV:NAME}`` filled in; never to be printed."""
-        return None if self.uri is None else fill_in(self.uri, key="tracking.uri")
+        return None if self.uri is None else expand_variables(self.uri, key="tracking.uri")
 
 
 class StorageSection(Section):
     """Where studies are kept."""
 
     root: str | None = None
-    url: Annotated[str, BeforeValidator(_address)] | None = None
+    url: Annotated[str, BeforeValidator(check_address)] | None = None
     """An Optuna database; a SQLite file under the root where it is not given."""
     max_stages: Size | None = 20_000_000_000.0
     """What the stage store may take; what was used longest ago goes first. No limit where it is null."""
 
     def address(self) -> str | None:
         """The database's address with its ``${ENV:NAME}`` filled in; never to be printed."""
-        return None if self.url is None else fill_in(self.url, key="storage.url")
+        return None if self.url is None else expand_variables(self.url, key="storage.url")
 
     def stages_limit(self) -> int | None:
         """In bytes."""
@@ -243,20 +150,3 @@ class StorageSection(Section):
     def folder(self) -> Path | None:
         """The root, if given."""
         return None if self.root is None else Path(self.root).expanduser().absolute()
-
-
-def fill_in(text: str, *, key: str) -> str:
-    """Put the environment's values in place of ``${ENV:NAME}``, quoted as a part of an address needs it.
-
-    A text that is one variable and nothing else is taken as it is. Raises ``ExperimentError`` for a variable that is
-    not set.
-    """
-    alone = _VARIABLE.fullmatch(text) is not None
-
-    def value(match: re.Match[str]) -> str:
-        found = os.environ.get(match[1])
-        if not found:
-            raise ExperimentError(f"{key}: the environment variable {match[1]} is not set; set it before the command")
-        return found if alone else quote(found, safe="")
-
-    return _VARIABLE.sub(value, text)

@@ -1,0 +1,84 @@
+"""Types of the experiment's values: how each is parsed, written back and described in the schema."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer, WithJsonSchema
+
+from autoopt.objectives.judging import units
+from autoopt.objectives.judging.budget import ALIASES, METRICS, Limit, metric_name
+from autoopt.strategies.errors import UsageError
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+_T = TypeVar("_T")
+
+
+def as_validator(parse: Callable[[Any], _T]) -> Callable[[Any], _T]:
+    """Return ``parse`` as a pydantic validator: its ``UsageError`` is collected with the place of the value."""
+
+    def parsed(value: Any) -> _T:
+        try:
+            return parse(value)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+
+    return parsed
+
+
+def _study_name(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(NAME, value) or ".." in value:
+        raise ValueError(
+            f"{value!r:.80} cannot name a study; use up to 128 letters, digits, '.', '_' and '-', beginning with a "
+            "letter or digit, without '..'"
+        )
+    return value
+
+
+def _duration(value: Any) -> float:
+    seconds = units.parse_quantity(value, units.DURATION)
+    if seconds == 0:
+        raise ValueError("a search needs more than 0 seconds; leave the key out for no limit")
+    return seconds
+
+
+def _limit(value: Any) -> Limit:
+    return value if isinstance(value, Limit) else Limit.parse(value)
+
+
+StudyName = Annotated[str, BeforeValidator(_study_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})]
+Duration = Annotated[
+    float,
+    BeforeValidator(as_validator(_duration)),
+    PlainSerializer(lambda seconds: f"{seconds:.12g}s", return_type=str),
+    WithJsonSchema({"type": "string", "description": "a duration such as 90s, 10m or 2h"}),
+]
+"""In seconds."""
+Size = Annotated[
+    float,
+    BeforeValidator(as_validator(lambda value: units.parse_quantity(value, units.SIZE))),
+    PlainSerializer(lambda size: f"{size:.12g}B", return_type=str),
+    WithJsonSchema({"type": "string", "description": "a size such as 500MB or 20GB"}),
+]
+"""In bytes."""
+BudgetLimit = Annotated[
+    InstanceOf[Limit],
+    BeforeValidator(as_validator(_limit)),
+    PlainSerializer(lambda limit: limit.text, return_type=str),
+    WithJsonSchema(
+        {"type": "string", "description": "a limit such as 'latency_p50 <= 12ms' or 'quality >= 0.99 * baseline'"}
+    ),
+]
+ObjectiveName = Annotated[
+    str,
+    BeforeValidator(as_validator(lambda value: metric_name(str(value)))),
+    WithJsonSchema({"enum": [*METRICS, *ALIASES]}),
+]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[
+    float,
+    BeforeValidator(as_validator(lambda value: units.parse_quantity(value, units.SHARE))),
+    WithJsonSchema({"type": ["number", "string"], "description": "a share such as 0.05 or 5%"}),
+]
