@@ -22,16 +22,16 @@ class TrialSource(Protocol):
     """Source of trials for a runner; the study's driver is one."""
 
     stopped_because: str
-    died_of: dict[int, str]
-    """Cause of death by trial number, set before ``book`` for a worker that died."""
+    death_reasons: dict[int, str]
+    """Cause of death by trial number, set before ``record_result`` for a worker that died."""
 
     def next(self) -> Assignment | None:
         """Return the next trial to run, or None when the search is over."""
 
-    def goes_on(self, record: TrialRecord) -> bool:
+    def should_continue(self, record: TrialRecord) -> bool:
         """Return False to stop a trial at its last rung."""
 
-    def book(self, number: int) -> None:
+    def record_result(self, number: int) -> None:
         """Record the result of a trial that has ended."""
 
     def overdue(self) -> bool:

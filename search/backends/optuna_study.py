@@ -14,7 +14,7 @@ from autoopt.search.backends.optuna_samplers import distribution, sampler_of, su
 from autoopt.search.backends.optuna_storage import existing, quiet_optuna, retried, storage_at
 from autoopt.search.choosing.proposer import Proposer
 from autoopt.search.space.recipe import Recipe
-from autoopt.search.space.space import Senseless, Space
+from autoopt.search.space.space import InvalidRecipe, Space
 from autoopt.search.trial.record import State, TrialRecord
 from autoopt.strategies.knobs import Knob, KnobValue
 
@@ -32,7 +32,7 @@ _STATES = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProposedTrial:
     """A trial that was proposed and now runs."""
 
     number: int
@@ -122,12 +122,12 @@ class OptunaStudy:
         unique = {recipe.id: recipe for recipe in recipes}
         return [recipe for recipe in unique.values() if recipe.id not in known]
 
-    def begin(self, recipe: Recipe) -> Asked:
+    def begin(self, recipe: Recipe) -> ProposedTrial:
         """Begin a trial of this recipe now, before all that is enqueued, even where the space does not hold it."""
         optuna = quiet_optuna()
         distributions: dict[str, Any] = {}
         parameters: dict[str, KnobValue] = {}
-        with contextlib.suppress(Senseless):
+        with contextlib.suppress(InvalidRecipe):
             searched: dict[str, Knob] = {}
             parameters = self._space.parameters(recipe, seen=searched.__setitem__)
             distributions = {name: distribution(knob) for name, knob in searched.items()}
@@ -141,9 +141,9 @@ class OptunaStudy:
         running.number, running._trial_id = number, identity
         self._begun[number] = running
         self._records[number] = TrialRecord(number, recipe, State.RUNNING)
-        return Asked(number, recipe)
+        return ProposedTrial(number, recipe)
 
-    def ask(self, *, avoid: Callable[[Recipe], bool] = lambda _: False) -> Asked | None:
+    def ask(self, *, avoid: Callable[[Recipe], bool] = lambda _: False) -> ProposedTrial | None:
         """Propose a recipe that the study does not have yet; None where nothing new is left.
 
         Of recipes that are enqueued or considered, those to ``avoid`` come last.
@@ -163,7 +163,7 @@ class OptunaStudy:
             trial = self._memory.ask()
             try:
                 recipe = self._space.propose(suggester(trial))
-            except Senseless:
+            except InvalidRecipe:
                 self._end(trial, [1.0] * len(self._limits), None, State.REJECTED)
                 continue
             if twin := known.get(recipe.id):
@@ -194,7 +194,7 @@ class OptunaStudy:
             begun.system_attrs = constraints
             self._memory.add_trial(begun)
 
-    def lose(self, number: int, reason: str, *, again: bool) -> None:
+    def mark_lost(self, number: int, reason: str, *, again: bool) -> None:
         """End a trial whose worker or driver is gone as failed; ``again`` proposes its recipe once more."""
         begun = self._begun[number]
         self._write_end(begun, _state(State.FAILED), None, {"lost": reason}, {})

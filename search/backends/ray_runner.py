@@ -63,7 +63,7 @@ def _fit(
 
     for name in ("ray.tune", "ray.train", "ray.air"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    _let_a_kill_for_memory_be_a_death()
+    treat_oom_kill_as_worker_death()
     slot = {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}
     tuner = tune.Tuner(
         tune.with_resources(_trial, slot),
@@ -89,7 +89,7 @@ def _fit(
 
 
 @cache
-def _let_a_kill_for_memory_be_a_death() -> None:
+def treat_oom_kill_as_worker_death() -> None:
     """Ray ends a worker when the machine is nearly out of memory; Tune knows no such end and would raise it."""
     from ray.air.execution._internal.actor_manager import RayActorManager
     from ray.exceptions import OutOfMemoryError, RayActorError
@@ -140,7 +140,7 @@ def _searcher(driver: TrialSource) -> Any:
             return {"assignment": assignment.to_json()}
 
         def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: ARG002
-            self._driver.book(self._numbers.pop(trial_id))
+            self._driver.record_result(self._numbers.pop(trial_id))
 
         def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
             pass
@@ -162,7 +162,7 @@ def _scheduler(driver: TrialSource) -> Any:
             self._driver = asked
 
         def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
-            if "rung" not in result or self._driver.goes_on(TrialRecord.from_json(json.loads(result["rung"]))):
+            if "rung" not in result or self._driver.should_continue(TrialRecord.from_json(json.loads(result["rung"]))):
                 return str(FIFOScheduler.CONTINUE)
             return str(FIFOScheduler.STOP)
 
@@ -170,7 +170,7 @@ def _scheduler(driver: TrialSource) -> Any:
             # Its own copy: what Tune's get_error reads was perhaps not synced yet.
             if _OUT_OF_MEMORY in Path(trial.error_file).read_text(encoding="utf-8"):
                 number = trial.config["assignment"]["number"]
-                self._driver.died_of[number] = "its worker was killed, as memory ran out; fewer workers need less"
+                self._driver.death_reasons[number] = "its worker was killed, as memory ran out; fewer workers need less"
 
         def __getstate__(self) -> dict[str, Any]:
             return {}

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from autoopt.search.choosing.gaussian_process import (
-    Belief,
     Encoding,
     Parameters,
+    Posterior,
     Process,
-    Sum,
+    RidgeModel,
     chance_below,
     expected_improvement,
 )
-from autoopt.search.space.space import Senseless, Suggest
+from autoopt.search.space.space import InvalidRecipe, Suggest
 from autoopt.strategies.knobs import Choice, Float, Int, Knob, KnobValue
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ FAR_LESS = 0.65
 
 
 @dataclass(frozen=True)
-class Limited:
+class Constraint:
     """A value that has to stay below a limit, as it was observed; what is over it is not feasible."""
 
     values: Array
@@ -60,7 +60,7 @@ def candidates_near(
 
     ``is_cheap`` says which parameters cost little to change, since what is trained stays as it is: some candidates are
     then trained as one good recipe is and go on as another one does, or nearly so. ``build`` asks for one parameter
-    after another; what it raises ``Senseless`` for is left out.
+    after another; what it raises ``InvalidRecipe`` for is left out.
     """
     for number in range(DRAWN + CHANGED + (CROSSED if is_cheap else 0)):
         if number < DRAWN or not good:
@@ -69,7 +69,7 @@ def candidates_near(
             draw = _Draw(chance.choice(good), chance)
         else:
             draw = _Draw.crossed(chance.choice(good), chance.choice(good), is_cheap, chance)
-        with suppress(Senseless):
+        with suppress(InvalidRecipe):
             yield build(draw.suggest), draw.chosen
 
 
@@ -117,7 +117,7 @@ def most_promising(
     observed: Sequence[Parameters],
     values: Array,
     *,
-    limited: Sequence[Limited] = (),
+    limited: Sequence[Constraint] = (),
     running: Sequence[Parameters] = (),
     seconds: Array | None = None,
     costs: Sequence[bool] = (False, False),
@@ -141,7 +141,7 @@ def _most_promising(
     candidates: Sequence[Parameters],
     observed: Sequence[Parameters],
     values: Array,
-    limited: Sequence[Limited],
+    limited: Sequence[Constraint],
     running: Sequence[Parameters],
     seconds: Array | None,
     costs: Sequence[bool],
@@ -192,16 +192,16 @@ class _View:
         encoding, columns = self.encoding.only(kept)
         return _View(encoding, self.seen[:, columns], self.asked[:, columns], self.among[columns], self.apart[columns])
 
-    def believed(self, told: Array) -> Belief:
+    def believed(self, told: Array) -> Posterior:
         """By a process for what a sum of the choices' worth leaves, or by one alone where a sum misses far more."""
         features = self.encoding.features(self.seen)
-        alone, parts = Process(self.among, told), Sum(features, told)
-        if (alone.missed**2).sum() < FAR_LESS * (parts.missed**2).sum():
+        alone, parts = Process(self.among, told), RidgeModel(features, told)
+        if (alone.loo_residuals**2).sum() < FAR_LESS * (parts.loo_residuals**2).sum():
             return alone.at(self.apart)
         rest = Process(self.among, told - parts.at(features)).at(self.apart)
-        return Belief(parts.at(self.encoding.features(self.asked)) + rest.mean, rest.deviation)
+        return Posterior(parts.at(self.encoding.features(self.asked)) + rest.mean, rest.deviation)
 
-    def alone(self, told: Array, count: int) -> Belief:
+    def alone(self, told: Array, count: int) -> Posterior:
         """By a process alone, of so many candidates."""
         return Process(self.among, told).at(self.apart[:, :count])
 
@@ -217,8 +217,8 @@ def normal_scores(values: Array) -> Array:
     return found
 
 
-def _part(belief: Belief, places: slice) -> Belief:
-    return Belief(belief.mean[places], belief.deviation[places])
+def _part(belief: Posterior, places: slice) -> Posterior:
+    return Posterior(belief.mean[places], belief.deviation[places])
 
 
 def non_dominated(values: Array) -> Array:

@@ -19,7 +19,7 @@ class Measured(Protocol):
 Item = TypeVar("Item", bound=Measured)
 
 
-def beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+def dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     """True where no value is more and some value is less: for losses of one and the other."""
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
@@ -30,7 +30,7 @@ def pareto(items: Sequence[Item], objectives: Mapping[str, Direction]) -> list[I
     front: list[int] = []
     # In this order what dominates a point comes before it, and is on the front itself or dominated by what is.
     for place in sorted(range(len(points)), key=points.__getitem__):
-        if not any(beats(points[other], points[place]) for other in front):
+        if not any(dominates(points[other], points[place]) for other in front):
             front.append(place)
     return [items[place] for place in sorted(front)]
 

@@ -148,7 +148,7 @@ def relevance(apart: Array, values: Array) -> Array:
     return found
 
 
-class Sum:
+class RidgeModel:
     """A constant and a part for each feature of a recipe, by ridge regression."""
 
     def __init__(self, features: Array, values: Array) -> None:
@@ -159,7 +159,7 @@ class Sum:
         inverse = np.linalg.inv(features @ features.T + RIDGE * np.eye(len(values)))
         dual = inverse @ (values - self.center)
         self._parts = features.T @ dual
-        self.missed: Array = dual / np.diag(inverse)
+        self.loo_residuals: Array = dual / np.diag(inverse)
         """By how much each value is missed where the fit does without it, (rows,)."""
 
     def at(self, features: Array) -> Array:
@@ -169,7 +169,7 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class Belief:
+class Posterior:
     """What is expected of recipes: mean and standard deviation of one value, each (recipes,)."""
 
     mean: Array
@@ -199,7 +199,7 @@ class Process:
                     best, self.scale, self._root, self._solved = likelihood, scale, root, solved
 
     @cached_property
-    def missed(self) -> Array:
+    def loo_residuals(self) -> Array:
         """By how much each value is missed where the fit does without it, (rows,)."""
         import numpy as np
         from scipy.linalg import solve_triangular
@@ -208,7 +208,7 @@ class Process:
         found: Array = self.spread * self._solved / (half**2).sum(0)
         return found
 
-    def at(self, apart: Array) -> Belief:
+    def at(self, apart: Array) -> Posterior:
         """What is believed of recipes that are (parameters, recipes, rows) apart from those of the fit."""
         import numpy as np
         from scipy.linalg import solve_triangular
@@ -217,10 +217,10 @@ class Process:
         mean = kernel @ self._solved
         reduced = solve_triangular(self._root, kernel.T, lower=True)
         variance = np.maximum(1e-9, 1.0 - (reduced**2).sum(0))
-        return Belief(self.center + self.spread * mean, self.spread * np.sqrt(variance))
+        return Posterior(self.center + self.spread * mean, self.spread * np.sqrt(variance))
 
 
-def expected_improvement(front: Array, reference: Array, first: Belief, second: Belief) -> Array:
+def expected_improvement(front: Array, reference: Array, first: Posterior, second: Posterior) -> Array:
     """The expected gain in hypervolume of two values that are minimized, (recipes,).
 
     ``front`` is (points, 2), none of them dominated, and ``reference`` the corner that closes it. Exact for two
@@ -240,7 +240,7 @@ def expected_improvement(front: Array, reference: Array, first: Belief, second: 
     return gain
 
 
-def _shortfall(limit: float, belief: Belief) -> Array:
+def _shortfall(limit: float, belief: Posterior) -> Array:
     """The expected amount by which a normal value stays below ``limit``."""
     from scipy.stats import norm
 
@@ -249,7 +249,7 @@ def _shortfall(limit: float, belief: Belief) -> Array:
     return found
 
 
-def chance_below(limit: float, belief: Belief) -> Array:
+def chance_below(limit: float, belief: Posterior) -> Array:
     """The probability of a value of ``limit`` at most, (recipes,)."""
     from scipy.stats import norm
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from autoopt.search.choosing.front import beats
+from autoopt.search.choosing.front import dominates
 
 REDUCTION = 2
 """At each rung one of so many goes on, beside those that nothing beats."""
@@ -31,7 +31,7 @@ Losses: TypeAlias = tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Standing:
+class RungEntry:
     """How a trial stands at a rung, or at its end."""
 
     losses: Losses
@@ -41,12 +41,12 @@ class Standing:
     """How far it is over the limits that training does not change."""
 
 
-def goes_on(one: Standing, others: Sequence[Standing], complete: Sequence[Standing] = ()) -> bool:
+def should_continue(one: RungEntry, others: Sequence[RungEntry], complete: Sequence[RungEntry] = ()) -> bool:
     """True where a trial belongs to the better half of those at its rung that are about as fast.
 
     It also goes on where it is on the front of the ``complete`` ones already, unless only by being the fastest.
     """
-    beaten = any(beats(other.losses, one.losses) for other in complete)
+    beaten = any(dominates(other.losses, one.losses) for other in complete)
     if not beaten and any(other.speed <= one.speed for other in complete):
         return True
     near = _about_as_fast(one, others)
@@ -56,7 +56,7 @@ def goes_on(one: Standing, others: Sequence[Standing], complete: Sequence[Standi
     return sum(key < mine for key in keys) < math.ceil(len([one, *near]) / REDUCTION)
 
 
-def believed(pairs: Sequence[tuple[float, float]]) -> bool:
+def is_reliable(pairs: Sequence[tuple[float, float]]) -> bool:
     """True where a rung ranks trials as the next look at them does, by their quality at both; at first, too."""
     if len(pairs) < PAIRS:
         return True
@@ -66,7 +66,7 @@ def believed(pairs: Sequence[tuple[float, float]]) -> bool:
     return not tau < BELIEVED  # Not a number where all are the same: then nothing speaks against it.
 
 
-def _about_as_fast(one: Standing, others: Sequence[Standing]) -> list[Standing]:
+def _about_as_fast(one: RungEntry, others: Sequence[RungEntry]) -> list[RungEntry]:
     ordered = sorted([*others, one], key=lambda standing: standing.speed)
     count = len(ordered)
     parts = max(1, min(STRATA, count // STRATUM))
@@ -78,7 +78,7 @@ def _about_as_fast(one: Standing, others: Sequence[Standing]) -> list[Standing]:
     ]
 
 
-def _keys(standings: Sequence[Standing]) -> list[tuple[float, int, float]]:
+def _keys(standings: Sequence[RungEntry]) -> list[tuple[float, int, float]]:
     """By which trials are ordered, the best first."""
     ranks = _ranks([standing.losses for standing in standings])
     crowding = _crowding([standing.losses for standing in standings], ranks)
@@ -92,7 +92,7 @@ def _ranks(points: Sequence[Losses]) -> list[int]:
     """0 for what nothing dominates, 1 for what only those dominate, and so on."""
     ranks, left, rank = [0] * len(points), set(range(len(points))), 0
     while left:
-        front = {one for one in left if not any(beats(points[other], points[one]) for other in left)}
+        front = {one for one in left if not any(dominates(points[other], points[one]) for other in left)}
         for one in front:
             ranks[one] = rank
         left, rank = left - front, rank + 1

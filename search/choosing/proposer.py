@@ -9,11 +9,11 @@ from itertools import starmap
 from statistics import fmean
 
 from autoopt.objectives.measurement import QUALITY, Direction
-from autoopt.search.choosing.acquisition import Limited, candidates_near, most_promising
+from autoopt.search.choosing.acquisition import Constraint, candidates_near, most_promising
 from autoopt.search.choosing.forecast import passes
 from autoopt.search.choosing.front import losses, pareto
 from autoopt.search.space.recipe import Recipe, Steps
-from autoopt.search.space.space import Senseless, Space
+from autoopt.search.space.space import InvalidRecipe, Space
 from autoopt.search.trial.record import State, TrialRecord
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.knobs import KnobValue
@@ -91,7 +91,7 @@ class Proposer:
             [observed[record.number] or {} for record in seen],
             values,
             limited=[
-                Limited(
+                Constraint(
                     np.array([record.violations.get(limit, 0.0) for record in seen]), 0.0, _is_cost(limit.split()[0])
                 )
                 for limit in self._limits
@@ -123,7 +123,7 @@ class Proposer:
         if record.number not in self._known:
             try:
                 self._known[record.number] = self._space.parameters(record.recipe)
-            except Senseless:
+            except InvalidRecipe:
                 self._known[record.number] = None
         return self._known[record.number]
 

@@ -21,7 +21,7 @@ def dashboard(study: str, port: int, mlflow_port: int, host: str, root: Path | N
     """Look at a study in the browser: starts the Optuna dashboard and the MLflow UI, until Ctrl-C."""
     from autoopt.search.backends.mlflow_client import without_password
     from autoopt.search.cli.dashboard_servers import check_free, mlflow_ui, optuna_dashboard, serve
-    from autoopt.search.study.survey import survey
+    from autoopt.search.study.study_view import load_study_view
     from autoopt.strategies.errors import UsageError
 
     if host != LOOPBACK:
@@ -30,7 +30,7 @@ def dashboard(study: str, port: int, mlflow_port: int, host: str, root: Path | N
             f"'{host}'; reach them from another machine through ssh -L {port}:{LOOPBACK}:{port}"
         )
     home = studies_root(root)
-    found = survey(home, study)
+    found = load_study_view(home, study)
     remote = found.experiment.tracking.address()
     servers = [optuna_dashboard(home, found.experiment, port)]
     if remote is None:

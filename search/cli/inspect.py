@@ -12,7 +12,7 @@ from autoopt.search.cli.options import command_line, console, json_option, print
 if TYPE_CHECKING:
     from autoopt.objectives.judging.budget import Limit
     from autoopt.search.report.tables import Row
-    from autoopt.search.study.survey import Answer, Survey
+    from autoopt.search.study.study_view import Answer, StudyView
     from autoopt.search.study.verification import Verified
     from autoopt.search.trial.record import TrialRecord
 
@@ -27,10 +27,10 @@ ERROR_LINES = 12
 @json_option
 def status(study: str | None, root: Path | None, as_json: bool) -> None:
     """Show the studies, or the one that is named: whether it runs, how far it is, what it has found."""
-    from autoopt.search.study.survey import study_names, survey
+    from autoopt.search.study.study_view import load_study_view, study_names
 
     home = studies_root(root)
-    surveys = [survey(home, name) for name in ([study] if study else study_names(home))]
+    surveys = [load_study_view(home, name) for name in ([study] if study else study_names(home))]
     if as_json:
         print_json([_status(found) for found in surveys])
     elif surveys:
@@ -39,7 +39,7 @@ def status(study: str | None, root: Path | None, as_json: bool) -> None:
         click.echo(f"There is no study in {home.path} yet. To make one: autoopt search bbc-news")
 
 
-def _status(found: Survey) -> dict[str, Any]:
+def _status(found: StudyView) -> dict[str, Any]:
     return {
         "study": found.name,
         "state": found.phase.value,
@@ -54,10 +54,10 @@ def _status(found: Survey) -> dict[str, Any]:
     }
 
 
-def _print_status(surveys: list[Survey]) -> None:
+def _print_status(surveys: list[StudyView]) -> None:
     from autoopt.search.report import formats, tables
     from autoopt.search.report.sanitize import plain_text
-    from autoopt.search.study.survey import Phase
+    from autoopt.search.study.study_view import Phase
 
     out = console()
     shown = tables.table("study", "state", "trials", "feasible", "best feasible", "baseline")
@@ -84,9 +84,9 @@ def _print_status(surveys: list[Survey]) -> None:
 def show(study: str, trial: int, root: Path | None, as_json: bool) -> None:
     """Show one trial in full: its recipe, what was measured, what each stage took, why it failed."""
     from autoopt.search.study.outcome import verified_json
-    from autoopt.search.study.survey import survey
+    from autoopt.search.study.study_view import load_study_view
 
-    found = survey(studies_root(root), study)
+    found = load_study_view(studies_root(root), study)
     record = found.trial(trial)
     error = found.folder.trial(trial) / "error.txt"
     trace = error.read_text(encoding="utf-8", errors="replace") if error.is_file() else ""
@@ -110,7 +110,7 @@ def _if_there(path: Path) -> str | None:
     return str(path) if path.exists() else None
 
 
-def _print_trial(record: TrialRecord, found: Survey, trace: str) -> None:
+def _print_trial(record: TrialRecord, found: StudyView, trace: str) -> None:
     from autoopt.search.report import formats, tables
     from autoopt.search.report.sanitize import plain_text
 
@@ -142,7 +142,7 @@ def _print_trial(record: TrialRecord, found: Survey, trace: str) -> None:
             break
 
 
-def _print_verified(model: Verified, found: Survey) -> None:
+def _print_verified(model: Verified, found: StudyView) -> None:
     from autoopt.search.report import formats, tables
     from autoopt.search.report.sanitize import plain_text
 
@@ -174,16 +174,16 @@ def front(study: str, budgets: tuple[str, ...], root: Path | None, as_json: bool
     code 3 where nothing is within them.
     """
     from autoopt.objectives.judging.budget import Limit
-    from autoopt.search.study.survey import survey
+    from autoopt.search.study.study_view import load_study_view
 
     limits = [Limit.parse(budget) for budget in budgets]
-    found = survey(studies_root(root), study)
+    found = load_study_view(studies_root(root), study)
     there = _answered(found, limits, as_json=as_json) if limits else _verified(found, as_json=as_json)
     if not there:
         click.get_current_context().exit(NOTHING_FEASIBLE)
 
 
-def _verified(found: Survey, *, as_json: bool) -> bool:
+def _verified(found: StudyView, *, as_json: bool) -> bool:
     from autoopt.search.report import formats, tables
     from autoopt.strategies.errors import UnknownName
 
@@ -206,7 +206,7 @@ def _verified(found: Survey, *, as_json: bool) -> bool:
     return bool(outcome.models)
 
 
-def _answered(found: Survey, limits: list[Limit], *, as_json: bool) -> bool:
+def _answered(found: StudyView, limits: list[Limit], *, as_json: bool) -> bool:
     from autoopt.search.report import formats
     from autoopt.search.trial.record import State
 
@@ -238,7 +238,7 @@ def _answered(found: Survey, limits: list[Limit], *, as_json: bool) -> bool:
     return bool(answers)
 
 
-def _answer(answer: Answer, found: Survey) -> dict[str, Any]:
+def _answer(answer: Answer, found: StudyView) -> dict[str, Any]:
     from autoopt.search.study.outcome import verified_json
 
     more = verified_json(answer.verified) if answer.verified else {"test": {}}
@@ -250,7 +250,7 @@ def _answer(answer: Answer, found: Survey) -> dict[str, Any]:
     }
 
 
-def _row(answer: Answer, found: Survey) -> Row:
+def _row(answer: Answer, found: StudyView) -> Row:
     from autoopt.search.report.tables import Row
 
     if answer.verified is None:
@@ -258,7 +258,7 @@ def _row(answer: Answer, found: Survey) -> Row:
     return Row.of(answer.verified, ("verified",), baseline=found.outcome.baseline if found.outcome else None)
 
 
-def _baseline_row(record: TrialRecord, found: Survey) -> Row:
+def _baseline_row(record: TrialRecord, found: StudyView) -> Row:
     from autoopt.search.report.tables import Row
 
     if found.outcome is not None:

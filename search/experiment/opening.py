@@ -16,7 +16,7 @@ from autoopt.objectives.task import Task
 from autoopt.objectives.tasks import find_task
 from autoopt.objectives.timing.lengths import typical_lengths
 from autoopt.search.experiment.experiment import Experiment
-from autoopt.search.space.space import Space, offered
+from autoopt.search.space.space import Space, build_space
 from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.networks.architectures import layer_count
 
@@ -92,4 +92,4 @@ def model_of(experiment: Experiment) -> ModelFolder:
 def space_of(experiment: Experiment, data: TextData, model: ModelFolder | None = None) -> Space:
     """The recipes that the study may try; raises what ``model_of`` raises where the model is not given."""
     folder = model or model_of(experiment)
-    return offered(experiment.choices(), facts(experiment, data), layer_count(folder.config))
+    return build_space(experiment.choices(), facts(experiment, data), layer_count(folder.config))

@@ -22,7 +22,7 @@ RECIPE_NEEDS = frozenset({"teacher", "cut", "layers"})
 Suggest: TypeAlias = Callable[[str, Knob], KnobValue]
 
 
-class Senseless(ValueError):
+class InvalidRecipe(ValueError):
     """A combination of strategies that is no recipe, with the reason."""
 
 
@@ -70,10 +70,10 @@ class Space:
         return tuple(group for group in found if group.offers)
 
     def propose(self, suggest: Suggest) -> Recipe:
-        """Draw a recipe by asking ``suggest`` for one value after another.
+        """Draw a recipe by calling ``suggest(parameter, knob)`` for one value after another.
 
-        A parameter that the choices so far make pointless is never asked for. Raises ``Senseless`` where the choices
-        together are no recipe.
+        Parameters that are inactive given the earlier choices are not requested. Raises ``InvalidRecipe`` if the
+        choices do not form a valid recipe.
         """
         chosen: list[Strategy] = []
         excluded: set[str] = set()
@@ -102,7 +102,7 @@ class Space:
     def parameters(
         self, recipe: Recipe, *, seen: Callable[[str, Knob], object] = lambda *_: None
     ) -> dict[str, KnobValue]:
-        """The parameters that make ``propose`` return this recipe; raises ``Senseless`` where the space lacks it.
+        """The parameters that make ``propose`` return this recipe; raises ``InvalidRecipe`` where the space lacks it.
 
         ``seen`` is called with each of them and where it is searched.
         """
@@ -118,13 +118,13 @@ class Space:
             else:
                 value = name in steps
             if value not in knob:
-                raise Senseless(f"{name} = {value!r} is not in the space, which has {knob}")
+                raise InvalidRecipe(f"{name} = {value!r} is not in the space, which has {knob}")
             seen(name, knob)
             found[name] = value
             return value
 
         if self.propose(answer).id != recipe.id:
-            raise Senseless(f"the space does not hold the recipe {recipe}")
+            raise InvalidRecipe(f"the space does not hold the recipe {recipe}")
         return found
 
     def size(self) -> float:
@@ -164,16 +164,16 @@ class Space:
 
 
 def check(recipe: Recipe) -> None:
-    """Raise ``Senseless`` where nothing of the recipe learns the task, or two of its strategies exclude each other."""
+    """Raise ``InvalidRecipe`` if no step learns the task, or if two strategies exclude each other."""
     names = {step.name for step in recipe.steps}
     for step in recipe.steps:
         if clash := type(step).excludes & names:
-            raise Senseless(f"{step.name} excludes {', '.join(sorted(clash))}")
+            raise InvalidRecipe(f"{step.name} excludes {', '.join(sorted(clash))}")
     if not any(step.learns or step.recovers for step in recipe.steps):
-        raise Senseless("nothing in it learns the task: it has no adaptation and no recovery training")
+        raise InvalidRecipe("nothing in it learns the task: it has no adaptation and no recovery training")
 
 
-def offered(choices: Mapping[str, StrategyChoice], facts: frozenset[str], layers: int | None = None) -> Space:
+def build_space(choices: Mapping[str, StrategyChoice], facts: frozenset[str], layers: int | None = None) -> Space:
     """Make the space: the chosen strategies whose needs of the study are among ``facts``.
 
     ``layers`` of the base model decide where a strategy would find too few to do anything.

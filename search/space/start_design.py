@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from autoopt.search.space.recipe import Recipe
-from autoopt.search.space.space import Senseless, Space
+from autoopt.search.space.space import InvalidRecipe, Space
 from autoopt.search.space.strategy_choice import StrategyChoice
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.knobs import Choice
@@ -39,7 +39,7 @@ def start_design(space: Space) -> list[Recipe]:
         recipe = Recipe.of(steps)
         try:
             space.parameters(recipe)
-        except Senseless:
+        except InvalidRecipe:
             continue
         found.setdefault(recipe.id, recipe)
     first = baseline(space)

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from autoopt.objectives.judging.budget import Limit
 from autoopt.objectives.measurement import Direction
-from autoopt.search.backends.optuna_study import Asked, OptunaStudy
+from autoopt.search.backends.optuna_study import OptunaStudy, ProposedTrial
 from autoopt.search.choosing.front import fastness, losses, pareto
 from autoopt.search.choosing.gain import WINDOW, gain_per_hour
-from autoopt.search.choosing.halving import Standing, believed, goes_on
+from autoopt.search.choosing.halving import RungEntry, is_reliable, should_continue
 from autoopt.search.paths import StudyFolder
 from autoopt.search.space.recipe import Recipe, Steps
 from autoopt.search.trial.execution import Assignment, finite, result_of
@@ -55,8 +55,8 @@ class Driver:
         self._looked_at = {record.number: record for record in self._records.values() if record.rungs}
         """By number, as it was at its last rung, or at its end."""
         self._stopped: dict[int, TrialRecord] = {}
-        self._first: Asked | None = None
-        self.died_of: dict[int, str] = {}
+        self._first: ProposedTrial | None = None
+        self.death_reasons: dict[int, str] = {}
         """By number, what ended the worker of a trial that is about to be booked, where that is known."""
         self.stopped_because = ""
 
@@ -90,19 +90,19 @@ class Driver:
         adopted = lost = 0
         for number in self._study.running():
             if self._result(number):
-                self.book(number)
+                self.record_result(number)
                 adopted += 1
             else:
-                self._lose(number, "its worker or its driver is gone")
+                self._mark_lost(number, "its worker or its driver is gone")
                 lost += 1
         return adopted, lost
 
-    def prepare(self, design: Sequence[Recipe], proven: Sequence[Recipe] = ()) -> None:
+    def prepare(self, design: Sequence[Recipe], best_known: Sequence[Recipe] = ()) -> None:
         """Begin the baseline, which makes it trial 0; then what is proven elsewhere comes, then the start design."""
         if not any(record.recipe.id == self._baseline.id for record in self._records.values()):
             self._first = self._study.begin(self._baseline)
             self._records[self._first.number] = TrialRecord(self._first.number, self._baseline, State.RUNNING)
-        self._study.enqueue(recipe for recipe in proven if recipe.id != self._baseline.id)
+        self._study.enqueue(recipe for recipe in best_known if recipe.id != self._baseline.id)
         self._study.consider(recipe for recipe in design if recipe.id != self._baseline.id)
 
     def next(self) -> Assignment | None:
@@ -121,7 +121,7 @@ class Driver:
         self._observe(self._records[asked.number])
         return Assignment(asked.number, asked.recipe, screened=asked.recipe.id != self._baseline.id)
 
-    def goes_on(self, record: TrialRecord) -> bool:
+    def should_continue(self, record: TrialRecord) -> bool:
         """Judge a trial at its last rung by its record so far. One that is stopped is booked when it has ended."""
         *_, rung = record.rungs
         self._looked_at[record.number] = record
@@ -130,7 +130,7 @@ class Driver:
             for seen in self._looked_at.values()
             if rung in seen.rungs and (later := quality_at_next_rung(seen, rung)) is not None
         ]
-        if not believed(looks):
+        if not is_reliable(looks):
             return True
         others = [
             self._standing(seen, rung)
@@ -138,13 +138,13 @@ class Driver:
             if rung in seen.rungs and seen.number != record.number
         ]
         complete = [self._standing(done) for done in self._records.values() if done.state is State.COMPLETE]
-        if goes_on(self._standing(record, rung), others, complete):
+        if should_continue(self._standing(record, rung), others, complete):
             return True
         reason = f"{rung} its quality of {record.rungs[rung]:.3g} promised less than that of {len(others)} others"
         self._stopped[record.number] = replace(record, state=State.STOPPED, reason=reason)
         return False
 
-    def _standing(self, record: TrialRecord, rung: str | None = None) -> Standing:
+    def _standing(self, record: TrialRecord, rung: str | None = None) -> RungEntry:
         """How a trial stands at this rung, or at its end."""
         measurements = dict(record.measurements)
         if rung is not None:
@@ -152,7 +152,7 @@ class Driver:
         seen = replace(record, measurements=measurements)
         costs = [limit for limit in self._limits if limit.metric != "quality"]
         excess = self._violations(seen, costs, self.baseline)
-        return Standing(
+        return RungEntry(
             losses(seen, self._objectives),
             fastness(seen, self._objectives),
             sum(max(0.0, by) for by in excess.values()),
@@ -170,11 +170,11 @@ class Driver:
                 running.update(record.recipe.kept)
         return running - done
 
-    def book(self, number: int) -> None:
+    def record_result(self, number: int) -> None:
         """Take over the result that a worker left for this trial, or that it was stopped."""
         ended = self._stopped.pop(number, None) or self._result(number)
         if ended is None:
-            reason = self.died_of.pop(number, "its worker died")
+            reason = self.death_reasons.pop(number, "its worker died")
             self._settle(replace(self._records[number], state=State.FAILED, reason=reason))
             return
         record = finite(ended)
@@ -194,14 +194,14 @@ class Driver:
         """End the search: book what has a result, propose the rest again when the study is resumed."""
         for number in self._study.running():
             if number in self._stopped or self._result(number):
-                self.book(number)
+                self.record_result(number)
             if number not in self._kept_back and self._records[number].state is State.RUNNING:
-                self._lose(number, reason)
+                self._mark_lost(number, reason)
 
-    def _lose(self, number: int, reason: str) -> None:
+    def _mark_lost(self, number: int, reason: str) -> None:
         record = self._records.pop(number, None)
         is_baseline = record is not None and record.recipe.id == self._baseline.id
-        self._study.lose(number, reason, again=not is_baseline)
+        self._study.mark_lost(number, reason, again=not is_baseline)
 
     def _over(self) -> bool:
         if self.stopped_because:

@@ -23,7 +23,7 @@ from autoopt.search.study.confirmation import confirmed
 from autoopt.search.study.driver import Driver
 from autoopt.search.study.outcome import Outcome, compute_of, read_front, write_front, write_trials
 from autoopt.search.study.verification import Verified, verify
-from autoopt.search.study.warm_start import proven
+from autoopt.search.study.warm_start import best_known
 from autoopt.search.trial.record import State, TrialRecord
 from autoopt.search.trial.stage_eviction import needed
 from autoopt.search.trial.stage_store import addresses
@@ -190,7 +190,7 @@ class Search:
         """What a new study begins with beside its start design."""
         if driver.records or not self.experiment.search.warm_start:
             return []
-        found = proven(self.experiment, self.root, self.space)
+        found = best_known(self.experiment, self.root, self.space)
         if found:
             studies = ", ".join(sorted({f"'{study}'" for study, _ in found}))
             self.audience.say(f"warm start, recipes that were best in {studies}: {len(found)}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Examined:
+class HeldOutResult:
     """What one model's answers to the test split have shown."""
 
     test: dict[str, Measurement]
@@ -37,9 +37,9 @@ class Examined:
         }
 
 
-def examine(
+def evaluate_on_test(
     task: Task, candidate: Candidate, examples: Sequence[Example], *, baseline: NDArray[Any] | None, predictions: Path
-) -> Examined:
+) -> HeldOutResult:
     """Have the model answer every example once, and judge the answers.
 
     ``task`` is the one that was saved with the model, ``baseline`` the outcomes of the baseline on the same examples.
@@ -50,7 +50,7 @@ def examine(
     outcomes = task.outcomes(examples, answers)
     test = {f"{TEST_PREFIX}{name}": item for name, item in task.judge(outcomes).items()}
     difference = None if baseline is None else paired_difference(outcomes, baseline, statistic=task.quality)
-    return Examined(test, outcomes, difference)
+    return HeldOutResult(test, outcomes, difference)
 
 
 def write_predictions(task: Task, examples: Sequence[Example], answers: Sequence[Any], path: Path) -> None:

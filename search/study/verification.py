@@ -105,7 +105,7 @@ def _lines(folder: StudyFolder, baseline: int, numbers: Sequence[int]) -> Iterat
     from autoopt.objectives.tasks import open_task
     from autoopt.search.experiment.experiment import load_experiment
     from autoopt.search.experiment.opening import open_data, single_target_of, target_of
-    from autoopt.search.study.test_split import examine
+    from autoopt.search.study.test_split import evaluate_on_test
     from autoopt.strategies.saving import describe, load
 
     torch.set_num_threads(1)
@@ -124,7 +124,7 @@ def _lines(folder: StudyFolder, baseline: int, numbers: Sequence[int]) -> Iterat
         measured = bench.measure(candidate.model, saved)
         task = open_task(describe(folder.model(number))["task"])  # It may have been tuned along with the model.
         path = folder.predictions(number)
-        examined = examine(task, candidate, examples, baseline=reference_outcomes, predictions=path)
+        examined = evaluate_on_test(task, candidate, examples, baseline=reference_outcomes, predictions=path)
         if reference_outcomes is None:
             reference_outcomes = examined.outcomes
         yield {

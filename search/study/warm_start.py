@@ -11,7 +11,7 @@ from autoopt.search.experiment.experiment import Experiment, load_experiment
 from autoopt.search.experiment.opening import directions
 from autoopt.search.paths import Root
 from autoopt.search.space.recipe import Recipe
-from autoopt.search.space.space import Senseless, Space
+from autoopt.search.space.space import InvalidRecipe, Space
 from autoopt.search.trial.record import State, TrialRecord
 from autoopt.strategies.errors import ExperimentError
 
@@ -19,7 +19,7 @@ AT_MOST = 4
 """Recipes in all."""
 
 
-def proven(experiment: Experiment, root: Root, space: Space) -> list[tuple[str, Recipe]]:
+def best_known(experiment: Experiment, root: Root, space: Space) -> list[tuple[str, Recipe]]:
     """Recipes of the space that were on the front of a study of the same task, each with the name of that study.
 
     The studies are those under the same root, in the same database: those of the same model first, then those that
@@ -31,7 +31,7 @@ def proven(experiment: Experiment, root: Root, space: Space) -> list[tuple[str, 
         for recipe in _best(experiment, _records(other, root)):
             try:
                 space.parameters(recipe)
-            except Senseless:
+            except InvalidRecipe:
                 continue
             found.setdefault(recipe.id, (other.study, recipe))
     return list(found.values())[:AT_MOST]

@@ -259,7 +259,7 @@ def changed(arm: str) -> list[tuple[Any, str, Any]]:
         case "B0":
             return [(ray_runner, "_trial", storeless), (studies, "start_design", lambda _: [])]
         case "B1":
-            return [(ray_runner, "_trial", storeless), (Driver, "goes_on", asha)]
+            return [(ray_runner, "_trial", storeless), (Driver, "should_continue", asha)]
         case "B1 to the end" | "no store":
             return [(ray_runner, "_trial", storeless)]
         case "no screening":

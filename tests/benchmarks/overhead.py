@@ -31,7 +31,7 @@ from autoopt.search.backends.optuna_study import OptunaStudy
 from autoopt.search.experiment.sections import ResourcesSection
 from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.space.recipe import Recipe
-from autoopt.search.space.space import Space, offered
+from autoopt.search.space.space import Space, build_space
 from autoopt.search.space.strategy_choice import choose
 from autoopt.search.study.driver import Driver
 from autoopt.search.trial.execution import Assignment, write_record
@@ -61,7 +61,7 @@ def timed(work: Callable[[], object]) -> float:
 
 def whole_space() -> Space:
     choices = {name: choose(strategy, {}) for name, strategy in catalog().items() if not strategy.requires}
-    return offered(choices, frozenset({"encoder", "labels", "text", "single", "classes", "unlabeled", "cpu"}))
+    return build_space(choices, frozenset({"encoder", "labels", "text", "single", "classes", "unlabeled", "cpu"}))
 
 
 def ended(number: int, recipe: Recipe, chance: random.Random) -> TrialRecord:
@@ -129,10 +129,10 @@ class Handing:
         self.begun.append(time.perf_counter())
         return Assignment(number, recipe)
 
-    def book(self, number: int) -> None:
+    def record_result(self, number: int) -> None:
         pass
 
-    def goes_on(self, record: TrialRecord) -> bool:
+    def should_continue(self, record: TrialRecord) -> bool:
         return True
 
     def give_up_running(self, reason: str) -> None:

@@ -25,7 +25,7 @@ from autoopt.search.experiment.experiment import Experiment, load_experiment
 from autoopt.search.experiment.opening import open_data, space_of
 from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.space.recipe import Recipe
-from autoopt.search.space.space import Senseless, Space
+from autoopt.search.space.space import InvalidRecipe, Space
 from autoopt.search.study import lifecycle as studies
 from autoopt.search.study.driver import Driver
 from autoopt.search.study.lifecycle import Search
@@ -134,7 +134,7 @@ def recipes_of(space: Space) -> list[Recipe]:
 
         try:
             recipe = space.propose(suggest)
-        except (Unanswered, Senseless):
+        except (Unanswered, InvalidRecipe):
             continue
         found[recipe.id] = recipe
     return list(found.values())
@@ -187,7 +187,7 @@ def recorded(root: Path) -> Recorded:
 
     # The whole space in the place of a start design, and nobody stopped at a rung.
     whole = mock.patch.object(studies, "start_design", return_value=recipes)
-    to_the_end = mock.patch.object(Driver, "goes_on", return_value=True)
+    to_the_end = mock.patch.object(Driver, "should_continue", return_value=True)
     with whole, to_the_end, contextlib.suppress(Done):
         Search(given, Root(root), space, run, lambda *_: {}, audience, audience).complete()
     found = Recorded()

@@ -32,7 +32,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from autoopt.search.backends.optuna_samplers import RANDOM, sampler_of, suggester
-from autoopt.search.choosing.acquisition import Limited, candidates_near, most_promising, non_dominated
+from autoopt.search.choosing.acquisition import Constraint, candidates_near, most_promising, non_dominated
 from autoopt.search.choosing.front import hypervolume
 from autoopt.search.choosing.proposer import NEAREST
 from autoopt.search.space.space import Suggest
@@ -161,7 +161,7 @@ def ours(problem: Problem, seed: int) -> Sampling:
                 list(map(named, pool)),
                 list(map(named, observed)),
                 np.array([values for values, _ in found]),
-                limited=[Limited(over[:, column], 0.0) for column in range(over.shape[1])],
+                limited=[Constraint(over[:, column], 0.0) for column in range(over.shape[1])],
             )
         found.append((yield pool[place]))
         observed.append(pool[place])

@@ -106,7 +106,7 @@ class Search:
             begun = self.clock.now
             yield from self._trial(assignment)
             self.busy_s += self.clock.now - begun
-            self.driver.book(assignment.number)
+            self.driver.record_result(assignment.number)
 
     def _trial(self, assignment: Assignment) -> Iterator[float]:
         """Ends when there is a result to be booked."""
@@ -148,7 +148,7 @@ class Search:
             for name, quality in looks.items():
                 yield LOOK_S + (RUNGS[name] - passed) * seconds
                 passed, rungs[name] = RUNGS[name], quality
-                if not self.driver.goes_on(so_far(State.RUNNING)):
+                if not self.driver.should_continue(so_far(State.RUNNING)):
                     self.ready.pop(where[place], None)
                     return
             yield (1 - passed) * seconds
@@ -215,13 +215,13 @@ def moasha() -> Callable[[Driver, TrialRecord], bool]:
 
 def simulated(table: Recorded, space: Space, arm: str, seed: int, *, workers: int, minutes: float) -> Found:
     sampler = {"B1": "tpe", SYNE_TUNE: "random"}.get(arm, arm if arm in SAMPLERS else "auto")
-    judge = asha if arm == "B1" else moasha() if arm == SYNE_TUNE else Driver.goes_on
+    judge = asha if arm == "B1" else moasha() if arm == SYNE_TUNE else Driver.should_continue
     given = experiment(f"search.sampler={sampler}", f"search.seed={seed}", f"budget={BUDGET}")
     objectives, clock, began = directions(given), Clock(), time.perf_counter()
     with (
         tempfile.TemporaryDirectory(dir=MEMORY) as home,
         mock.patch.object(driving, "time", clock),
-        mock.patch.object(Driver, "goes_on", judge),
+        mock.patch.object(Driver, "should_continue", judge),
     ):
         folder = StudyFolder(Path(home))
         limits = [limit.text for limit in given.budget]

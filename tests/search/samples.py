@@ -163,9 +163,9 @@ def run_here(driver: Driver, folder: StudyFolder, *, resources: ResourcesSection
                 lambda stage, number=number: watcher.stage(number, stage),  # type: ignore[misc]
                 lambda record: judged(driver, record),
             )
-        driver.book(number)
+        driver.record_result(number)
 
 
 def judged(driver: Driver, record: TrialRecord) -> None:
-    if not driver.goes_on(record):
+    if not driver.should_continue(record):
         raise Stopped

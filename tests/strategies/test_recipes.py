@@ -12,7 +12,7 @@ import torch
 
 from autoopt.objectives.tasks import open_task
 from autoopt.search.space.recipe import Recipe
-from autoopt.search.space.space import Senseless, offered
+from autoopt.search.space.space import InvalidRecipe, build_space
 from autoopt.search.space.strategy_choice import choose_all
 from autoopt.strategies import saving
 from autoopt.strategies.candidate import Candidate
@@ -29,7 +29,7 @@ SLOW = frozenset(name for name, strategy in catalog().items() if strategy.packag
 def draw(chance: random.Random, *, without: frozenset[str] = SLOW) -> Recipe:
     """A recipe out of the whole space, each strategy and value as likely as the others."""
     told = {name: {key: getattr(made(s), key) for key in s.requires} or True for name, s in catalog().items()}
-    space = offered(choose_all({name: value for name, value in told.items() if name not in without}), FACTS)
+    space = build_space(choose_all({name: value for name, value in told.items() if name not in without}), FACTS)
 
     def suggest(_: str, knob: Knob) -> KnobValue:
         match knob:
@@ -43,7 +43,7 @@ def draw(chance: random.Random, *, without: frozenset[str] = SLOW) -> Recipe:
     while True:
         try:
             return space.propose(suggest)
-        except Senseless:
+        except InvalidRecipe:
             continue
 
 

@@ -48,7 +48,7 @@ def test_a_trial_is_stopped_at_its_rung_and_its_worker_goes_on_with_the_next(
         )
         return False
 
-    monkeypatch.setattr(Driver, "goes_on", second_only)
+    monkeypatch.setattr(Driver, "should_continue", second_only)
     experiment = load_experiment(write_experiment(tmp_path, search={"trials": 4}, resources={"workers": 1}), ())
     root = Root(tmp_path / "root")
     ended = records_of(experiment, root)
@@ -116,7 +116,7 @@ def test_a_worker_that_is_ended_for_its_memory_costs_its_trial_alone(
                 time.sleep(0.1)
         return True
 
-    monkeypatch.setattr(Driver, "goes_on", hungry)
+    monkeypatch.setattr(Driver, "should_continue", hungry)
     experiment = load_experiment(write_experiment(tmp_path, search={"trials": 3}, resources={"workers": 1}), ())
     ended = records_of(experiment, Root(tmp_path / "root"))
     assert [record.state for record in ended] == [State.COMPLETE, State.FAILED, State.COMPLETE]

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoopt.search.choosing.acquisition import Limited, most_promising, non_dominated, normal_scores
+from autoopt.search.choosing.acquisition import Constraint, most_promising, non_dominated, normal_scores
 from autoopt.search.choosing.front import hypervolume
 from autoopt.search.choosing.gaussian_process import (
-    Belief,
     Encoding,
+    Posterior,
     Process,
-    Sum,
+    RidgeModel,
     chance_below,
     expected_improvement,
     weighted,
@@ -53,7 +53,7 @@ def test_the_expected_improvement_is_the_mean_gain_in_hypervolume(rows: list[tup
     rng = np.random.default_rng(seed)
     front, corner = non_dominated(np.array(rows, dtype=float)), np.array([10.0, 10.0])
     mean, deviation = rng.uniform(0, 10, 2), rng.uniform(0.3, 3, 2)
-    found = expected_improvement(front, corner, *(Belief(mean[[k]], deviation[[k]]) for k in range(2)))[0]
+    found = expected_improvement(front, corner, *(Posterior(mean[[k]], deviation[[k]]) for k in range(2)))[0]
     steps = np.linspace(-6, 6, 49)  # In standard deviations, a grid over both values.
     chance = np.exp(-(steps**2) / 2) / np.exp(-(steps**2) / 2).sum()
     before = hypervolume(front, (10, 10))
@@ -121,13 +121,13 @@ def test_a_value_that_is_left_out_is_missed_by_what_a_fit_without_it_misses() ->
     rows, values = encoding.rows(seen), np.array([loss(recipe) for recipe in seen])
     values -= values.mean()
     features, apart = encoding.features(rows), encoding.apart(rows, rows)
-    parts, process = Sum(features, values), Process(apart, values)
+    parts, process = RidgeModel(features, values), Process(apart, values)
     for place in range(5):
         rest = np.arange(30) != place
-        alone = Sum(features[rest], values[rest]).at(features[place : place + 1])[0]
-        assert parts.missed[place] == pytest.approx(values[place] - alone, abs=0.05)
+        alone = RidgeModel(features[rest], values[rest]).at(features[place : place + 1])[0]
+        assert parts.loo_residuals[place] == pytest.approx(values[place] - alone, abs=0.05)
         without = Process(apart[:, rest][:, :, rest], values[rest]).at(apart[:, place : place + 1][:, :, rest])
-        assert process.missed[place] == pytest.approx(values[place] - without.mean[0], abs=0.15)
+        assert process.loo_residuals[place] == pytest.approx(values[place] - without.mean[0], abs=0.15)
 
 
 def test_numbers_are_as_far_apart_as_their_places_and_what_is_absent_is_all_the_way() -> None:
@@ -142,7 +142,7 @@ def test_numbers_are_as_far_apart_as_their_places_and_what_is_absent_is_all_the_
 
 
 def test_the_chance_of_keeping_a_limit_is_that_of_a_normal_value() -> None:
-    belief = Belief(np.array([1.0, 1.0, 3.0]), np.array([1.0, 0.1, 1.0]))
+    belief = Posterior(np.array([1.0, 1.0, 3.0]), np.array([1.0, 0.1, 1.0]))
     assert chance_below(1.0, belief).tolist() == pytest.approx([0.5, 0.5, 0.02275], abs=1e-4)
 
 
@@ -172,7 +172,7 @@ def test_what_is_expected_to_break_a_limit_is_left_aside() -> None:
     size = np.array([9.0 if recipe["a"] == "x" else 1.0 for recipe in seen])
     candidates = recipes(40, 6)
     free = candidates[most_promising(candidates, seen, values_of(seen))]
-    limited = candidates[most_promising(candidates, seen, values_of(seen), limited=[Limited(size, 5.0)])]
+    limited = candidates[most_promising(candidates, seen, values_of(seen), limited=[Constraint(size, 5.0)])]
     assert free["a"] == "x"
     assert limited["a"] != "x"
 
@@ -189,7 +189,7 @@ def test_what_serving_costs_is_learned_from_what_reshapes_alone() -> None:
         seen, candidates = drawn[:12], drawn[12:]
         size = np.array([9.0 if recipe["cut"] in "ab" else 1.0 for recipe in seen])
         values = np.array([[chance.random(), chance.random()] for _ in seen])
-        limited = [Limited(size, 5.0, is_cost=True)]
+        limited = [Constraint(size, 5.0, is_cost=True)]
         place = most_promising(candidates, seen, values, limited=limited, reshapes=lambda name: name == "cut")
         kept += candidates[place]["cut"] in "cd"
     assert kept == 20
@@ -199,7 +199,7 @@ def test_where_nothing_keeps_the_limit_it_is_looked_for_first() -> None:
     seen = [recipe for recipe in recipes(60, 7) if recipe["a"] != "z"]
     size = np.array([9.0 if recipe["a"] == "x" else 7.0 for recipe in seen])
     candidates = recipes(40, 8)
-    found = candidates[most_promising(candidates, seen, values_of(seen), limited=[Limited(size, 5.0)])]
+    found = candidates[most_promising(candidates, seen, values_of(seen), limited=[Constraint(size, 5.0)])]
     assert found["a"] != "x"
 
 

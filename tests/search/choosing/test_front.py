@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoopt.objectives.measurement import Direction, Measurement
-from autoopt.search.choosing.front import aliases, beats, knee, losses, pareto
+from autoopt.search.choosing.front import aliases, dominates, knee, losses, pareto
 
 OBJECTIVES = {"quality": Direction.MAXIMIZE, "latency_p50": Direction.MINIMIZE}
 
@@ -35,13 +35,15 @@ models = st.lists(st.builds(Model, quality=few, latency=few), min_size=1, max_si
 def test_no_point_of_a_front_dominates_another(found: list[Model]) -> None:
     front = pareto(found, OBJECTIVES)
     assert front
-    assert not any(beats(losses(a, OBJECTIVES), losses(b, OBJECTIVES)) for a in front for b in front)
+    assert not any(dominates(losses(a, OBJECTIVES), losses(b, OBJECTIVES)) for a in front for b in front)
 
 
 @given(models)
 def test_what_is_not_on_the_front_is_dominated_by_something_on_it(found: list[Model]) -> None:
     front = pareto(found, OBJECTIVES)
-    assert all(any(beats(losses(a, OBJECTIVES), losses(b, OBJECTIVES)) for a in front) for b in found if b not in front)
+    assert all(
+        any(dominates(losses(a, OBJECTIVES), losses(b, OBJECTIVES)) for a in front) for b in found if b not in front
+    )
 
 
 @given(models)

@@ -16,14 +16,14 @@ from autoopt.search.choosing.acquisition import DRAWN, candidates_near
 from autoopt.search.choosing.forecast import UNCUT
 from autoopt.search.choosing.proposer import LEAST, Proposer, expected_seconds
 from autoopt.search.space.recipe import Recipe
-from autoopt.search.space.space import Space, offered
+from autoopt.search.space.space import Space, build_space
 from autoopt.search.space.start_design import start_design
 from autoopt.search.space.strategy_choice import choose
 from autoopt.search.trial.record import StageRecord, State, TrialRecord
 from autoopt.strategies.catalog import catalog, find
 
 OBJECTIVES = {"quality": Direction.MAXIMIZE, "latency_p50": Direction.MINIMIZE}
-SPACE: Space = offered(
+SPACE: Space = build_space(
     {name: choose(strategy, {}) for name, strategy in catalog().items() if not strategy.requires},
     frozenset({"encoder", "labels", "text", "unlabeled", "cpu"}),
 )
@@ -80,7 +80,9 @@ def test_what_serving_costs_is_a_matter_of_what_reshapes() -> None:
 
 def test_where_nothing_reshapes_a_recipe_is_proposed_all_the_same() -> None:
     names = ("full_finetuning", "linear_probe", "top_layers", "lora", "bitfit", "label_smoothing", "mixup")
-    space = offered({name: choose(find(name), {}) for name in names}, frozenset({"encoder", "labels", "text", "cpu"}))
+    space = build_space(
+        {name: choose(find(name), {}) for name in names}, frozenset({"encoder", "labels", "text", "cpu"})
+    )
     chance = random.Random(0)
     drawn = [recipe for recipe, _ in candidates_near([], space.propose, chance)]
     records = [done(number, recipe) for number, recipe in enumerate(drawn[:LEAST])]

@@ -43,7 +43,7 @@ def test_nothing_feasible_ends_with_3_and_says_what_blocks_and_what_is_kept(
 def test_a_baseline_that_fails_ends_with_4(root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def dying(driver: Driver, folder: StudyFolder, **rest: Any) -> None:
         while assignment := driver.next():
-            driver.book(assignment.number)  # The worker has left no result.
+            driver.record_result(assignment.number)  # The worker has left no result.
 
     monkeypatch.setattr(ray_runner, "run", dying)
     file = write_experiment(tmp_path / "given")

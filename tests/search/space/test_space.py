@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoopt.search.space.recipe import Recipe
-from autoopt.search.space.space import Senseless, Space, offered
+from autoopt.search.space.space import InvalidRecipe, Space, build_space
 from autoopt.search.space.start_design import baseline, start_design
 from autoopt.search.space.strategy_choice import choose
 from autoopt.strategies.catalog import catalog, find
@@ -27,7 +27,7 @@ def space(
 ) -> Space:
     """The space over the whole catalog, with what an experiment file may say of a strategy."""
     chosen = {n: choose(found, (settings or {}).get(n, {})) for n, found in catalog().items() if n not in disabled}
-    return offered(chosen, facts, layers)
+    return build_space(chosen, facts, layers)
 
 
 def drawing(seed: int) -> Callable[[str, Knob], KnobValue]:
@@ -49,7 +49,7 @@ def drawing(seed: int) -> Callable[[str, Knob], KnobValue]:
 def test_a_proposed_recipe_is_found_again_by_its_parameters(seed: int) -> None:
     try:
         recipe = space().propose(drawing(seed))
-    except Senseless:
+    except InvalidRecipe:
         return
     parameters = space().parameters(recipe)
     assert space().propose(lambda name, _: parameters[name]) == recipe
@@ -59,7 +59,7 @@ def test_a_proposed_recipe_is_found_again_by_its_parameters(seed: int) -> None:
 def test_every_proposed_recipe_makes_sense(seed: int) -> None:
     try:
         recipe = space().propose(drawing(seed))
-    except Senseless:
+    except InvalidRecipe:
         return
     names = {step.name for step in recipe.steps}
     assert any(step.learns or step.recovers for step in recipe.steps)
@@ -99,12 +99,12 @@ def _everything(name: str, knob: Knob) -> KnobValue:
 def test_a_recipe_outside_the_space_has_no_parameters() -> None:
     narrow = space(settings={"layer_drop": {"keep": [0.5, 0.67]}})
     recipe = Recipe.of([find("full_finetuning")(), find("layer_drop").model_validate({"keep": 0.33})])
-    with pytest.raises(Senseless, match=r"layer_drop\.keep = 0\.33 is not in the space"):
+    with pytest.raises(InvalidRecipe, match=r"layer_drop\.keep = 0\.33 is not in the space"):
         narrow.parameters(recipe)
 
 
 def test_a_recipe_that_learns_nothing_is_senseless() -> None:
-    with pytest.raises(Senseless, match="nothing in it learns the task"):
+    with pytest.raises(InvalidRecipe, match="nothing in it learns the task"):
         space().propose(lambda _, knob: knob.options[0] if isinstance(knob, Choice) else knob.low)
 
 
@@ -114,7 +114,7 @@ def test_what_learns_the_task_from_unlabeled_texts_needs_no_adaptation_after_it(
     recipe = Recipe.of([learner, find("layer_drop")(), find("distillation")(), find("int8_dynamic")()])
     assert wide.parameters(recipe)["adaptation"] == "none"
     assert [learner.name] in [[step.name for step in designed.trunk] for designed in start_design(wide)]
-    with pytest.raises(Senseless, match="nothing in it learns the task"):
+    with pytest.raises(InvalidRecipe, match="nothing in it learns the task"):
         wide.parameters(Recipe.of([find("masked_language_modeling")(), find("int8_dynamic")()]))
     assert all(strategy.learns for strategy in catalog().values() if strategy.family is Family.ADAPTATION)
 
@@ -124,7 +124,7 @@ def test_what_needs_several_layers_is_senseless_where_one_stays(name: str) -> No
     cut = find("layer_drop").model_validate({"keep": 0.17})
     recipe = Recipe.of([find("full_finetuning")(), cut, find("distillation")(), find(name)()])
     assert space(facts=FACTS | {"classes"}, layers=12).parameters(recipe)[name] is True
-    with pytest.raises(Senseless, match="the space does not hold"):
+    with pytest.raises(InvalidRecipe, match="the space does not hold"):
         space(facts=FACTS | {"classes"}, layers=6).parameters(recipe)
 
 
@@ -180,12 +180,12 @@ def test_the_baseline_is_full_finetuning_even_where_the_search_may_not_use_it() 
 def test_a_strategy_that_has_to_be_told_something_is_offered_once_it_is() -> None:
     facts = frozenset({"encoder", "text", "labels"})
     choices = {"full_finetuning": choose(find("full_finetuning"), {})}
-    silent = offered({**choices, "back_translation": choose(find("back_translation"), {"there": ""})}, facts)
+    silent = build_space({**choices, "back_translation": choose(find("back_translation"), {"there": ""})}, facts)
     assert silent.offer("back_translation") is None
     assert silent.withheld["back_translation"] == (
         "it needs to be told back and there: back_translation: {back: ..., there: ...} under strategies"
     )
     told = choose(find("back_translation"), {"there": "a/b", "back": "b/a"})
-    found = offered({**choices, "back_translation": told}, facts).offer("back_translation")
+    found = build_space({**choices, "back_translation": told}, facts).offer("back_translation")
     assert found is not None
     assert set(found.searched) == {"share"}

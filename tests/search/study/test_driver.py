@@ -20,7 +20,7 @@ from autoopt.search.backends.optuna_study import OptunaStudy, records
 from autoopt.search.choosing import halving
 from autoopt.search.paths import StudyFolder
 from autoopt.search.space.recipe import Recipe
-from autoopt.search.space.space import Space, offered
+from autoopt.search.space.space import Space, build_space
 from autoopt.search.space.start_design import baseline, start_design
 from autoopt.search.space.strategy_choice import choose
 from autoopt.search.study.driver import Driver
@@ -34,7 +34,7 @@ FIRST, LATER = RUNGS
 OBJECTIVES = {"quality": Direction.MAXIMIZE, "latency_p50": Direction.MINIMIZE}
 LIMITS = (Limit.parse("latency_p50 <= 0.5 * baseline"), Limit.parse("quality >= 0.9 * baseline"))
 MORE = ("masked_language_modeling", "random_edits")
-SPACE: Space = offered(
+SPACE: Space = build_space(
     {name: choose(strategy, {}) for name, strategy in catalog().items() if strategy.standard or name in MORE},
     frozenset({"encoder", "labels", "text", "unlabeled", "cpu"}),
 )
@@ -111,7 +111,7 @@ class Bench:
     def run(self, driver: Driver, work: Callable[[Assignment], None]) -> None:
         while assignment := driver.next():
             work(assignment)
-            driver.book(assignment.number)
+            driver.record_result(assignment.number)
 
 
 @pytest.fixture
@@ -156,10 +156,10 @@ def test_a_result_before_the_baseline_is_booked_after_it(bench: Bench) -> None:
     driver = bench.driver()
     first, second = next_of(driver), next_of(driver)
     bench.finish(second, 0.9, 2.0)
-    driver.book(second.number)
+    driver.record_result(second.number)
     assert driver.records[1].state is State.RUNNING
     bench.finish(first, 0.9, 10.0)
-    driver.book(first.number)
+    driver.record_result(first.number)
     assert [record.state for record in driver.records] == [State.COMPLETE, State.COMPLETE]
     assert driver.records[1].feasible
 
@@ -169,7 +169,7 @@ def test_after_a_crash_finished_work_is_adopted_and_unfinished_work_runs_again(b
     crashed = bench.driver()
     first = next_of(crashed)
     bench.finish(first)
-    crashed.book(first.number)
+    crashed.record_result(first.number)
     told_nobody, cut_off = next_of(crashed), next_of(crashed)
     bench.finish(told_nobody)
 
@@ -214,9 +214,9 @@ def test_a_trial_whose_worker_died_is_a_failure_that_counts(bench: Bench) -> Non
     driver = bench.driver()
     first = next_of(driver)
     bench.finish(first)
-    driver.book(first.number)
+    driver.record_result(first.number)
     dead = next_of(driver)
-    driver.book(dead.number)
+    driver.record_result(dead.number)
     assert driver.records[dead.number].state is State.FAILED
     assert driver.records[dead.number].reason == "its worker died"
     assert driver.counted == 2
@@ -262,7 +262,7 @@ def test_after_the_deadline_what_runs_has_its_grace_and_the_baseline_is_waited_f
     now[0] = 111.0
     assert not driver.overdue()
     bench.finish(baseline)
-    driver.book(baseline.number)
+    driver.record_result(baseline.number)
     now[0] = 109.0
     assert not driver.overdue()
     now[0] = 110.0
@@ -295,7 +295,7 @@ def test_a_trunk_that_another_trial_trains_waits_where_there_is_other_work(bench
     trunks = [given.recipe.trunk for given in (first, *others) if given.recipe.trunk]
     assert len(trunks) == len(set(map(str, trunks)))
     bench.finish(first)
-    driver.book(first.number)
+    driver.record_result(first.number)
     assert next_of(driver).recipe.trunk == first.recipe.trunk
     # In the order of the start design otherwise.
     assert {given.recipe.id for given in others} <= {recipe.id for recipe in start_design(SPACE)}
@@ -307,11 +307,11 @@ def test_a_recovery_that_another_trial_trains_waits_where_there_is_other_work(be
     cut = [find("layer_drop")(), find("recovery_finetuning")()]
     one, alike = (Recipe.of([*cut, find(name)()]) for name in ("int8_dynamic", "half_precision"))
     other = Recipe.of([find("layer_drop").model_validate({"keep": 0.33}), *cut[1:]])
-    driver.prepare([], proven=[one, alike, other])
+    driver.prepare([], best_known=[one, alike, other])
     first, second = next_of(driver), next_of(driver)
     assert [first.recipe.id, second.recipe.id] == [one.id, other.id]
     bench.finish(first)
-    driver.book(first.number)
+    driver.record_result(first.number)
     assert next_of(driver).recipe.id == alike.id
 
 
@@ -336,7 +336,7 @@ def with_a_baseline(bench: Bench) -> Driver:
     bench.trials = 20
     driver = bench.driver()
     bench.finish(next_of(driver), 0.9, 10.0)
-    driver.book(0)
+    driver.record_result(0)
     return driver
 
 
@@ -345,16 +345,16 @@ def after_the_baseline(bench: Bench) -> tuple[Driver, Assignment, Assignment]:
     driver = bench.driver()
     first, one, other = next_of(driver), next_of(driver), next_of(driver)
     bench.finish(first, 0.9, 10.0)
-    driver.book(first.number)
+    driver.record_result(first.number)
     return driver, one, other
 
 
 @pytest.mark.usefixtures("few_are_enough")
 def test_a_trial_that_promises_less_than_others_at_its_rung_is_stopped_and_never_complete(bench: Bench) -> None:
     driver, good, bad = after_the_baseline(bench)
-    assert driver.goes_on(at_rung(good, FIRST, 0.8, 4.0))
-    assert not driver.goes_on(at_rung(bad, FIRST, 0.6, 4.5))
-    driver.book(bad.number)
+    assert driver.should_continue(at_rung(good, FIRST, 0.8, 4.0))
+    assert not driver.should_continue(at_rung(bad, FIRST, 0.6, 4.5))
+    driver.record_result(bad.number)
     stopped = driver.records[2]
     assert stopped.state is State.STOPPED
     assert stopped.reason == f"{FIRST} its quality of 0.6 promised less than that of 1 others"
@@ -370,15 +370,15 @@ def test_a_trial_that_promises_less_than_others_at_its_rung_is_stopped_and_never
 @pytest.mark.usefixtures("few_are_enough")
 def test_trials_are_compared_at_the_same_rung_only_also_after_a_restart(bench: Bench) -> None:
     driver, good, other = after_the_baseline(bench)
-    assert driver.goes_on(at_rung(good, FIRST, 0.8, 4.0))
-    assert driver.goes_on(at_rung(other, LATER, 0.6, 4.5))
-    assert not driver.goes_on(at_rung(other, FIRST, 0.5, 4.5))
-    driver.book(other.number)
+    assert driver.should_continue(at_rung(good, FIRST, 0.8, 4.0))
+    assert driver.should_continue(at_rung(other, LATER, 0.6, 4.5))
+    assert not driver.should_continue(at_rung(other, FIRST, 0.5, 4.5))
+    driver.record_result(other.number)
 
     resumed = bench.driver()
     again = next_of(resumed)
-    assert not resumed.goes_on(at_rung(again, FIRST, 0.4, 5.0))
-    assert resumed.goes_on(at_rung(again, FIRST, 0.6, 4.0))
+    assert not resumed.should_continue(at_rung(again, FIRST, 0.4, 5.0))
+    assert resumed.should_continue(at_rung(again, FIRST, 0.6, 4.0))
 
 
 @pytest.mark.usefixtures("few_are_enough")
@@ -386,9 +386,9 @@ def test_the_first_rung_stops_nobody_where_it_ranks_trials_unlike_the_next_one(b
     driver = with_a_baseline(bench)
     for early, late in ((0.1, 0.9), (0.2, 0.8), (0.3, 0.7), (0.4, 0.6), (0.5, 0.5)):
         given = next_of(driver)
-        driver.goes_on(at_rung(given, LATER, late, 4.0, **{FIRST: early}))
-    assert driver.goes_on(at_rung(next_of(driver), FIRST, 0.01, 4.0))
-    assert not driver.goes_on(at_rung(next_of(driver), LATER, 0.01, 4.0, **{FIRST: 0.01}))
+        driver.should_continue(at_rung(given, LATER, late, 4.0, **{FIRST: early}))
+    assert driver.should_continue(at_rung(next_of(driver), FIRST, 0.01, 4.0))
+    assert not driver.should_continue(at_rung(next_of(driver), LATER, 0.01, 4.0, **{FIRST: 0.01}))
 
 
 @pytest.mark.usefixtures("few_are_enough")
@@ -398,19 +398,19 @@ def test_the_last_rung_stops_nobody_where_trials_end_unlike_it(bench: Bench, *, 
     for late, end in ((0.5, 0.5), (0.6, 0.6), (0.7, 0.7), (0.8, 0.8), (0.9, 0.9)):
         given = next_of(driver)
         seen = at_rung(given, LATER, late, 4.0)
-        driver.goes_on(seen)
+        driver.should_continue(seen)
         done = replace(seen, state=State.COMPLETE, measurements=measured(end if alike else 1.4 - end, 4.0))
         bench.folder.trial(given.number).mkdir(parents=True)
         write_record(done, bench.folder.result(given.number))
-        driver.book(given.number)
-    assert driver.goes_on(at_rung(next_of(driver), LATER, 0.01, 4.5)) is not alike
+        driver.record_result(given.number)
+    assert driver.should_continue(at_rung(next_of(driver), LATER, 0.01, 4.5)) is not alike
 
 
 @pytest.mark.usefixtures("few_are_enough")
 def test_a_stopped_trial_is_booked_where_the_search_ends_before_anybody_is_told(bench: Bench) -> None:
     driver, good, bad = after_the_baseline(bench)
-    driver.goes_on(at_rung(good, FIRST, 0.8, 4.0))
-    driver.goes_on(at_rung(bad, FIRST, 0.6, 4.5))
+    driver.should_continue(at_rung(good, FIRST, 0.8, 4.0))
+    driver.should_continue(at_rung(bad, FIRST, 0.6, 4.5))
     driver.give_up_running("the search was stopped")
     assert [record.state for record in driver.records] == [State.COMPLETE, State.STOPPED]
 

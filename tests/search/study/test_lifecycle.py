@@ -106,7 +106,7 @@ def search(given: Experiment, root: Root, listener: Listener) -> Search:
 def run_here(driver: Driver, folder: StudyFolder) -> None:
     while assignment := driver.next():
         execute(assignment, folder, lambda _: None)
-        driver.book(assignment.number)
+        driver.record_result(assignment.number)
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_the_stages_of_the_front_are_kept_while_the_search_goes_on(inputs: Path,
     def run(driver: Driver, folder: StudyFolder) -> None:
         while assignment := driver.next():
             execute(assignment, folder, lambda _: None)
-            driver.book(assignment.number)
+            driver.record_result(assignment.number)
             kept.append(needed_now(root.stages))
 
     given = experiment(inputs, 2)

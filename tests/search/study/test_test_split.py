@@ -10,7 +10,7 @@ import pytest
 from autoopt.objectives.task import Task
 from autoopt.objectives.tasks.text_classification.base import Problem
 from autoopt.objectives.tasks.text_classification.task import TextClassification
-from autoopt.search.study.test_split import examine, readable, write_predictions
+from autoopt.search.study.test_split import evaluate_on_test, readable, write_predictions
 from autoopt.strategies.candidate import Candidate, Example, Span
 from tests import tiny
 
@@ -29,8 +29,8 @@ def lines(path: Path) -> list[dict[str, Any]]:
 def test_a_model_equal_to_the_baseline_has_difference_0_and_p_1(tmp_path: Path) -> None:
     candidate = tiny.candidate()
     task = task_of(candidate)
-    first = examine(task, candidate, EXAMPLES, baseline=None, predictions=tmp_path / "0.jsonl")
-    again = examine(task, candidate, EXAMPLES, baseline=first.outcomes, predictions=tmp_path / "1.jsonl")
+    first = evaluate_on_test(task, candidate, EXAMPLES, baseline=None, predictions=tmp_path / "0.jsonl")
+    again = evaluate_on_test(task, candidate, EXAMPLES, baseline=first.outcomes, predictions=tmp_path / "1.jsonl")
     assert first.difference is None
     assert again.to_json()["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0, "p_value": 1.0}
     assert again.test == first.test
@@ -42,7 +42,7 @@ def test_the_difference_to_the_baseline_is_that_of_the_two_scores(tmp_path: Path
     truths = [[example.label, example.label] for example in EXAMPLES]
     import numpy as np
 
-    found = examine(task, right, EXAMPLES, baseline=np.array(truths), predictions=tmp_path / "1.jsonl")
+    found = evaluate_on_test(task, right, EXAMPLES, baseline=np.array(truths), predictions=tmp_path / "1.jsonl")
     assert found.difference is not None
     assert found.difference.value == pytest.approx(found.test["test_quality"].value - 1.0)
     assert found.difference.value < 0
@@ -61,13 +61,13 @@ def test_the_model_is_asked_once_for_scores_difference_and_predictions(
         return answer(self, candidate, examples)
 
     monkeypatch.setattr(TextClassification, "answer", counting)
-    examine(task, candidate, EXAMPLES, baseline=None, predictions=tmp_path / "0.jsonl")
+    evaluate_on_test(task, candidate, EXAMPLES, baseline=None, predictions=tmp_path / "0.jsonl")
     assert asked == [EXAMPLES]
 
 
 def test_the_predictions_are_a_line_for_each_example_from_which_the_score_follows(tmp_path: Path) -> None:
     candidate, path = tiny.candidate(), tmp_path / "predictions" / "trial-0000.jsonl"
-    found = examine(task_of(candidate), candidate, EXAMPLES, baseline=None, predictions=path)
+    found = evaluate_on_test(task_of(candidate), candidate, EXAMPLES, baseline=None, predictions=path)
     written = lines(path)
     assert [line["text"] for line in written] == [example.text for example in EXAMPLES]
     assert [line["truth"] for line in written] == [tiny.LABELS[tiny.class_of(example)] for example in EXAMPLES]

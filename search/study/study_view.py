@@ -31,7 +31,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True)
-class Survey:
+class StudyView:
     """One study, looked at from outside."""
 
     name: str
@@ -142,7 +142,7 @@ def study_names(root: Root) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if root.study(path.name).experiment.is_file())
 
 
-def survey(root: Root, name: str) -> Survey:
+def load_study_view(root: Root, name: str) -> StudyView:
     """Look at one study; raises ``UnknownName`` with those that there are, ``EnvironmentProblem``."""
     check_name(name, "study")
     folder = root.study(name)
@@ -152,7 +152,7 @@ def survey(root: Root, name: str) -> Survey:
         raise UnknownName(f"there is no study '{name}' in {root.path}{did_you_mean(name, names) or ';'} {listed}")
     experiment = load_experiment(folder.experiment)
     records = _records(root, experiment)
-    return Survey(name, folder, experiment, records, read_front(folder.front), holder(folder.lock))
+    return StudyView(name, folder, experiment, records, read_front(folder.front), holder(folder.lock))
 
 
 def _records(root: Root, experiment: Experiment) -> list[TrialRecord]:
