@@ -1,4 +1,4 @@
-"""Labelled text, read, checked and split into training, validation and test examples."""
+"""Data of a task, read, checked and split into training, validation and test examples."""
 
 from __future__ import annotations
 
@@ -9,49 +9,52 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from autoopt.objectives.data.gc_pause import uncollected
-from autoopt.objectives.data.overlaps import conflicts, remove_leaks, shared_contexts, without_duplicates
+from autoopt.objectives.data.gc_pause import gc_paused
+from autoopt.objectives.data.overlaps import (
+    HELD_OUT,
+    conflict_warnings,
+    drop_duplicates,
+    remove_leaks,
+    shared_context_warnings,
+)
 from autoopt.objectives.data.rows import Row
 from autoopt.objectives.data.settings import DataSettings, SplitSettings
-from autoopt.objectives.data.sources import tables
-from autoopt.objectives.data.splits import REST, count_of, split, split_groups, stretches
+from autoopt.objectives.data.sources import read_source
+from autoopt.objectives.data.splits import REST, consecutive_split, example_count, group_split, stratified_split
 from autoopt.objectives.data.text_data import TextData
-from autoopt.objectives.data.unlabeled import drawn, read_unlabeled
+from autoopt.objectives.data.unlabeled import read_unlabeled, sample_texts
 from autoopt.objectives.task import Task
 from autoopt.strategies.candidate import Example, Span
 from autoopt.strategies.errors import DataError, did_you_mean
 
 DEFAULT_SHARES: Mapping[str, float] = {"validation": 0.15, "test": 0.15}
 PARTS = ("train", "validation", "test")
-_Draw: TypeAlias = Callable[..., dict[str, tuple[Example, ...]]]
-"""What draws splits from examples; called as ``draw(examples, sizes, source=...)``."""
+_Splitter: TypeAlias = Callable[..., dict[str, tuple[Example, ...]]]
+"""Called as ``splitter(examples, sizes, source=...)``."""
 
 
-@uncollected()
-def load_text_data(settings: DataSettings, kind: type[Task], *, metric: str | None = None) -> TextData:
-    """Read, check and split the data of a kind of task. Raises ``DataError``, which names the place and the remedy.
+@gc_paused()
+def load_text_data(settings: DataSettings, task_type: type[Task], *, metric: str | None = None) -> TextData:
+    """Read, check and split the data of a task. Raises ``DataError``, which names the place and the remedy.
 
-    Texts that are blank are left out, and so are exact duplicates in a single source and training texts that occur in
-    validation or test; ``notes`` and ``warnings`` count them. Of running text nothing is left out, and its splits are
-    stretches of it: it is not looked at whether one says what another says.
+    Blank texts are left out, and so are exact duplicates within a single source and training texts that occur in
+    validation or test; ``notes`` and ``warnings`` count them. Running text is split into consecutive parts with nothing
+    left out, and is not checked for repetitions.
     """
-    pools, notes, warnings = _read(settings, kind, metric)
+    pools, notes, warnings = _read_pools(settings, task_type, metric)
     source = settings.source or settings.train or ""
-    labels = kind.label_names(pools["train"], source=f"{source} ({notes[0]})")
-    notes += _look_alikes(labels)
-    examples = {
-        name: _examples(rows, kind, labels, part=name, trained_on=f"of {source}") for name, rows in pools.items()
-    }
+    labels = task_type.label_names(pools["train"], source=f"{source} ({notes[0]})")
+    notes += _case_notes(labels)
+    examples = {name: _examples(rows, task_type, labels, part=name, source=source) for name, rows in pools.items()}
     groups = [row.group for row in pools["train"]]
-    in_order = kind.in_order(pools["train"])
-    parts = _split(examples, groups, settings.split, labels, source, in_order=in_order)
-    kept_out = {text for name in ("validation", "test") for example in parts[name] for text in _texts(example)}
-    own = [text for name in ("train", REST) for example in parts[name] for text in _texts(example)]
-    if settings.unlabeled:
-        own, more_notes = read_unlabeled(settings.unlabeled, settings)
-        notes += more_notes
-    left = (text for text in own if text not in kept_out)
-    unlabeled = drawn(left, settings.split.unlabeled, seed=settings.split.seed)
+    splitter: _Splitter = (
+        consecutive_split
+        if task_type.is_running_text(pools["train"])
+        else partial(stratified_split, seed=settings.split.seed, labels=labels)
+    )
+    parts = _split(examples, groups, settings.split, len(labels), source, splitter)
+    unlabeled, unlabeled_notes = _unlabeled(settings, parts)
+    notes += unlabeled_notes
     notes.append(", ".join(f"{len(parts[name]):,} {name}" for name in PARTS) + f", {len(unlabeled):,} unlabeled texts")
     return TextData(
         train=parts["train"],
@@ -65,115 +68,130 @@ def load_text_data(settings: DataSettings, kind: type[Task], *, metric: str | No
     )
 
 
-def load_labelled(address: str, kind: type[Task]) -> tuple[tuple[Example, ...], tuple[str, ...]]:
-    """All examples of a data set of a kind of task, and the names of its classes. Raises as ``load_text_data``."""
-    data = load_text_data(DataSettings(source=address), kind)
+def load_labelled(address: str, task_type: type[Task]) -> tuple[tuple[Example, ...], tuple[str, ...]]:
+    """Return all examples of a data set and the names of its classes. Raises ``DataError``."""
+    data = load_text_data(DataSettings(source=address), task_type)
     return (*data.train, *data.validation, *data.test), data.labels
 
 
-def _read(
-    settings: DataSettings, kind: type[Task], metric: str | None
+def _read_pools(
+    settings: DataSettings, task_type: type[Task], metric: str | None
 ) -> tuple[dict[str, list[Row]], list[str], list[str]]:
-    """Return the rows that were given as training, validation and test data, notes and warnings.
+    """Return the rows given as training, validation and test data, with notes and warnings.
 
     A single source is training data.
     """
-    given = {"train": settings.source or settings.train, "validation": settings.validation, "test": settings.test}
-    found = {
+    addresses = {"train": settings.source or settings.train, "validation": settings.validation, "test": settings.test}
+    tables = {
         part: table
-        for name, address in given.items()
+        for name, address in addresses.items()
         if address
-        for part, table in tables(address, part=name, whole=bool(settings.source)).items()
+        for part, table in read_source(address, part=name, whole=bool(settings.source)).items()
     }
     pools: dict[str, list[Row]] = {}
     notes: list[str] = []
-    for name in (name for name in PARTS if name in found):
-        reading = kind.read(found[name], settings, metric=metric, like=pools.get("train", ()))
+    for name in (name for name in PARTS if name in tables):
+        reading = task_type.read(tables[name], settings, metric=metric, train_rows=pools.get("train", ()))
         pools[name] = list(reading.rows)
-        notes += [*([reading.columns] if not notes else []), *found[name].notes, *reading.notes]
+        notes += [*([reading.columns] if not notes else []), *tables[name].notes, *reading.notes]
     if "train" not in pools:
         raise DataError("there is no training data")
-    if kind.in_order(pools["train"]):
+    if task_type.is_running_text(pools["train"]):
         return pools, notes, []
-    warnings = conflicts(pools)
+    warnings = conflict_warnings(pools)
     if settings.source:
-        pools["train"], dropped = without_duplicates(pools["train"])
-        notes += dropped
+        pools["train"], duplicate_notes = drop_duplicates(pools["train"])
+        notes += duplicate_notes
     warnings += remove_leaks(pools)
-    return pools, notes, warnings + shared_contexts(pools)
+    return pools, notes, warnings + shared_context_warnings(pools)
 
 
 def _examples(
-    rows: Sequence[Row], kind: type[Task], labels: Sequence[str], *, part: str, trained_on: str
+    rows: Sequence[Row], task_type: type[Task], labels: Sequence[str], *, part: str, source: str
 ) -> list[Example]:
-    """Number the classes; raises ``DataError`` for a class that the training data does not have."""
+    """Number the classes. Raises ``DataError`` for a class that the training data lacks."""
     numbers = {name: number for number, name in enumerate(labels)}
-    made, strange = [], []
+    examples, unknown = [], []
     for row in rows:
         try:
-            made.append(Example(text=row.text, label=kind.number(row.label, numbers), text_pair=row.text_pair))
+            label = task_type.encode_label(row.label, numbers)
+            examples.append(Example(text=row.text, label=label, text_pair=row.text_pair))
         except KeyError as error:
-            strange.append((row, error.args[0]))
-    if strange:
-        row, name = strange[0]
+            unknown.append((row, error.args[0]))
+    if unknown:
+        row, name = unknown[0]
         raise DataError(
-            f"{row.place}: the class '{name}' ({len(strange)} rows of {part}) does not occur in the "
-            f"training data {trained_on}{did_you_mean(name, labels)}; add training examples of it, or remove "
+            f"{row.place}: the class '{name}' ({len(unknown)} rows of {part}) does not occur in the "
+            f"training data of {source}{did_you_mean(name, labels)}; add training examples of it, or remove "
             "these rows"
         )
-    return made
+    return examples
 
 
 def _split(
     examples: Mapping[str, list[Example]],
     groups: Sequence[str],
     settings: SplitSettings,
-    labels: Sequence[str],
+    classes: int,
     source: str,
-    *,
-    in_order: bool,
+    splitter: _Splitter,
 ) -> dict[str, tuple[Example, ...]]:
-    """Draw from the training pool what was not given, and a sample of what was where a size is set."""
-    draw: _Draw = stretches if in_order else partial(split, seed=settings.seed, labels=labels)
-    total = len(examples["train"])
-    sizes = {
-        name: count_of(getattr(settings, name) or DEFAULT_SHARES[name], total)
-        for name in ("validation", "test")
-        if name not in examples
-    }
-    if settings.train is not None or not sizes:
-        sizes["train"] = count_of(settings.train, total) if settings.train is not None else total
-    else:
-        sizes["train"] = max(len(labels), total - sum(sizes.values()))
+    """Draw the splits that were not given from the training pool, and samples of those that were if a size is set."""
+    sizes = _sizes(examples, settings, classes)
     if any(groups) and len(sizes) > 1:
-        together: dict[str, list[Example]] = defaultdict(list)
-        for place, (example, group) in enumerate(zip(examples["train"], groups, strict=True)):
-            together[group or f"\0{place}"].append(example)
-        parts = split_groups(together, sizes, seed=settings.seed, source=source)
-        if settings.train is None:  # All the rest, whatever whole groups make of the sizes.
+        by_group: dict[str, list[Example]] = defaultdict(list)
+        for index, (example, group) in enumerate(zip(examples["train"], groups, strict=True)):
+            by_group[group or f"\0{index}"].append(example)
+        parts = group_split(by_group, sizes, seed=settings.seed, source=source)
+        if settings.train is None:  # Training has all the rest, also where whole groups missed the sizes.
             parts["train"], parts[REST] = (*parts["train"], *parts[REST]), ()
     else:
-        parts = draw(examples["train"], sizes, source=source)
-    for name in ("validation", "test"):
+        parts = splitter(examples["train"], sizes, source=source)
+    for name in HELD_OUT:
         if name in examples:
-            parts[name] = _sample(examples[name], name, getattr(settings, name), draw)
+            parts[name] = _sample(examples[name], name, getattr(settings, name), splitter)
     return parts
 
 
-def _sample(examples: list[Example], name: str, amount: int | float | None, draw: _Draw) -> tuple[Example, ...]:
+def _sizes(examples: Mapping[str, list[Example]], settings: SplitSettings, classes: int) -> dict[str, int]:
+    """Return the sizes of the splits to be drawn from the training pool."""
+    total = len(examples["train"])
+    sizes = {
+        name: example_count(getattr(settings, name) or DEFAULT_SHARES[name], total)
+        for name in HELD_OUT
+        if name not in examples
+    }
+    if settings.train is not None:
+        return {**sizes, "train": example_count(settings.train, total)}
+    return {**sizes, "train": max(classes, total - sum(sizes.values())) if sizes else total}
+
+
+def _sample(examples: list[Example], name: str, size: int | float | None, splitter: _Splitter) -> tuple[Example, ...]:
     if not examples:
         raise DataError(f"the {name} data has no usable rows; give another file, or remove 'data.{name}'")
-    if amount is None:
+    if size is None:
         return tuple(examples)
-    size = count_of(amount, len(examples))
-    return draw(examples, {name: size}, source=f"the {name} data")[name]
+    return splitter(examples, {name: example_count(size, len(examples))}, source=f"the {name} data")[name]
+
+
+def _unlabeled(settings: DataSettings, parts: Mapping[str, Sequence[Example]]) -> tuple[tuple[str, ...], list[str]]:
+    """Return unlabeled texts without those held out, by default the texts of all other examples, and notes."""
+    notes: list[str] = []
+    if settings.unlabeled:
+        texts, notes = read_unlabeled(settings.unlabeled, settings)
+    else:
+        texts = [text for name in ("train", REST) for example in parts[name] for text in _texts(example)]
+    held_out = {text for name in HELD_OUT for example in parts[name] for text in _texts(example)}
+    free = (text for text in texts if text not in held_out)
+    return sample_texts(free, settings.split.unlabeled, seed=settings.split.seed), notes
 
 
 def _texts(example: Example) -> list[str]:
     return [example.text] if example.text_pair is None else [example.text, example.text_pair]
 
 
-def _look_alikes(labels: Sequence[str]) -> list[str]:
+def _case_notes(labels: Sequence[str]) -> list[str]:
+    """Return a note for each pair of classes that differ in case only."""
     folded: dict[str, str] = {}
     return [
         f"the classes '{folded[name.casefold()]}' and '{name}' differ only in upper and lower case"
@@ -184,9 +202,9 @@ def _look_alikes(labels: Sequence[str]) -> list[str]:
 
 def _fingerprint(labels: Sequence[str], parts: Mapping[str, Sequence[Example]], unlabeled: Sequence[str]) -> str:
     examples = ([(item.text, item.label, item.text_pair) for item in parts[name]] for name in PARTS)
-    content = json.dumps([labels, *examples, unlabeled], default=_plain)
+    content = json.dumps([labels, *examples, unlabeled], default=_span_to_json)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _plain(span: Span) -> tuple[str, int]:
+def _span_to_json(span: Span) -> tuple[str, int]:
     return span.text, span.start

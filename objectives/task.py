@@ -1,17 +1,22 @@
-"""What a task is: how its data is read, how examples become tensors, and how good a model's answers are."""
+"""The base class of tasks: how data is read, how examples become tensors, and how answers are scored."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, create_model
+from pydantic.fields import FieldInfo
 
 from autoopt.objectives.data.rows import RawLabel, Reading, Row
+from autoopt.objectives.data.settings import DataSettings
 from autoopt.objectives.judging import bootstrap
 from autoopt.objectives.measurement import QUALITY, Direction, Measurement
+from autoopt.objectives.models.model_folder import find_model
 from autoopt.objectives.models.pretrained import Head, open_pretrained
+from autoopt.objectives.tables.table import Table
 from autoopt.strategies.candidate import Candidate, Example, Features, Label
 from autoopt.strategies.errors import UsageError, did_you_mean
 
@@ -19,34 +24,32 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerBase
 
-    from autoopt.objectives.data.settings import DataSettings
     from autoopt.objectives.data.text_data import TextData
-    from autoopt.objectives.file_formats.table import Table
     from autoopt.objectives.judging.bootstrap import Statistic
 
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """One kind of problem. A subclass is a frozen dataclass in tasks/<name>/task.py."""
+    """A kind of problem. A subclass is a frozen dataclass, the only task in ``tasks/<name>/task.py``.
+
+    A field annotated with pydantic's ``Field`` is a setting: an experiment may give it under ``task``.
+    """
 
     metrics: ClassVar[tuple[str, ...]]
-    """The scores that it knows, one of which is the quality."""
+    """Names of all scores, of which ``statistics`` has those that fit the data."""
     head: ClassVar[Head]
-    """What stands on top of the model."""
-    facts: ClassVar[frozenset[str]] = frozenset({"labels", "text"})
-    """What its examples are, in the words in which strategies say what they need. ``text``: words may be edited."""
-    sample: ClassVar[Mapping[str, str]] = MappingProxyType({"text": "Chelsea won the cup"})
-    """An input as a model for this task is given it: ``text``, and ``text_pair`` where it reads two."""
-
-    settings: ClassVar[frozenset[str]] = frozenset()
-    """Fields that an experiment may set, beside the metric; whole numbers from 1 on."""
+    """Head of the task's models, with the body that it stands on."""
+    sample: ClassVar[tuple[Mapping[str, Any], ...]]
+    """At least six rows of a data set for this task, by column name, with three or more of each class."""
+    shown_with_quality: ClassVar[tuple[str, ...]] = ()
+    """Metrics that reports show beside the quality, such as the perplexity from which it is computed."""
 
     labels: tuple[str, ...] = ()
-    """The names of the classes; a class in an example's label is a place in it."""
+    """Names of the classes; a class in an example's label is an index into them."""
     max_length: int = 128
-    """In tokens: where a text is cut, or how long a window on it is."""
+    """Maximum length in tokens, of a text or of a window on it."""
     metric: str = ""
-    """The score that counts as quality; the first that fits where it is empty."""
+    """Score that counts as quality; empty for the first of ``statistics``."""
 
     def __post_init__(self) -> None:
         if self.metric and self.metric not in self.statistics:
@@ -60,34 +63,36 @@ class Task(ABC):
         return type(self).__module__.split(".")[-2]  # The folder: tasks.<name>.task
 
     @property
-    def problem(self) -> str | None:
+    def problem_type(self) -> str | None:
         """``config.problem_type`` of a Hugging Face model with this head."""
         return None
 
-    # How its data is read
+    # Data
 
     @classmethod
     @abstractmethod
-    def read(cls, table: Table, settings: DataSettings, *, metric: str | None, like: Sequence[Row] = ()) -> Reading:
-        """Return the rows of a table. Raises ``DataError`` with place and remedy for what is no example of the task.
+    def read(
+        cls, table: Table, settings: DataSettings, *, metric: str | None, train_rows: Sequence[Row] = ()
+    ) -> Reading:
+        """Return the rows of a table. Raises ``DataError`` with place and remedy for a row that is not an example.
 
-        Whether labels are numbers or names may depend on ``metric``, the one that was asked for, and on ``like``, the
-        rows of the training data where this is other data.
+        Whether labels are numbers or names may depend on ``metric``, as the experiment gives it, and on ``train_rows``,
+        the rows of the training data if this is other data.
         """
 
     @classmethod
     def label_names(cls, rows: Sequence[Row], *, source: str) -> tuple[str, ...]:  # noqa: ARG003
-        """The classes that occur, in order; none where the task has no classes."""
+        """Return the classes that occur, in order; empty if the task has none. Raises ``DataError``."""
         return ()
 
     @classmethod
-    def in_order(cls, rows: Sequence[Row]) -> bool:  # noqa: ARG003
-        """True where a row goes on in the next one: then none is left out, and a split is a stretch of them."""
+    def is_running_text(cls, rows: Sequence[Row]) -> bool:  # noqa: ARG003
+        """Return whether a row continues in the next; then no row is left out, and splits are consecutive rows."""
         return False
 
     @classmethod
-    def number(cls, label: RawLabel, numbers: Mapping[str, int]) -> Label:
-        """A row's label as an example has it. Raises ``KeyError`` with the class that is not in ``numbers``."""
+    def encode_label(cls, label: RawLabel, numbers: Mapping[str, int]) -> Label:
+        """Return a row's label with classes as numbers. Raises ``KeyError`` with a class that is not in ``numbers``."""
         if isinstance(label, str):
             return numbers[label]
         if isinstance(label, tuple):
@@ -95,47 +100,73 @@ class Task(ABC):
         return label
 
     @classmethod
+    def facts(cls, examples: Sequence[Example]) -> frozenset[str]:
+        """Return what training examples are, in the words of ``Strategy.needs``.
+
+        By default they have ``labels``, the words of a ``text`` may be edited, each has one class if the first has
+        (``classes``), and none has a second text if the first has none (``single``).
+        """
+        return frozenset({"labels", "text"}) | label_facts(examples)
+
+    @classmethod
     def of_data(cls, data: TextData, *, max_length: int, metric: str | None) -> Self:
-        """The task that this data poses. Raises ``UsageError`` where the metric is none of it."""
+        """Return the task that this data poses. Raises ``UsageError`` if the metric does not fit the data."""
         return cls(labels=data.labels, max_length=max_length, metric=metric or "")
 
-    # How it is saved beside a model
+    @classmethod
+    def settings(cls) -> type[BaseModel]:
+        """Return the fields that an experiment may set, with their types, limits and defaults, as a pydantic model."""
+        hints = get_type_hints(cls, include_extras=True)
+        settings: dict[str, Any] = {
+            field.name: (hints[field.name], field.default)
+            for field in fields(cls)
+            if any(isinstance(note, FieldInfo) for note in getattr(hints[field.name], "__metadata__", ()))
+        }
+        config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+        return create_model(f"{cls.__name__}Settings", __config__=config, **settings)
+
+    @classmethod
+    def sample_input(cls) -> dict[str, str]:
+        """Return an input of ``predict`` by name: ``text``, and ``text_pair`` if the task reads two."""
+        columns = tuple(cls.sample[0])
+        cells = [[row[column] for column in columns] for row in cls.sample]
+        table = Table("sample", columns, cells, [f"sample: row {number + 1}" for number in range(len(cells))])
+        first = cls.read(table, DataSettings(source=table.source), metric=None).rows[0]
+        return {"text": first.text} if first.text_pair is None else {"text": first.text, "text_pair": first.text_pair}
+
+    # Saving
 
     def to_json(self) -> dict[str, Any]:
-        """Everything needed to rebuild the task, ``name`` among it."""
+        """Return everything needed to rebuild the task, with its ``name``."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {"name": self.name, **{key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}}
 
     @classmethod
-    def from_json(cls, given: Mapping[str, Any]) -> Self:
-        """Inverse of ``to_json``."""
-        values: dict[str, Any] = {
-            key: tuple(v) if isinstance(v, list) else v for key, v in given.items() if key != "name"
-        }
-        return cls(**values)
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the task. Inverse of ``to_json``."""
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "name"}
+        return cls(**fields)
 
-    # How a model works at it
+    # Models
 
     @abstractmethod
     def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Features]:
-        """Tokenize, cut to the task's length and not padded; the answers where the examples have labels.
+        """Tokenize to at most ``max_length`` tokens, unpadded, with the answers of examples that have labels.
 
-        An example without ``text_pair`` is taken too, as the text alone, whatever the task.
+        An example without ``text_pair`` is encoded as the text alone, whatever the task.
         """
 
     def open_model(self, model: str, *, data: TextData | None = None, seed: int = 0) -> Candidate:
-        """Open a folder, ``package://name/path`` or a Hub name, from safetensors only.
+        """Open a folder, ``package://name/path`` or a name on the Hub, from safetensors only.
 
-        The head is kept where the model has one for exactly these classes; else it is drawn from ``seed``. ``data``
-        gives the candidate its training examples and unlabeled texts. Raises ``ModelError``.
+        A head for exactly these classes is kept; otherwise one is initialized from ``seed``. ``data`` gives the
+        candidate its training examples and unlabeled texts. Raises ``ModelError``.
         """
-        from autoopt.objectives.models.model_folder import find_model
-
         network, tokenizer = open_pretrained(
             find_model(model, body=self.head.body, task=self.name),
             head=self.head,
             labels=self.labels,
-            problem=self.problem,
+            problem_type=self.problem_type,
             max_length=self.max_length,
             seed=seed,
         )
@@ -154,46 +185,46 @@ class Task(ABC):
 
     @abstractmethod
     def answer(self, candidate: Candidate, examples: Sequence[Example]) -> list[Any]:
-        """The model's answer to each example, of the kind of the example's label; labels are not looked at.
+        """Return the model's answer to each example, in the form that ``outcomes`` takes; labels are ignored.
 
-        Raises ``Diverged`` where the model's output is not finite.
+        Raises ``Diverged`` if the model's output is not finite.
         """
 
     @abstractmethod
     def predict(self, candidate: Candidate, texts: Sequence[str | tuple[str, str]]) -> list[dict[str, Any]]:
-        """Answer texts, or pairs of texts, as plain data; each answer has a ``label`` and a ``score``."""
+        """Return the answers to texts, or pairs of texts, as plain data with a ``label`` and a ``score`` each."""
 
-    # How good its answers are
+    # Scores
 
     @property
     @abstractmethod
     def statistics(self) -> Mapping[str, Statistic]:
-        """The metrics that fit this data, the default one first, each over rows of ``outcomes``."""
+        """Metrics that fit this data, the default first, each a function of rows of ``outcomes``."""
 
     @property
     def quality(self) -> Statistic:
-        """What is maximized."""
+        """The statistic that a search maximizes."""
         return self.statistics[self.metric or next(iter(self.statistics))]
 
     @abstractmethod
     def outcomes(self, examples: Sequence[Example], answers: Sequence[Any]) -> NDArray[Any]:
-        """A row of numbers for each example, from which every metric of any selection of examples can be computed."""
+        """Return a row of numbers for each example, from which every metric of a sample of rows can be computed."""
 
     def score(self, candidate: Candidate, examples: Sequence[Example]) -> dict[str, Measurement]:
         """Return ``quality`` and the task's metrics with 95 % bootstrap intervals over the examples.
 
-        Raises ``Diverged`` where the model's output is not finite.
+        Raises ``Diverged`` if the model's output is not finite.
         """
         if not examples:
             raise ValueError("a score needs at least one example")
         return self.judge(self.outcomes(examples, self.answer(candidate, examples)))
 
     def judge(self, outcomes: NDArray[Any]) -> dict[str, Measurement]:
-        """``quality`` and the task's metrics of outcomes."""
-        found = {}
+        """Return ``quality`` and the task's metrics of outcomes."""
+        measurements = {}
         for name, statistic in {QUALITY: self.quality, **self.statistics}.items():
             low, high = bootstrap.bootstrap_interval(outcomes, statistic=statistic, seed=0)
-            found[name] = Measurement(
+            measurements[name] = Measurement(
                 name=name,
                 value=bootstrap.of_all(outcomes, statistic=statistic),
                 unit=self.unit(name),
@@ -202,12 +233,20 @@ class Task(ABC):
                 high=high,
                 samples=len(outcomes),
             )
-        return found
+        return measurements
 
     def unit(self, metric: str) -> str:  # noqa: ARG002
-        """What a metric is counted in; nothing where it is a share or a plain number."""
+        """Return the unit of a metric; empty for a share or a plain number."""
         return ""
 
     def direction(self, metric: str) -> Direction:  # noqa: ARG002
-        """Which way a metric is better."""
+        """Return whether a metric is better higher or lower."""
         return Direction.MAXIMIZE
+
+
+def label_facts(examples: Sequence[Example]) -> frozenset[str]:
+    """Return ``classes`` if the first example has a single class, and ``single`` if it has no second text."""
+    if not examples:
+        return frozenset()
+    facts = {"classes": isinstance(examples[0].label, int), "single": examples[0].text_pair is None}
+    return frozenset(name for name, holds in facts.items() if holds)

@@ -1,4 +1,4 @@
-"""Cells of a table as text: what is missing, blank or no text is found here, with the place where it stands."""
+"""Cells of a table as text. Errors name the place of a cell that holds no usable text."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import math
 from collections.abc import Sequence
 
 from autoopt.objectives.data.columns import Columns
-from autoopt.objectives.file_formats.table import MAX_CHARACTERS, Cell, Table
+from autoopt.objectives.tables.table import MAX_CHARACTERS, Cell, Table
 from autoopt.strategies.errors import DataError
 
-BLANK_SHARE = 0.5
-"""Where more of the texts than this are blank, the column is not what was meant."""
+MAX_BLANK_SHARE = 0.5
+"""Maximum share of blank texts; above it the column is taken for the wrong one."""
 
 
-def plain_texts(table: Table, columns: Columns) -> tuple[list[str], list[str]]:
-    """Return the texts that are not blank, and notes on what was dropped."""
-    texts = column_of_texts(table, columns.text)
-    texts += column_of_texts(table, columns.text_pair) if columns.text_pair else []
+def non_blank_texts(table: Table, columns: Columns) -> tuple[list[str], list[str]]:
+    """Return the texts that are not blank, and notes on the rows left out. Raises ``DataError``."""
+    texts = stripped_texts(table, columns.text)
+    texts += stripped_texts(table, columns.text_pair) if columns.text_pair else []
     places = [*table.places, *(table.places if columns.text_pair else ())]
-    # An empty line of a text file is no text that is missing.
-    lines = [str(row[0]).endswith("\n") for row in table.rows] if len(table.columns) == 1 else [False] * len(places)
-    blank = [place for text, place, line in zip(texts, places, lines, strict=True) if not text and not line]
-    return [text for text in texts if text], blank_note(table, columns.text, blank)
+    # An empty line of a text file is not a missing text.
+    is_line = [str(row[0]).endswith("\n") for row in table.rows] if len(table.columns) == 1 else [False] * len(places)
+    blank = [place for text, place, line in zip(texts, places, is_line, strict=True) if not text and not line]
+    return [text for text in texts if text], blank_notes(table, columns.text, blank)
 
 
-def column_of_texts(table: Table, name: str) -> list[str]:
-    """The texts of one column, without blanks around them, empty where there is none; raises ``DataError``."""
-    return [text.strip() for text in raw_texts(table, name)]
+def stripped_texts(table: Table, column: str) -> list[str]:
+    """Return the texts of a column without surrounding blanks, empty for missing ones. Raises ``DataError``."""
+    return [text.strip() for text in raw_texts(table, column)]
 
 
-def raw_texts(table: Table, name: str) -> list[str]:
-    """The texts of one column as they stand, empty where there is none; raises ``DataError``."""
-    position = table.columns.index(name)
-    return [_text(row[position], place, name) for row, place in zip(table.rows, table.places, strict=True)]
+def raw_texts(table: Table, column: str) -> list[str]:
+    """Return the texts of a column unchanged, empty for missing ones. Raises ``DataError``."""
+    position = table.columns.index(column)
+    return [_text(row[position], place, column) for row, place in zip(table.rows, table.places, strict=True)]
 
 
 def _text(cell: Cell, place: str, column: str) -> str:
@@ -47,11 +47,11 @@ def _text(cell: Cell, place: str, column: str) -> str:
         raise DataError(
             f"{place}: the text has {len(cell):,} characters, at most {MAX_CHARACTERS:,} are read; shorten it"
         )
-    return encodable(cell, place, column)
+    return check_encodable(cell, place, column)
 
 
-def encodable(text: str, place: str, column: str) -> str:
-    """Return the text, or raise ``DataError``: JSON can write half of a character, which no tokenizer takes."""
+def check_encodable(text: str, place: str, column: str) -> str:
+    """Return the text. Raises ``DataError`` for a lone surrogate, which JSON can hold and no tokenizer takes."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -63,17 +63,17 @@ def encodable(text: str, place: str, column: str) -> str:
 
 
 def is_missing(cell: Cell) -> bool:
-    """True for what stands for no value: nothing, blanks, ``nan``."""
+    """Return whether the cell has no value: None, blanks or ``nan``."""
     if isinstance(cell, float):
         return math.isnan(cell)
     return cell is None or (isinstance(cell, str) and cell.strip().lower() in {"", "nan"})
 
 
-def blank_note(table: Table, column: str, blank: Sequence[str]) -> list[str]:
-    """Say how many rows with a blank text were left out; raises ``DataError`` where they are most of all."""
+def blank_notes(table: Table, column: str, blank: Sequence[str]) -> list[str]:
+    """Return a note on the rows left out for a blank text, given their places. Raises ``DataError`` if most are."""
     if not blank:
         return []
-    if len(blank) > BLANK_SHARE * len(table.rows):
+    if len(blank) > MAX_BLANK_SHARE * len(table.rows):
         raise DataError(
             f"{blank[0]}: the column '{column}' is blank in {len(blank):,} of {len(table.rows):,} rows, the first of "
             "them here; choose the column of the texts with data.text, or fill them in"

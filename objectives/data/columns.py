@@ -1,18 +1,18 @@
-"""Which columns hold the text and the label."""
+"""Which columns of a table hold texts and labels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoopt.objectives.file_formats.table import Table
+from autoopt.objectives.tables.table import Table
 from autoopt.strategies.errors import DataError, did_you_mean
 
+# Usual names of each kind of column, the likeliest first.
 TEXT_NAMES = (
     *("text", "sentence", "content", "document", "review", "utterance", "query", "message", "body", "comment", "tweet"),
     *("article", "description", "question", "title"),
 )
-"""Names of a column of texts, the likeliest first."""
 PAIR_NAMES = (
     *(("text", "text_pair"), ("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2")),
     *(("text1", "text2"), ("text_a", "text_b"), ("sentence_a", "sentence_b"), ("question", "sentence")),
@@ -22,71 +22,80 @@ LABEL_NAMES = (
     *("label", "labels", "intent", "class", "category", "target", "sentiment", "topic", "emotion", "section"),
     *("label_text", "class_name", "y"),
 )
-"""Names of a column of labels, the likeliest first."""
+CONTEXT_NAMES = ("context", "passage", "paragraph", "document", "text")
+"""Names of a column of texts that questions are about."""
+ANSWERS_NAMES = ("answers", "answer")
+WORD_NAMES = ("tokens", "words", "token", "word")
+"""Names of a column of lists of words."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the columns that are used."""
+    """Names of the columns in use."""
 
     text: str
     text_pair: str | None
     label: str | None
 
 
-def choose(
+def choose_columns(
     table: Table, *, text: str | None, text_pair: str | None, label: str | None, labelled: bool = True
 ) -> Columns:
-    """Return the columns: those that are given, else those with a usual name.
+    """Return the given columns, those not given by their usual names.
 
-    Raises ``DataError`` with the columns that there are where one is missing or cannot be found.
+    Raises ``DataError``, which lists the columns of the table, if one does not exist or cannot be found.
     """
     for key, name in (("text", text), ("text_pair", text_pair), ("label", label if labelled else None)):
-        if name is not None and name not in table.columns:
-            raise DataError(
-                f"{table.source} has no column '{name}', which data.{key} names"
-                f"{did_you_mean(name, table.columns)}; its columns are {_listed(table.columns)}"
-            )
-    chosen = (text, text_pair) if text else _find_text(table, text_pair)
-    return Columns(chosen[0], chosen[1], (label or _find_label(table)) if labelled else None)
-
-
-def _find_text(table: Table, text_pair: str | None) -> tuple[str, str | None]:
-    names = {name.lower(): name for name in table.columns}
-    if text_pair is None:
-        for first, second in PAIR_NAMES:
-            if first in names and second in names:
-                return names[first], names[second]
-    for name in TEXT_NAMES:
-        if name in names and names[name] != text_pair:
-            return names[name], text_pair
-    raise DataError(
-        f"{table.source} has no column that is known to hold texts; its columns are {_listed(table.columns)}; "
-        "name one, for example 'text: COLUMN' under data"
+        if name is not None:
+            _check_exists(table, name, key)
+    if not text and text_pair is None:
+        names = _names(table)
+        pair = next((pair for pair in PAIR_NAMES if set(pair) <= set(names)), None)
+        text, text_pair = (names[pair[0]], names[pair[1]]) if pair else (None, None)
+    usual_texts = [name for name in TEXT_NAMES if _names(table).get(name) != text_pair]
+    return Columns(
+        find_column(table, usual_texts, key="text", given=text, content="texts"),
+        text_pair,
+        find_column(table, LABEL_NAMES, key="label", given=label, content="labels") if labelled else None,
     )
 
 
-def _find_label(table: Table) -> str:
-    names = {name.lower(): name for name in table.columns}
-    for name in LABEL_NAMES:
-        if name in names:
-            return names[name]
-    raise DataError(
-        f"{table.source} has no column that is known to hold labels; its columns are {_listed(table.columns)}; "
-        "name one, for example 'label: COLUMN' under data"
-    )
+def find_column(table: Table, usual: Sequence[str], *, key: str, given: str | None, content: str) -> str:
+    """Return the column that ``data.<key>`` gives, else the one with the likeliest usual name.
+
+    Raises ``DataError``, which lists the columns of the table, if there is none; ``content`` is what the column should
+    hold.
+    """
+    if given:
+        _check_exists(table, given, key)
+        return given
+    column = usual_column(table, usual)
+    if column is None:
+        raise DataError(
+            f"{table.source} has no column that is known to hold {content}; its columns are {_listed(table.columns)}; "
+            f"name one, for example '{key}: COLUMN' under data"
+        )
+    return column
+
+
+def usual_column(table: Table, usual: Sequence[str]) -> str | None:
+    """Return the column with the first of these names that occurs, in any case; None if none occurs."""
+    names = _names(table)
+    return next((names[name] for name in usual if name in names), None)
+
+
+def _names(table: Table) -> dict[str, str]:
+    return {name.lower(): name for name in table.columns}
+
+
+def _check_exists(table: Table, name: str, key: str) -> None:
+    if name not in table.columns:
+        raise DataError(
+            f"{table.source} has no column '{name}', which data.{key} names{did_you_mean(name, table.columns)}; "
+            f"its columns are {_listed(table.columns)}"
+        )
 
 
 def _listed(columns: Sequence[str]) -> str:
     shown = ", ".join(f"{name!r:.60}" for name in columns[:20])
     return f"{shown} and {len(columns) - 20} more" if len(columns) > 20 else shown
-
-
-CONTEXT_NAMES = ("context", "passage", "paragraph", "document", "text")
-
-
-ANSWERS_NAMES = ("answers", "answer")
-
-
-WORD_NAMES = ("tokens", "words", "token", "word")
-"""Names of a column of lists of words, the likeliest first."""

@@ -1,4 +1,4 @@
-"""Tokenized examples as an Arrow table, a column for each feature, and back again without loss."""
+"""Conversion of tokenized examples to an Arrow table, a column for each feature, and back without loss."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 from autoopt.strategies.candidate import Features
 
 
-def table_of(features: Sequence[Features]) -> Any | None:
-    """Return a ``pyarrow.Table``, or None where a feature is no int, no float and no list of one of these.
+def features_to_table(features: Sequence[Features]) -> Any | None:
+    """Return a ``pyarrow.Table``, or None if a feature is not an int, a float or a list of one of these.
 
-    Each example must have the same features, as it has where all have labels or none has.
+    All examples must have the same features, as they do if all have labels or none has.
     """
     import pyarrow
 
@@ -22,8 +22,8 @@ def table_of(features: Sequence[Features]) -> Any | None:
     return None if None in columns.values() else pyarrow.table(columns)
 
 
-def features_of(table: Any) -> list[Features]:
-    """Inverse of ``table_of``."""
+def table_to_features(table: Any) -> list[Features]:
+    """Return the examples. Inverse of ``features_to_table``."""
     names = table.column_names
     columns = [_values(table.column(name).combine_chunks()) for name in names]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
@@ -34,31 +34,31 @@ def _column(values: Sequence[Any]) -> Any | None:
     import pyarrow
 
     if not isinstance(values[0], list):
-        kind = _kind(values)
-        return None if kind is None else pyarrow.array(values, kind)
+        value_type = _common_type(values)
+        return None if value_type is None else pyarrow.array(values, value_type)
     if not all(type(value) is list for value in values):
         return None
     flat = [item for value in values for item in value]
-    kind = _kind(flat)
-    if kind is None:
+    value_type = _common_type(flat)
+    if value_type is None:
         return None
-    ends = np.cumsum([0, *map(len, values)], dtype=np.int64)
-    return pyarrow.LargeListArray.from_arrays(ends, pyarrow.array(flat, kind))
+    offsets = np.cumsum([0, *map(len, values)], dtype=np.int64)
+    return pyarrow.LargeListArray.from_arrays(offsets, pyarrow.array(flat, value_type))
 
 
-def _kind(values: Sequence[Any]) -> Any | None:
-    """The type that all of these numbers have, exactly; booleans and numbers of another library have none."""
+def _common_type(values: Sequence[Any]) -> Any | None:
+    """Return the Arrow type that holds all values exactly; None for booleans and numbers of other libraries."""
     import pyarrow
 
-    kinds = set(map(type, values))
-    if kinds == {float}:
+    python_types = set(map(type, values))
+    if python_types == {float}:
         return pyarrow.float64()
-    if kinds - {int}:
+    if python_types - {int}:
         return None
-    least, most = min(values, default=0), max(values, default=0)
-    for bits, kind in ((31, pyarrow.int32()), (63, pyarrow.int64())):
-        if -(2**bits) <= least and most < 2**bits:
-            return kind
+    low, high = min(values, default=0), max(values, default=0)
+    for bits, arrow_type in ((31, pyarrow.int32()), (63, pyarrow.int64())):
+        if -(2**bits) <= low and high < 2**bits:
+            return arrow_type
     return None
 
 
@@ -67,5 +67,5 @@ def _values(column: Any) -> list[Any]:
 
     if not pyarrow.types.is_large_list(column.type):
         return column.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
-    flat, ends = column.values.to_numpy().tolist(), column.offsets.to_numpy().tolist()
-    return [flat[start:end] for start, end in pairwise(ends)]
+    flat, offsets = column.values.to_numpy().tolist(), column.offsets.to_numpy().tolist()
+    return [flat[start:end] for start, end in pairwise(offsets)]

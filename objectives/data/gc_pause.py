@@ -1,4 +1,4 @@
-"""Making many small objects that all stay, without the garbage collector going through them again and again."""
+"""Pause of the garbage collector while many objects are allocated that all stay alive."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Hold the collector while lists and records are made by the hundred thousand; it would find nothing.
-
-    What is counted by reference is freed as ever.
-    """
-    was_on = gc.isenabled()
+def gc_paused() -> Iterator[None]:
+    """Disable the cyclic garbage collector, which would scan a growing heap again and again and free nothing."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was_on:
+        if was_enabled:
             gc.enable()

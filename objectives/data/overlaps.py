@@ -1,4 +1,4 @@
-"""Texts that stand in the data more than once: in one pool, in two of them, with two labels."""
+"""Texts that occur more than once: within a pool of rows, in two pools, or with two labels."""
 
 from __future__ import annotations
 
@@ -7,59 +7,58 @@ from collections.abc import Mapping, Sequence
 from autoopt.objectives.data.rows import RawLabel, Row
 
 HELD_OUT = ("validation", "test")
-_SPOKEN = {"train": "training"}
+_ADJECTIVES = {"train": "training"}
 
 
-def without_duplicates(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
-    """Return the first row of each text, and a note on how many were left out."""
+def drop_duplicates(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """Return the first row of each text, and a note on the rows left out."""
     first: dict[tuple[str, str | None], Row] = {}
-    contradicting = 0
+    conflicting = 0
     for row in rows:
-        contradicting += first.setdefault(row.key, row).label != row.label
+        conflicting += first.setdefault(row.key, row).label != row.label
     removed = len(rows) - len(first)
-    but = f", {contradicting:,} of them with another label than the first" if contradicting else ""
-    return list(first.values()), [
-        f"left out {removed:,} of {len(rows):,} texts as exact duplicates{but}"
-    ] if removed else []
+    detail = f", {conflicting:,} of them with another label than the first" if conflicting else ""
+    notes = [f"left out {removed:,} of {len(rows):,} texts as exact duplicates{detail}"] if removed else []
+    return list(first.values()), notes
 
 
-def conflicts(pools: Mapping[str, Sequence[Row]]) -> list[str]:
-    """Warn of texts that one pool has with different labels: nobody can be right about them."""
+def conflict_warnings(pools: Mapping[str, Sequence[Row]]) -> list[str]:
+    """Return a warning for each pool in which a text has different labels."""
     return [
-        f"{len(found):,} {'text stands' if len(found) == 1 else 'texts stand'} in the {_SPOKEN.get(name, name)} data "
-        f"with different labels, the first again at {found[0].place}"
-        for name, rows in pools.items()
-        if (found := _contradicted(rows))
+        f"{len(rows):,} {'text stands' if len(rows) == 1 else 'texts stand'} in the {_ADJECTIVES.get(name, name)} data "
+        f"with different labels, the first again at {rows[0].place}"
+        for name, pool in pools.items()
+        if (rows := _conflicting_rows(pool))
     ]
 
 
 def remove_leaks(pools: dict[str, list[Row]]) -> list[str]:
-    """Take out of each pool, in place, the texts that a later one has, and warn of them."""
+    """Remove from each pool, in place, the texts of the pools held out from it; return warnings."""
     warnings = []
     held_out: set[tuple[str, str | None]] = set()
     for name in ("test", "validation", "train"):
         rows = pools.get(name, [])
-        kept = [row for row in rows if row.key not in held_out]
-        if removed := len(rows) - len(kept):
+        unseen = [row for row in rows if row.key not in held_out]
+        if removed := len(rows) - len(unseen):
             others = " or ".join(other for other in HELD_OUT if other in pools and other != name)
             warnings.append(
-                f"{removed:,} of {len(rows):,} {_SPOKEN.get(name, name)} texts {_occur(removed)} in {others} "
+                f"{removed:,} of {len(rows):,} {_ADJECTIVES.get(name, name)} texts {_occur(removed)} in {others} "
                 f"and {'was' if removed == 1 else 'were'} left out"
             )
-            pools[name] = kept
+            pools[name] = unseen
         held_out |= {row.key for row in rows}
     return warnings
 
 
-def shared_contexts(pools: Mapping[str, Sequence[Row]]) -> list[str]:
-    """Warn of contexts that questions of training and of a given other split are about; they are kept."""
+def shared_context_warnings(pools: Mapping[str, Sequence[Row]]) -> list[str]:
+    """Return a warning if questions of held-out pools are about contexts of the training data; these stay."""
     contexts = {name: {row.text_pair for row in rows if _is_question(row)} for name, rows in pools.items()}
-    trained_on = contexts.pop("train", set())
-    shared = trained_on & set().union(*contexts.values())
+    training = contexts.pop("train", set())
+    shared = training & set().union(*contexts.values())
     if not shared:
         return []
-    others = " or ".join(name for name in HELD_OUT if trained_on & contexts.get(name, set()))
-    count = f"{len(shared):,} of {len(trained_on):,} contexts of the training data {_occur(len(shared))}"
+    others = " or ".join(name for name in HELD_OUT if training & contexts.get(name, set()))
+    count = f"{len(shared):,} of {len(training):,} contexts of the training data {_occur(len(shared))}"
     return [f"{count} in {others} too, with other questions; scores there are better than on contexts that are new"]
 
 
@@ -67,14 +66,14 @@ def _is_question(row: Row) -> bool:
     return bool(row.group and row.text_pair) and isinstance(row.label, tuple)
 
 
-def _contradicted(rows: Sequence[Row]) -> list[Row]:
-    """The second row of each text that has another label than the first."""
-    first: dict[tuple[str, str | None], RawLabel] = {}
-    found: dict[tuple[str, str | None], Row] = {}
+def _conflicting_rows(rows: Sequence[Row]) -> list[Row]:
+    """Return for each text with several labels the first row whose label is not that of the first."""
+    labels: dict[tuple[str, str | None], RawLabel] = {}
+    conflicting: dict[tuple[str, str | None], Row] = {}
     for row in rows:
-        if first.setdefault(row.key, row.label) != row.label:
-            found.setdefault(row.key, row)
-    return list(found.values())
+        if labels.setdefault(row.key, row.label) != row.label:
+            conflicting.setdefault(row.key, row)
+    return list(conflicting.values())
 
 
 def _occur(number: int) -> str:

@@ -1,4 +1,4 @@
-"""What one row of the data says, before its labels are numbered."""
+"""Rows of the data before their labels are numbered."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import TypeAlias
 from autoopt.strategies.candidate import Span
 
 RawLabel: TypeAlias = str | float | tuple[str, ...] | tuple[Span, ...] | None
-"""The name of a class, a number, several names or one for each word, the answers to a question; None: not known."""
+"""Name of a class, a number, several names, one for each word, or the answers to a question; None if unknown."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A text with what is right, and where it stands."""
+    """A text, or a pair of texts, with its label and its place in the source."""
 
     text: str
     text_pair: str | None
     label: RawLabel
     place: str
     group: str = ""
-    """Rows of one group stay together when the data is split: the questions on one context, say."""
+    """Rows of one group stay together in a split, such as the questions on one context."""
 
     @property
     def key(self) -> tuple[str, str | None]:
-        """What makes two rows the same text."""
+        """The texts; rows with equal keys are duplicates."""
         return self.text, self.text_pair
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The rows of a table as a task understands them."""
+    """Rows of a table as a task reads them."""
 
     rows: Sequence[Row]
     columns: str
-    """Which columns were read, for people: ``texts from the column 'text', labels from 'intent'``."""
+    """Description of the columns read: ``texts from the column 'text', labels from 'intent'``."""
     notes: tuple[str, ...] = ()
-    """What was left out."""
+    """Remarks for the user, such as what was left out."""

@@ -1,4 +1,4 @@
-"""What an experiment says of its data: where it is, which columns, how it is split."""
+"""Settings of an experiment's data: source, columns and splits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from autoopt.strategies.errors import UsageError
 
 
 def _amount(value: Any) -> int | float:
-    """A number of examples, or a share between 0 and 1."""
+    """Parse a number of examples, or a share between 0 and 1."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
         return value
     try:
@@ -41,9 +41,9 @@ Amount = Annotated[
 
 
 class SplitSettings(BaseModel):
-    """Sizes of the splits, each a number of examples or a share. What is not said of training is all the rest.
+    """Sizes of the splits, each a number of examples or a share; by default training has all that remains.
 
-    Of data that is given as files of its own, and of unlabeled texts, this is how many are drawn; all if not said.
+    Of splits given as files of their own, and of unlabeled texts, a sample of this size is drawn; by default all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -56,7 +56,7 @@ class SplitSettings(BaseModel):
 
 
 class DataSettings(BaseModel):
-    """Where the data is: one ``source`` that is split, or ``train`` with or without ``validation`` and ``test``."""
+    """Location of the data: one ``source`` to split, or ``train`` with optional ``validation`` and ``test``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -67,17 +67,17 @@ class DataSettings(BaseModel):
     test: str | None = None
     unlabeled: str | None = None
     text: str | None = None
-    """The column of the texts; found by its name where it is not given. So are the next two."""
+    """Column of the texts; by default, as for the next two, the one with a usual name."""
     text_pair: str | None = None
     label: str | None = None
     label_separator: Annotated[str, Field(min_length=1)] | None = None
-    """What stands between the classes where a cell names several of them, such as ``|``."""
+    """Separator of the classes in a cell that names several of them, such as ``|``."""
     split: SplitSettings = SplitSettings()
     max_length: Annotated[int, Field(ge=4, le=8192)] = 128
-    """In tokens; longer texts are cut."""
+    """Maximum length in tokens; longer texts are truncated."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
+    def _check_sources(self) -> Self:
         if self.source and (self.train or self.validation or self.test):
             raise ValueError("give either 'source', which is split, or 'train', 'validation' and 'test'; not both")
         if not self.source and not self.train:

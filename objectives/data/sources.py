@@ -1,4 +1,4 @@
-"""What an address of data means: a file, a folder, a place inside a package, or a dataset on the Hub."""
+"""Data by address: a file, a folder, a path inside a package, or a dataset on the Hub."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from autoopt.objectives.data.class_folders import read_class_folders
 from autoopt.objectives.data.split_folder import PARTS, read_splits
-from autoopt.objectives.file_formats.readers import is_data_file, read
-from autoopt.objectives.file_formats.table import Table
+from autoopt.objectives.file_formats import is_data_file, os_errors_reported, read
 from autoopt.objectives.models import packages
 from autoopt.objectives.models.hub import connection_errors, first_line
+from autoopt.objectives.tables.table import Table
 from autoopt.strategies.errors import DataError, EnvironmentProblem, did_you_mean
 
 _HUB_NAME = re.compile(
@@ -19,37 +20,44 @@ _HUB_NAME = re.compile(
 )
 
 
-def tables(address: str, *, part: str, whole: bool) -> dict[str, Table]:
-    """Return what is at ``address`` by part. A file, a folder of class folders or one split is a table under ``part``.
+def read_source(address: str, *, part: str, whole: bool) -> dict[str, Table]:
+    """Return the tables at ``address`` by part. A file, a folder of class folders or one split is a table for ``part``.
 
-    A folder with a file for each split, or a Hub dataset, gives each of its splits where the ``whole`` data is asked
-    for, else the one for ``part``. A Hub dataset is written ``NAME``, ``NAME:CONFIGURATION``, ``NAME@SPLIT`` or
-    ``NAME:CONFIGURATION@SPLIT``. Raises ``DataError``; ``EnvironmentProblem`` where the Hub cannot be reached.
+    A folder with a file for each split, or a Hub dataset, gives all of its splits if ``whole``, else the one for
+    ``part``. A Hub dataset is written ``NAME``, ``NAME:CONFIGURATION``, ``NAME@SPLIT`` or
+    ``NAME:CONFIGURATION@SPLIT``. Raises ``DataError``; ``EnvironmentProblem`` if the Hub cannot be reached.
     """
     path = packages.locate(address) if address.startswith(packages.PREFIX) else Path(address).expanduser()
-    if present(path):
-        found = (read_splits(path) if path.is_dir() else {}) or {part: read(path)}
+    if path_exists(path):
+        tables = _read_path(path, part)
     else:
         hub = _HUB_NAME.fullmatch(address)
         if hub is None or is_data_file(address):
             raise DataError(_no_such_path(path))
         dataset = _download(hub["name"], hub["configuration"])
         if hub["split"]:
-            return {part: one_of_hub(dataset, hub["split"], source=address)}
-        found = from_hub(dataset, source=address)
-    return found if whole else {part: found.get(part) or found["train"]}
+            return {part: hub_split(dataset, hub["split"], source=address)}
+        tables = hub_splits(dataset, source=address)
+    return tables if whole else {part: tables.get(part) or tables["train"]}
 
 
-def present(path: Path) -> bool:
-    """True where something is there that can be looked at; no path is too long to be asked about."""
+def path_exists(path: Path) -> bool:
+    """Return whether the path exists; False for one that the system cannot look up, being too long for example."""
     try:
         return path.exists()
     except OSError:
         return False
 
 
-def one_of_hub(dataset: Mapping[str, Any], split: str, *, source: str) -> Table:
-    """The table of one split of a ``datasets.DatasetDict``, whatever it is called."""
+def _read_path(path: Path, part: str) -> dict[str, Table]:
+    if not path.is_dir():
+        return {part: read(path)}
+    with os_errors_reported(path):
+        return read_splits(path) or {part: read_class_folders(path)}
+
+
+def hub_split(dataset: Mapping[str, Any], split: str, *, source: str) -> Table:
+    """Return the table of one split of a ``datasets.DatasetDict``, whatever its name. Raises ``DataError``."""
     if split not in dataset:
         raise DataError(
             f"{source} has no split '{split}'{did_you_mean(split, dataset)}; its splits are "
@@ -61,27 +69,27 @@ def one_of_hub(dataset: Mapping[str, Any], split: str, *, source: str) -> Table:
     return table
 
 
-def from_hub(dataset: Mapping[str, Any], *, source: str) -> dict[str, Table]:
-    """Turn a ``datasets.DatasetDict`` into tables by part, with the names of classes in place of their numbers.
+def hub_splits(dataset: Mapping[str, Any], *, source: str) -> dict[str, Table]:
+    """Return the splits of a ``datasets.DatasetDict`` by part, with names of classes instead of their numbers.
 
-    A part whose labels are all hidden (-1) is left out.
+    A split whose labels are all hidden (-1) is left out. Raises ``DataError`` if there is no labelled training split.
     """
-    found = {}
+    tables = {}
     for part, names in PARTS.items():
         name = next((name for name in names if name in dataset), None)
         if name is not None:
             table = _hub_table(dataset[name], f"{source}[{name}]")
             if table is not None:
-                found[part] = table
-    if "train" not in found:
+                tables[part] = table
+    if "train" not in tables:
         raise DataError(f"{source} has no labelled split 'train'; its splits are {', '.join(dataset) or 'none'}")
-    return found
+    return tables
 
 
 def _hub_table(split: Any, source: str) -> Table | None:
     columns = {}
     for name, feature in split.features.items():
-        values = _named(list(split[name]), feature)
+        values = _with_class_names(list(split[name]), feature)
         if values is None:
             return None
         columns[name] = values
@@ -91,22 +99,22 @@ def _hub_table(split: Any, source: str) -> Table | None:
     return Table(source, tuple(columns), rows, [f"{source}: row {number}" for number in range(1, len(rows) + 1)])
 
 
-def _named(values: list[Any], feature: Any) -> list[Any] | None:
-    """The values of a column with the names of classes in place of their numbers; None where all are hidden (-1)."""
+def _with_class_names(values: list[Any], feature: Any) -> list[Any] | None:
+    """Replace numbers of classes by their names in the values of a column; None if all are hidden (-1)."""
     inner = getattr(feature, "feature", None)
     if hasattr(inner, "int2str"):
         numbers = [number for value in values for number in value or ()]
         if numbers and all(number == -1 for number in numbers):
             return None
-        return [None if value is None else [_name(number, inner) for number in value] for value in values]
+        return [None if value is None else [_class_name(number, inner) for number in value] for value in values]
     if not hasattr(feature, "int2str"):
         return values
     if values and all(value == -1 for value in values):
         return None
-    return [_name(value, feature) for value in values]
+    return [_class_name(value, feature) for value in values]
 
 
-def _name(number: int | None, feature: Any) -> str | None:
+def _class_name(number: int | None, feature: Any) -> str | None:
     return None if number is None or number < 0 else str(feature.int2str(number))
 
 
@@ -121,14 +129,14 @@ def _download(name: str, configuration: str | None) -> Mapping[str, Any]:
     from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES as BUILDERS
 
     if name in BUILDERS:
-        # Such a name means a reader of whatever lies in the current folder; 'pandas' would read pickles there.
+        # Such a name means a loader of whatever is in the current folder; 'pandas' would read pickles there.
         raise DataError(
             f"there is no file or folder '{name}', and it is no dataset of the Hub but a format; give a file"
         )
     _check_reachable(name)
     datasets.disable_progress_bars()
     try:
-        # Never with code from the Hub: this version of datasets runs none, and no argument here asks for any.
+        # This version of datasets runs no code from the Hub, and no argument here asks for it.
         return datasets.load_dataset(name, configuration)  # type: ignore[no-any-return]
     except datasets.exceptions.DatasetNotFoundError as error:
         raise DataError(_no_dataset(name, error)) from None
@@ -144,12 +152,12 @@ def _download(name: str, configuration: str | None) -> Mapping[str, Any]:
 
 
 def _check_reachable(name: str) -> None:
-    """Ask once and briefly: ``datasets`` itself tries for half a minute."""
+    """Fail within seconds if the Hub is unreachable: ``datasets`` itself retries for half a minute."""
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     if constants.is_offline_mode():
-        return  # What is in the cache is used.
+        return  # The cache is used.
     try:
         HfApi().dataset_info(name, timeout=5)
     except (RepositoryNotFoundError, HFValidationError) as error:

@@ -1,4 +1,4 @@
-"""The examples of a study, split into training, validation and test."""
+"""Examples of a study, split into training, validation and test."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from autoopt.strategies.candidate import Example
 
 @dataclass(frozen=True)
 class TextData:
-    """The examples of a study. No text of validation or test is in another split or in ``unlabeled``."""
+    """Examples of a study. No text of validation or test is in another split or in ``unlabeled``."""
 
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
     unlabeled: tuple[str, ...]
     labels: tuple[str, ...]
-    """The names of the classes; a class in an example's ``label`` is a place in it."""
+    """Names of the classes; an example's ``label`` is an index into them."""
     fingerprint: str
-    """Sixteen hexadecimal digits of the sha256 of all of it."""
+    """First 16 hexadecimal digits of the SHA-256 of all examples."""
     notes: tuple[str, ...]
-    """What was chosen and what was left out, for people to read."""
+    """Remarks for the user: columns chosen, rows left out."""
     warnings: tuple[str, ...] = ()
-    """What is doubtful about it: texts in two splits, or with two labels."""
+    """Doubtful findings: texts in two splits, or with two labels."""

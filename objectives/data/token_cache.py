@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoopt import objectives
-from autoopt.objectives.data.feature_table import features_of, table_of
-from autoopt.objectives.data.gc_pause import uncollected
+from autoopt.objectives.data.feature_table import features_to_table, table_to_features
+from autoopt.objectives.data.gc_pause import gc_paused
 from autoopt.strategies.candidate import Example, Features, Span, TaskView
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class TokenCache:
     folder: Path
     least_characters: int = LEAST_CHARACTERS
 
-    @uncollected()
+    @gc_paused()
     def features(
         self, task: TaskView, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]
     ) -> list[Features]:
@@ -67,7 +67,7 @@ class TokenCache:
                 if _digest(path) == path.stem.rpartition("-")[2]:
                     os.utime(path)
                     with pyarrow.memory_map(str(path)) as file:
-                        return features_of(pyarrow.ipc.open_file(file).read_all())
+                        return table_to_features(pyarrow.ipc.open_file(file).read_all())
             except FileNotFoundError:
                 continue  # Somebody cleaned up meanwhile.
             path.unlink(missing_ok=True)
@@ -77,7 +77,7 @@ class TokenCache:
         """Keep features, all or none: none where a table could not give them back, or where the disk is full."""
         import pyarrow
 
-        table = table_of(features)
+        table = features_to_table(features)
         if table is None:
             return
         with contextlib.suppress(OSError):  # The features are known; what is lost is time.

@@ -1,62 +1,65 @@
-"""Texts without labels: out of any table that a task can read, and those that are left of the labelled data."""
+"""Texts without labels, from any table that a task can read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 
-from autoopt.objectives.data.cells import plain_texts
-from autoopt.objectives.data.columns import ANSWERS_NAMES, CONTEXT_NAMES, WORD_NAMES, Columns, choose
+from autoopt.objectives.data.cells import non_blank_texts
+from autoopt.objectives.data.columns import (
+    ANSWERS_NAMES,
+    CONTEXT_NAMES,
+    WORD_NAMES,
+    Columns,
+    choose_columns,
+    usual_column,
+)
 from autoopt.objectives.data.settings import DataSettings
-from autoopt.objectives.data.sources import tables
-from autoopt.objectives.data.splits import count_of, rank
-from autoopt.objectives.file_formats.table import Cell, Table
+from autoopt.objectives.data.sources import read_source
+from autoopt.objectives.data.splits import example_count, shuffle_key
+from autoopt.objectives.tables.table import Cell, Table
 from autoopt.strategies.candidate import Example
 from autoopt.strategies.errors import DataError
 
 
 def read_unlabeled(address: str, settings: DataSettings) -> tuple[list[str], list[str]]:
-    """Return the texts at an address and notes on them; labels are not looked at. Raises ``DataError``.
+    """Return the texts at an address, each once, and notes on them. Raises ``DataError``.
 
-    Words of a list are joined by blanks. Of questions with contexts the contexts are read, each once.
+    Lists of words are joined by blanks. Of questions with contexts the contexts are read.
     """
-    table = tables(address, part="train", whole=False)["train"]
+    table = read_source(address, part="train", whole=False)["train"]
     columns = _columns(table, settings)
-    texts, notes = plain_texts(_with_joined_words(table, columns), columns)
+    texts, notes = non_blank_texts(_with_joined_words(table, columns), columns)
     return list(dict.fromkeys(texts)), [*table.notes, *notes]
 
 
-def drawn(texts: Iterable[str], amount: int | float | None, *, seed: int) -> tuple[str, ...]:
-    """Return each text once, at most ``amount`` of them, drawn by what they say and the seed alone.
+def sample_texts(texts: Iterable[str], size: int | float | None, *, seed: int) -> tuple[str, ...]:
+    """Return a sample of the distinct texts, drawn by their content and the seed alone; all if ``size`` is None.
 
-    Raises ``DataError`` where there are fewer.
+    Raises ``DataError`` if there are fewer than ``size``.
     """
     unique = tuple(dict.fromkeys(texts))
-    if amount is None:
+    if size is None:
         return unique
-    size = count_of(amount, len(unique))
-    if size > len(unique):
+    count = example_count(size, len(unique))
+    if count > len(unique):
         raise DataError(
             f"there are {len(unique):,} unlabeled texts that are not held out, and data.split.unlabeled asks for "
-            f"{size:,}; lower it, or give more with data.unlabeled"
+            f"{count:,}; lower it, or give more with data.unlabeled"
         )
-    return tuple(sorted(unique, key=lambda text: rank(Example(text), seed))[:size])
+    return tuple(sorted(unique, key=lambda text: shuffle_key(Example(text), seed))[:count])
 
 
 def _columns(table: Table, settings: DataSettings) -> Columns:
-    # The columns that are named are those of the labelled data; unlabeled texts often come without some of them.
+    # The columns in the settings are those of the labelled data; unlabeled texts often lack some of them.
     text, pair = (name if name in table.columns else None for name in (settings.text, settings.text_pair))
-    context = pair or _usual(table, CONTEXT_NAMES)
-    if context and _usual(table, ANSWERS_NAMES):
+    context = pair or usual_column(table, CONTEXT_NAMES)
+    if context and usual_column(table, ANSWERS_NAMES):
         return Columns(context, None, None)
-    words = _usual(table, WORD_NAMES)
+    words = usual_column(table, WORD_NAMES)
     if text is None and words and _holds_lists(table, words):
         return Columns(words, None, None)
-    return choose(table, text=text, text_pair=pair, label=None, labelled=False)
-
-
-def _usual(table: Table, candidates: Sequence[str]) -> str | None:
-    names = {name.lower(): name for name in table.columns}
-    return next((names[name] for name in candidates if name in names), None)
+    return choose_columns(table, text=text, text_pair=pair, label=None, labelled=False)
 
 
 def _holds_lists(table: Table, column: str) -> bool:
@@ -69,7 +72,7 @@ def _with_joined_words(table: Table, columns: Columns) -> Table:
         return table
     position = table.columns.index(columns.text)
     rows = [[*row[:position], _joined(row[position]), *row[position + 1 :]] for row in table.rows]
-    return Table(table.source, table.columns, rows, table.places, table.notes)
+    return replace(table, rows=rows)
 
 
 def _joined(cell: Cell) -> Cell:

@@ -1,1 +1,79 @@
-"""File formats: one a file."""
+"""File formats, one a file: this folder is their registry.
+
+A module that defines a ``FileFormat`` adds a format; nothing else is edited to add one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoopt.objectives.tables.gzip_file import SUFFIX as GZIP
+from autoopt.objectives.tables.gzip_file import format_suffix
+from autoopt.objectives.tables.table import Table
+from autoopt.strategies.errors import DataError
+
+UNSUPPORTED = frozenset({".xlsx", ".zip"})
+"""Suffixes of data files that cannot be read."""
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """A kind of data file, told by the suffix of its name."""
+
+    suffixes: tuple[str, ...]
+    """In lower case, with the dot."""
+    read: Callable[[Path], Table]
+    """Called with a path that ends in one of the suffixes. Raises ``DataError`` with the place and the remedy."""
+    example: Callable[[], bytes]
+    """Return the content of a valid file, which the contract tests read."""
+    is_text: bool = True
+    """Whether it is read through ``text_lines``, and so may be gzipped: ``a.csv.gz``."""
+
+
+def formats() -> Mapping[str, FileFormat]:
+    """Return the format of each suffix."""
+    by_suffix: dict[str, FileFormat] = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        for value in vars(module).values():
+            if isinstance(value, FileFormat):
+                by_suffix.update(dict.fromkeys(value.suffixes, value))
+    return by_suffix
+
+
+def read(path: Path) -> Table:
+    """Read a file by its suffix. Raises ``DataError``, also for a file without rows."""
+    with os_errors_reported(path):
+        table = _format_of(path).read(path)
+    if not table.rows:
+        raise DataError(f"{path} has a header and no rows; it needs at least one row for each class")
+    return table
+
+
+def is_data_file(name: str) -> bool:
+    """Return whether a name can only be that of a data file, by its suffix."""
+    return format_suffix(Path(name)) in {*formats(), *UNSUPPORTED} or Path(name).suffix.lower() == GZIP
+
+
+@contextmanager
+def os_errors_reported(path: Path) -> Iterator[None]:
+    """Raise ``OSError`` as ``DataError`` that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}; check its owner and its disk") from None
+
+
+def _format_of(path: Path) -> FileFormat:
+    known = formats()
+    suffix = format_suffix(path)
+    if suffix not in known or not path.is_file():
+        raise DataError(f"{path} has an unsupported format; convert it to one of {', '.join(sorted(known))}")
+    if path.suffix.lower() == GZIP and not known[suffix].is_text:
+        raise DataError(f"{path}: {suffix} is compressed itself and is not read out of {GZIP}; unpack the file")
+    return known[suffix]

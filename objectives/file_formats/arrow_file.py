@@ -1,4 +1,4 @@
-"""Arrow's own formats: parquet, and Arrow IPC as a file (which feather is) or as a stream."""
+"""Parquet files, and Arrow IPC files (Feather among them) and streams."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from autoopt.objectives.file_formats.table import MAX_FILE_BYTES, Table
+from autoopt.objectives.file_formats import FileFormat
+from autoopt.objectives.tables.table import MAX_FILE_BYTES, Table
 from autoopt.strategies.errors import DataError
 
 
@@ -15,7 +16,7 @@ def read_parquet(path: Path) -> Table:
     """Read all columns. Raises ``DataError``."""
     import pyarrow.parquet
 
-    with _explained(path, "parquet"):
+    with _arrow_errors_reported(path, "parquet"):
         file = pyarrow.parquet.ParquetFile(path)
         _check_size(path, sum(file.metadata.row_group(index).total_byte_size for index in range(file.num_row_groups)))
         _check_names(path, file.schema_arrow.names)
@@ -23,17 +24,16 @@ def read_parquet(path: Path) -> Table:
 
 
 def read_arrow(path: Path) -> Table:
-    """Read all record batches of an IPC file or of a stream, packed or not. Raises ``DataError``."""
+    """Read all record batches of an IPC file or stream, compressed or not. Raises ``DataError``."""
     import pyarrow
 
-    with _explained(path, "Arrow"), pyarrow.OSFile(str(path), "rb") as source:
+    with _arrow_errors_reported(path, "Arrow"), pyarrow.OSFile(str(path), "rb") as source:
         is_file = source.read(6) == b"ARROW1"
         source.seek(0)
         reader = pyarrow.ipc.open_file(source) if is_file else pyarrow.ipc.open_stream(source)
         _check_names(path, reader.schema.names)
-        numbers = range(reader.num_record_batches) if is_file else None
         batches, size = [], 0
-        for batch in reader if numbers is None else map(reader.get_batch, numbers):
+        for batch in map(reader.get_batch, range(reader.num_record_batches)) if is_file else reader:
             batch.validate(full=True)  # A damaged file may point anywhere in memory.
             size += batch.nbytes
             _check_size(path, size)
@@ -53,13 +53,13 @@ def _check_size(path: Path, size: int) -> None:
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"{path}: the column '{twice[0]}' occurs more than once; rename one of them")
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise DataError(f"{path}: the column '{duplicates[0]}' occurs more than once; rename one of them")
 
 
 @contextmanager
-def _explained(path: Path, kind: str) -> Iterator[None]:
+def _arrow_errors_reported(path: Path, kind: str) -> Iterator[None]:
     import pyarrow
 
     try:
@@ -67,3 +67,30 @@ def _explained(path: Path, kind: str) -> Iterator[None]:
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
         first = (str(error).splitlines() or ["it is damaged"])[0]
         raise DataError(f"{path} cannot be read as {kind}: {first}; write it again, or give csv or jsonl") from None
+
+
+def _example_table() -> Any:
+    import pyarrow
+
+    return pyarrow.table({"text": ["Chelsea won the cup", "shares fell"], "label": ["sport", "business"]})
+
+
+def _parquet_example() -> bytes:
+    import pyarrow.parquet
+
+    sink = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(_example_table(), sink)
+    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+def _arrow_example() -> bytes:
+    import pyarrow
+
+    sink, table = pyarrow.BufferOutputStream(), _example_table()
+    with pyarrow.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+PARQUET = FileFormat(suffixes=(".parquet",), read=read_parquet, example=_parquet_example, is_text=False)
+ARROW = FileFormat(suffixes=(".arrow", ".feather"), read=read_arrow, example=_arrow_example, is_text=False)

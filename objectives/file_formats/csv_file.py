@@ -1,4 +1,4 @@
-"""Tables with a delimiter, csv and tsv: each record with the line on which it begins."""
+"""CSV and TSV files: each record with the line on which it begins."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from autoopt.objectives.file_formats.gzipped import format_of
-from autoopt.objectives.file_formats.table import MAX_CHARACTERS, Table
-from autoopt.objectives.file_formats.text_lines import lines
+from autoopt.objectives.file_formats import FileFormat
+from autoopt.objectives.tables.gzip_file import format_suffix
+from autoopt.objectives.tables.table import MAX_CHARACTERS, Table
+from autoopt.objectives.tables.text_lines import lines
 from autoopt.strategies.errors import DataError
 
-_AT_A_TIME = 1000
+_BATCH = 1000
+"""Records parsed at a time."""
 
 
 def read_csv(path: Path) -> Table:
-    """Read a file with a header, separated by tabs where it is ``.tsv``, else by commas. Raises ``DataError``."""
+    """Read a file with a header, tab-separated if it is ``.tsv``, else comma-separated. Raises ``DataError``."""
     records = _records(path)
     columns = _header(path, records)
     rows, places = [], []
@@ -38,31 +40,31 @@ def _header(path: Path, records: Iterator[tuple[int, list[str]]]) -> tuple[str, 
     columns = tuple(name.strip() for name in names)
     if not any(columns):
         raise DataError(f"{path}:1: the first line is empty; it must name the columns")
-    twice = sorted({name for name in columns if columns.count(name) > 1})
-    if twice:
-        raise DataError(f"{path}:1: the header has the column '{twice[0]}' more than once; rename one of them")
+    duplicates = sorted({name for name in columns if columns.count(name) > 1})
+    if duplicates:
+        raise DataError(f"{path}:1: the header has the column '{duplicates[0]}' more than once; rename one of them")
     if len(columns) == 1 and ";" in columns[0]:
         raise DataError(f"{path}:1: the columns are separated by ';'; save the file with commas, or as .tsv with tabs")
     return columns
 
 
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield each record of a csv or tsv file with the line on which it begins."""
-    tabs = format_of(path) == ".tsv"
-    feed = _Feed(path)
-    # In a tsv file a quote is a character like any other: it has no way to run away there.
-    parser = csv.reader(feed, csv.excel_tab, quoting=csv.QUOTE_NONE) if tabs else csv.reader(feed, strict=True)
-    while batch := _next_records(path, feed, parser):
+    """Yield each record with the line on which it begins."""
+    is_tsv = format_suffix(path) == ".tsv"
+    feed = _LineFeed(path)
+    # In a TSV file a quote is an ordinary character, so that none can be left unclosed.
+    parser = csv.reader(feed, csv.excel_tab, quoting=csv.QUOTE_NONE) if is_tsv else csv.reader(feed, strict=True)
+    while batch := _next_batch(path, feed, parser):
         for number, record in batch:
-            yield number, [_unquoted(field) for field in record] if tabs else record
+            yield number, [_unquoted(field) for field in record] if is_tsv else record
 
 
-def _next_records(path: Path, feed: _Feed, parser: Iterator[list[str]]) -> list[tuple[int, list[str]]]:
-    """A few records at a time: the limit on a field's length is that of the whole process, and is put back."""
+def _next_batch(path: Path, feed: _LineFeed, parser: Iterator[list[str]]) -> list[tuple[int, list[str]]]:
+    """Parse some records, with the field size limit, which is global to the process, raised in the meantime."""
     batch = []
-    before = csv.field_size_limit(MAX_CHARACTERS)
+    usual_limit = csv.field_size_limit(MAX_CHARACTERS)
     try:
-        for record in islice(parser, _AT_A_TIME):
+        for record in islice(parser, _BATCH):
             batch.append((feed.first_line, record))
             feed.start_record()
     except csv.Error as error:
@@ -71,12 +73,12 @@ def _next_records(path: Path, feed: _Feed, parser: Iterator[list[str]]) -> list[
             "that belongs to the text"
         ) from None
     finally:
-        csv.field_size_limit(before)
+        csv.field_size_limit(usual_limit)
     return batch
 
 
-class _Feed:
-    """Hands lines to the csv parser, and stops it where one record swallows far too many of them."""
+class _LineFeed:
+    """Feeds lines to the CSV parser. Raises ``DataError`` once a record is longer than ``MAX_CHARACTERS``."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -87,7 +89,7 @@ class _Feed:
         self.first_line = 0
         self._characters = 0
 
-    def __iter__(self) -> _Feed:
+    def __iter__(self) -> _LineFeed:
         return self
 
     def __next__(self) -> str:
@@ -103,9 +105,19 @@ class _Feed:
 
 
 def _unquoted(field: str) -> str:
-    """Spreadsheets quote tsv fields that contain quotes, and double those."""
+    """Undo the quoting of spreadsheets: TSV fields that contain quotes are quoted, and these quotes doubled."""
     if len(field) >= 2 and field[0] == field[-1] == '"':
         inner = field[1:-1]
         if '"' not in inner.replace('""', ""):
             return inner.replace('""', '"')
     return field
+
+
+CSV = FileFormat(
+    suffixes=(".csv",), read=read_csv, example=lambda: b"text,label\nChelsea won the cup,sport\nshares fell,business\n"
+)
+TSV = FileFormat(
+    suffixes=(".tsv",),
+    read=read_csv,
+    example=lambda: b"text\tlabel\nChelsea won the cup\tsport\nshares fell\tbusiness\n",
+)

@@ -1,1 +1,1 @@
-"""Where pretrained models are found and how they are opened."""
+"""Finding, checking and opening of pretrained models."""

@@ -1,4 +1,4 @@
-"""A model in a GGUF file, as llama.cpp reads them: checked by its header, and opened as a plain model in fp32."""
+"""Models in GGUF files, the format of llama.cpp: their headers checked, their weights dequantized to fp32."""
 
 from __future__ import annotations
 
@@ -19,55 +19,55 @@ SUFFIX = ".gguf"
 ARCHITECTURE = "general.architecture"
 VERSIONS = (2, 3)
 MAX_ENTRIES = 100_000
-"""Settings, and tensors, of one file. Real ones have some hundreds."""
+"""Maximum number of settings, and of tensors, of a file. Real ones have some hundreds."""
 MAX_HEADER_BYTES = 200_000_000
 
-_NUMBERS = MappingProxyType({0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8})
-"""Bytes of a value by its type."""
+_NUMBER_BYTES = MappingProxyType({0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8})
+"""Size of a number by its type."""
 _TEXT, _LIST = 8, 9
 
 
 def architecture(path: Path) -> str:
-    """Return the name of the architecture; torch is not imported.
+    """Return the name of the architecture, without importing torch.
 
-    Raises ``ModelError`` for a file that is no GGUF, damaged or cut short, and ``EnvironmentProblem`` where the package
+    Raises ``ModelError`` for a file that is not GGUF, damaged or truncated, and ``EnvironmentProblem`` if the package
     ``gguf`` is not installed.
     """
     sizes = _block_sizes()
-    with path.open("rb") as file, _explained(path):
+    with path.open("rb") as file, _errors_reported(path):
         reader = _Header(file)
         name = reader.architecture()
         end = reader.end_of_tensors(sizes)
     if end > path.stat().st_size:
         raise ModelError(f"{path} is cut short: its header describes {end:,} bytes; download it again")
     if not name:
-        raise ModelError(f"{path} does not say of which architecture it is ({ARCHITECTURE}); convert the model again")
+        raise ModelError(f"{path} does not name its architecture ({ARCHITECTURE}); convert the model again")
     return name
 
 
 def open_gguf(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return the model with its weights unpacked to fp32, and its tokenizer; ``architecture`` has checked the file.
+    """Return the model, dequantized to fp32, and its tokenizer. ``architecture`` must have checked the file.
 
-    Unpacking takes half a minute for 135 million parameters.
+    Dequantizing takes half a minute for 135 million parameters.
     """
     import torch
     import transformers
 
     model_class: Any = transformers.AutoModelForCausalLM
-    where: dict[str, Any] = {"gguf_file": path.name, "local_files_only": True}
-    # The bars of the unpacking are drawn without asking whether they are wanted.
-    with redirect_stderr(io.StringIO()), _explained(path):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, **where)
+    options: dict[str, Any] = {"gguf_file": path.name, "local_files_only": True}
+    # Progress bars of the dequantizing cannot be turned off.
+    with redirect_stderr(io.StringIO()), _errors_reported(path):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, **options)
         packed, report = model_class.from_pretrained(
-            path.parent, dtype=torch.float32, output_loading_info=True, **where
+            path.parent, dtype=torch.float32, output_loading_info=True, **options
         )
         if report["missing_keys"]:
             raise ValueError(f"it lacks {min(report['missing_keys'])} ({len(report['missing_keys'])} like it)")
-    return _plain(packed), tokenizer
+    return _without_quantization(packed), tokenizer
 
 
-def _plain(packed: Any) -> PreTrainedModel:
-    """The same model, without the mark of having been quantized: it is not any more, and could not be saved with it."""
+def _without_quantization(packed: Any) -> PreTrainedModel:
+    """Return the model with a configuration that does not call it quantized, with which it could not be saved."""
     from transformers.initialization import no_init_weights
 
     settings = packed.config.to_dict()
@@ -82,49 +82,49 @@ def _plain(packed: Any) -> PreTrainedModel:
 
 
 class _Header:
-    """Reads what stands before the weights. Raises ``ValueError`` for what cannot be."""
+    """Reader of the header, which stands before the weights. Raises ``ValueError`` if it is not valid."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        magic, version = self._take(4), self._number("<I")
+        magic, version = self._read_bytes(4), self._number("<I")
         if magic != b"GGUF" or version not in VERSIONS:
             raise ValueError(f"it begins with {magic!r} and version {version}")
-        self._tensors, self._settings = self._count(), self._count()
+        self._tensors, self._settings = self._entry_count(), self._entry_count()
         self._alignment = 32
 
     def architecture(self) -> str:
-        """Read all settings; the name of the architecture is one of them."""
-        found = ""
+        """Read all settings and return the architecture among them, empty if there is none."""
+        name = ""
         for _ in range(self._settings):
             key, kind = self._text(), self._number("<I")
             if key == ARCHITECTURE and kind == _TEXT:
-                found = self._text()
+                name = self._text()
             elif key == "general.alignment" and kind == 4:
                 self._alignment = max(1, self._number("<I"))
             else:
                 self._skip(kind)
-        return found
+        return name
 
     def end_of_tensors(self, sizes: dict[int, tuple[int, int]]) -> int:
-        """Read where the tensors are; return the byte after the last one. To be called after ``architecture``."""
+        """Return the offset after the last tensor. Must be called after ``architecture``."""
         ends = [0]
         for _ in range(self._tensors):
             self._text()
             count = 1
-            for _ in range(self._dimensions()):
+            for _ in range(self._dimension_count()):
                 count *= self._number("<Q")
             elements, size = sizes[self._number("<I")]
             ends.append(self._number("<Q") + count // elements * size)
         begin = -(-self._file.tell() // self._alignment) * self._alignment
         return begin + max(ends)
 
-    def _dimensions(self) -> int:
+    def _dimension_count(self) -> int:
         dimensions = self._number("<I")
         if dimensions > 8:
             raise ValueError(f"a tensor has {dimensions} dimensions")
         return dimensions
 
-    def _count(self) -> int:
+    def _entry_count(self) -> int:
         count = self._number("<Q")
         if count > MAX_ENTRIES:
             raise ValueError(f"it announces {count:,} entries")
@@ -135,29 +135,29 @@ class _Header:
             self._text()
         elif kind == _LIST:
             inner, count = self._number("<I"), self._number("<Q")
-            if inner in _NUMBERS:
-                self._take(_NUMBERS[inner] * count)
+            if inner in _NUMBER_BYTES:
+                self._read_bytes(_NUMBER_BYTES[inner] * count)
             else:
                 if inner != _TEXT or count > MAX_HEADER_BYTES:
                     raise ValueError(f"a list of {count:,} values of type {inner}")
                 for _ in range(count):
                     self._text()
         else:
-            self._take(_NUMBERS[kind])
+            self._read_bytes(_NUMBER_BYTES[kind])
 
     def _text(self) -> str:
-        return self._take(self._number("<Q")).decode("utf-8", errors="replace")
+        return self._read_bytes(self._number("<Q")).decode("utf-8", errors="replace")
 
     def _number(self, form: str) -> int:
-        return int(struct.unpack(form, self._take(struct.calcsize(form)))[0])
+        return int(struct.unpack(form, self._read_bytes(struct.calcsize(form)))[0])
 
-    def _take(self, count: int) -> bytes:
+    def _read_bytes(self, count: int) -> bytes:
         if count > MAX_HEADER_BYTES or self._file.tell() > MAX_HEADER_BYTES:
-            raise ValueError("its header is endless")
-        found = self._file.read(count)
-        if len(found) < count:
+            raise ValueError("its header is too long")
+        content = self._file.read(count)
+        if len(content) < count:
             raise ValueError("it ends in the middle of its header")
-        return found
+        return content
 
 
 def _block_sizes() -> dict[int, tuple[int, int]]:
@@ -169,9 +169,9 @@ def _block_sizes() -> dict[int, tuple[int, int]]:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _errors_reported(path: Path) -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, IndexError, OSError, RuntimeError, TypeError) as error:
         line = " ".join(str(error).split())[:200]
-        raise ModelError(f"{path} is no GGUF file that can be read: {line}; download it again") from None
+        raise ModelError(f"{path} is not a readable GGUF file: {line}; download it again") from None

@@ -1,16 +1,16 @@
-"""What can go wrong on the way to the Hugging Face Hub."""
+"""Errors raised when the Hugging Face Hub is unreachable."""
 
 from __future__ import annotations
 
 
 def connection_errors() -> tuple[type[Exception], ...]:
-    """The errors of a Hub that is not reached. A repository that is not there is one of them: catch that first."""
+    """Return the exception types of an unreachable Hub. They include missing repositories: catch those first."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    # Its bases are OSError and what the HTTP client raises, which is another library from version to version.
+    # Its bases are OSError and the errors of the HTTP client, which differs between versions of the library.
     return (*(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)), RuntimeError)
 
 
 def first_line(error: Exception) -> str:
-    """The error in short."""
+    """Return the first line of the message, or the name of the exception."""
     return (str(error).splitlines() or [type(error).__name__])[0][:160]

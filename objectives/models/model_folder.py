@@ -1,4 +1,4 @@
-"""Whether a model can be opened: where it is, what its files say, and that none of them runs code."""
+"""Location and checks of a model: its files are complete, supported and run no code."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ MAX_JSON_BYTES = 50_000_000
 MAX_HEADER_BYTES = 100_000_000
 
 DECODERS = frozenset({"llama", "gpt2"})
-"""By ``config.model_type``."""
+"""Supported decoders, by ``config.model_type``."""
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 _POINTER = b"version https://git-lfs"
 
 
 class Body(StrEnum):
-    """What a task's head stands on, in the words in which strategies say what they need."""
+    """What a task's head stands on; the values are words of ``Strategy.needs``."""
 
     ENCODER = "encoder"
     DECODER = "decoder"
 
     @property
     def architectures(self) -> frozenset[str]:
-        """Those that are supported, by ``config.model_type``."""
+        """Supported architectures, by ``config.model_type``."""
         return frozenset(LAYOUTS) if self is Body.ENCODER else DECODERS
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model that was looked at and may be opened."""
+    """A model that passed all checks and may be opened."""
 
     path: Path
     """A folder, or a GGUF file."""
@@ -54,11 +54,10 @@ class ModelFolder:
 
 
 def find_model(name: str, *, body: Body = Body.ENCODER, task: str = "this task") -> ModelFolder:
-    """Return the folder of a model: a folder, ``package://name/path``, or a name on the Hub, which is downloaded.
+    """Return the model at a folder, a GGUF file, ``package://name/path``, or a name on the Hub, which is downloaded.
 
-    A path may also lead to a GGUF file. ``task`` is who needs that ``body``, for messages. Reads JSON and the weights'
-    header only; torch is not imported. Raises ``ModelError``, which lists what was looked for, and
-    ``EnvironmentProblem`` where the Hub cannot be reached.
+    ``task`` names what needs this ``body`` in messages. Reads JSON and the header of the weights, without importing
+    torch. Raises ``ModelError``, and ``EnvironmentProblem`` if the Hub cannot be reached.
     """
     path = _folder(name)
     if path.suffix == gguf_file.SUFFIX:
@@ -69,7 +68,7 @@ def find_model(name: str, *, body: Body = Body.ENCODER, task: str = "this task")
     _check_config(path / "config.json", config)
     _check_architecture(path / "config.json", config, name, body, task)
     _check_other_files(path)
-    for weights in _weights(path):
+    for weights in _weight_files(path):
         _check_safetensors(weights)
     return ModelFolder(path, name, config)
 
@@ -103,10 +102,10 @@ def _download(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
-    wanted = ["config.json", WEIGHTS, WEIGHTS_INDEX, "model-*.safetensors", "tokenizer*", "special_tokens_map.json"]
+    patterns = ["config.json", WEIGHTS, WEIGHTS_INDEX, "model-*.safetensors", "tokenizer*", "special_tokens_map.json"]
     try:
         return Path(
-            snapshot_download(name, allow_patterns=[*wanted, *TOKENIZER_FILES, "merges.txt", "chat_template.jinja"])
+            snapshot_download(name, allow_patterns=[*patterns, *TOKENIZER_FILES, "merges.txt", "chat_template.jinja"])
         )
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise ModelError(
@@ -127,9 +126,9 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is no JSON: {error}; download the model again") from None
+        raise ModelError(f"{path} is not JSON: {error}; download the model again") from None
     if not isinstance(content, dict):
-        raise ModelError(f"{path} holds no JSON object; download the model again")
+        raise ModelError(f"{path} does not hold a JSON object; download the model again")
     return content
 
 
@@ -147,18 +146,19 @@ def _check_config(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def _check_architecture(path: Path, config: Mapping[str, Any], name: str, body: Body, task: str) -> None:
-    kind = config.get("model_type")
-    if kind in body.architectures:
+    model_type = config.get("model_type")
+    if model_type in body.architectures:
         return
-    for other in Body:
-        if kind in other.architectures:
+    for actual in Body:
+        if model_type in actual.architectures:
             needed = "an encoder such as bert" if body is Body.ENCODER else "a decoder such as llama"
-            given = "an encoder" if other is Body.ENCODER else "a decoder"
+            article = "an" if actual is Body.ENCODER else "a"
             raise ModelError(
-                f"'{name}' is {given} ({kind}); {task} needs {needed}: choose another model, or another task"
+                f"'{name}' is {article} {actual} ({model_type}); {task} needs {needed}: choose another model, or "
+                "another task"
             )
-    given = f"the architecture '{kind}', which is not supported" if kind else "no 'model_type'"
-    raise ModelError(f"{path} has {given}; supported are {', '.join(sorted(body.architectures))}")
+    problem = f"the architecture '{model_type}', which is not supported" if model_type else "no 'model_type'"
+    raise ModelError(f"{path} has {problem}; supported are {', '.join(sorted(body.architectures))}")
 
 
 def _check_other_files(path: Path) -> None:
@@ -177,7 +177,7 @@ def _check_other_files(path: Path) -> None:
 
 
 def _check_links(path: Path) -> None:
-    # The cache of the Hub keeps snapshots/<commit>/ as links into blobs/ beside it.
+    # The cache of the Hub has links from snapshots/<commit>/ into blobs/ beside it.
     root = path.resolve()
     root = root.parents[1] if root.parent.name == "snapshots" else root
     for item in path.iterdir():
@@ -185,7 +185,7 @@ def _check_links(path: Path) -> None:
             raise ModelError(f"{item} is a link that leads out of the model's folder; put the file itself there")
 
 
-def _weights(path: Path) -> Iterator[Path]:
+def _weight_files(path: Path) -> Iterator[Path]:
     if (path / WEIGHTS).is_file():
         yield path / WEIGHTS
         return
@@ -199,12 +199,12 @@ def _weights(path: Path) -> Iterator[Path]:
             yield path / name
         return
     pickles = sorted(item.name for item in path.iterdir() if item.suffix in PICKLE_SUFFIXES)
-    found = (
+    hint = (
         f" It has {', '.join(pickles)}, a format that can run code when it is read: convert it to safetensors."
         if pickles
         else ""
     )
-    raise ModelError(f"{path} has no weights; looked for {WEIGHTS} and {WEIGHTS_INDEX}.{found}")
+    raise ModelError(f"{path} has no weights; looked for {WEIGHTS} and {WEIGHTS_INDEX}.{hint}")
 
 
 def _check_safetensors(path: Path) -> None:
@@ -218,7 +218,7 @@ def _check_safetensors(path: Path) -> None:
     except (ValueError, RecursionError):
         tensors = None
     if not isinstance(tensors, dict):
-        raise ModelError(f"{path} is no safetensors file, whatever its name says; download it again or convert it")
+        raise ModelError(f"{path} is not a safetensors file; download it again or convert it")
     try:
         ends = [entry["data_offsets"][1] for name, entry in tensors.items() if name != "__metadata__"]
         complete = 8 + length + max(ends, default=0) == size

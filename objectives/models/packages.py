@@ -1,4 +1,4 @@
-"""Files inside installed packages, written ``package://name/path`` and found without importing the package."""
+"""Files inside installed packages, addressed as ``package://name/path``; the package is not imported."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ PREFIX = "package://"
 
 
 def locate(address: str, *, error: type[AutooptError] = DataError) -> Path:
-    """Return the file or folder that ``package://name/path`` means.
+    """Return the file or folder at ``package://name/path``, without running code of the package.
 
-    Nothing of the package is run. Raises ``error`` where the package is not installed, where nothing is at the path,
-    or where the path leads out of the package.
+    Raises ``error`` if the package is not installed, or if the path does not exist or leads out of the package.
     """
     name, _, inner = address.removeprefix(PREFIX).partition("/")
     if not name.isidentifier() or not inner:
-        raise error(f"'{address}' is no address in a package; write package://NAME/PATH with the import name")
+        raise error(
+            f"'{address}' is not the address of a file in a package; write package://NAME/PATH with the import name"
+        )
     spec = importlib.util.find_spec(name)  # For a name without dots, this imports nothing.
     if spec is None or not spec.submodule_search_locations:
         raise error(
             f"{address}: the package '{name}' is not installed; 'pip install {name.replace('_', '-')}' may help"
         )
     for root in map(Path, spec.submodule_search_locations):
-        found = (root / inner).resolve()
-        if not found.is_relative_to(root.resolve()):
+        path = (root / inner).resolve()
+        if not path.is_relative_to(root.resolve()):
             raise error(f"{address} leads out of the package '{name}'; a path in a package stays inside it")
-        if found.exists():
-            return found
+        if path.exists():
+            return path
     root = Path(next(iter(spec.submodule_search_locations)))
-    raise error(f"{address}: {_what_is_there(root, inner)}")
+    raise error(f"{address}: {_nearest_names(root, inner)}")
 
 
-def _what_is_there(root: Path, inner: str) -> str:
+def _nearest_names(root: Path, inner: str) -> str:
     folder = root
     for part in inner.split("/"):
         if not (folder / part).exists():

@@ -1,10 +1,10 @@
-"""Opens a pretrained model with a head for the task on top."""
+"""Opening of pretrained models with a head for a task."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from autoopt.objectives.models import gguf_file
@@ -14,85 +14,88 @@ from autoopt.strategies.errors import ModelError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+_UNNAMED_CLASS = "SequenceClassification"
+"""Head of a model whose configuration does not name its class."""
 
-class Head(StrEnum):
-    """What stands on top of the model: the end of the class's name in transformers."""
 
-    TEXT = "SequenceClassification"
-    WORDS = "TokenClassification"
-    SPAN = "QuestionAnswering"
-    NEXT_WORD = "CausalLM"
+@dataclass(frozen=True)
+class Head:
+    """The head of a task's models."""
 
-    @property
-    def body(self) -> Body:
-        """What it stands on."""
-        return Body.DECODER if self is Head.NEXT_WORD else Body.ENCODER
+    auto_class: str
+    """Name of the class in transformers that builds the model: ``AutoModelForSequenceClassification``."""
+    body: Body = Body.ENCODER
+    """What the head stands on."""
+    outputs: int = 1
+    """Number of outputs if the task has no classes."""
+    is_pretrained: bool = False
+    """Whether it belongs to the pretrained model, as the head of a language model does; it is then always kept."""
+
+    def matches(self, model_class: str) -> bool:
+        """Return whether a model of this class, such as ``BertForSequenceClassification``, has this kind of head."""
+        return (model_class or _UNNAMED_CLASS).endswith(self.auto_class.removeprefix("AutoModelFor"))
 
 
 def open_pretrained(
-    folder: ModelFolder, *, head: Head, labels: Sequence[str], problem: str | None, max_length: int, seed: int
+    folder: ModelFolder, *, head: Head, labels: Sequence[str], problem_type: str | None, max_length: int, seed: int
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return the model, in fp32 and for inference, with its tokenizer.
+    """Return the model, in fp32 and evaluation mode, with its tokenizer.
 
-    A head of this kind for exactly these classes in this order is kept; any other is drawn from ``seed``, which leaves
-    torch's own random state as it was. ``problem`` is for ``config.problem_type``. Raises ``ModelError`` where weights,
-    configuration and tokenizer do not fit together.
+    A head of the same kind for exactly these classes in this order is kept; any other is initialized from ``seed``,
+    without effect on torch's global random state. ``problem_type`` is for the configuration. Raises ``ModelError`` if
+    weights, configuration and tokenizer do not fit together.
     """
-    with _silent_transformers():
+    with _transformers_silenced():
         if folder.path.suffix == gguf_file.SUFFIX:
             network, tokenizer = gguf_file.open_gguf(folder.path)
         else:
-            config = _config(folder)
-            tokenizer = _tokenizer(folder)
-            keep_head = _prepare(config, head, labels, problem)
-            network = _network(folder, config, head, keep_head=keep_head, seed=seed)
-    if head is Head.NEXT_WORD:
-        _check_end(folder, tokenizer)
+            config = _read_config(folder)
+            tokenizer = _read_tokenizer(folder)
+            keeps_head = head.is_pretrained or _set_classes(config, head, labels, problem_type)
+            network = _read_network(folder, config, head, keeps_head=keeps_head, seed=seed)
+    if head.body is Body.DECODER:
+        _prepare_decoder_tokenizer(folder, tokenizer)
     _check_fit(folder, network, tokenizer, max_length)
     return network, tokenizer
 
 
-def _prepare(config: Any, head: Head, labels: Sequence[str], problem: str | None) -> bool:
-    """Write into the configuration what the head is for; return whether the head that the model brings is that one."""
-    brought = (config.architectures or [""])[0]
-    if head is Head.NEXT_WORD:
-        return True  # Its head is the word embeddings, or as good as these.
-    names = dict(enumerate(labels)) or {number: f"LABEL_{number}" for number in range(2 if head is Head.SPAN else 1)}
-    # A model that was saved without its class's name counts as a classifier of texts.
-    same = config.id2label == names and (brought.endswith(head.value) or (not brought and head is Head.TEXT))
-    if problem is not None:
-        config.problem_type = problem
+def _set_classes(config: Any, head: Head, labels: Sequence[str], problem_type: str | None) -> bool:
+    """Write the classes of the head into the configuration; return whether the model already has this head."""
+    names = dict(enumerate(labels)) or {number: f"LABEL_{number}" for number in range(head.outputs)}
+    has_head = config.id2label == names and head.matches((config.architectures or [""])[0])
+    if problem_type is not None:
+        config.problem_type = problem_type
     config.id2label, config.label2id = names, {name: number for number, name in names.items()}
-    return same
+    return has_head
 
 
-def _config(folder: ModelFolder) -> Any:
+def _read_config(folder: ModelFolder) -> Any:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     try:
         return AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, TypeError, KeyError, StrictDataclassError) as error:
-        raise _broken(folder, error) from None
+        raise _config_error(folder, error) from None
 
 
-def _tokenizer(folder: ModelFolder) -> PreTrainedTokenizerBase:
+def _read_tokenizer(folder: ModelFolder) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
         raise ModelError(
-            f"the tokenizer of {folder.name} cannot be read: {_line(error)}; download the model again"
+            f"the tokenizer of {folder.name} cannot be read: {_one_line(error)}; download the model again"
         ) from None
 
 
-def _network(folder: ModelFolder, config: Any, head: Head, *, keep_head: bool, seed: int) -> PreTrainedModel:
+def _read_network(folder: ModelFolder, config: Any, head: Head, *, keeps_head: bool, seed: int) -> PreTrainedModel:
     import torch
     import transformers
     from safetensors import SafetensorError
 
-    network_class = getattr(transformers, f"AutoModelFor{head}")
+    network_class = getattr(transformers, head.auto_class)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -107,30 +110,33 @@ def _network(folder: ModelFolder, config: Any, head: Head, *, keep_head: bool, s
                 output_loading_info=True,
             )
         except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
-            raise _broken(folder, error) from None
+            raise _config_error(folder, error) from None
         _check_weights(folder, network, report, head)
-        if not keep_head:
-            _draw_head(network)
+        if not keeps_head:
+            _initialize_head(network)
     return network.eval()  # type: ignore[no-any-return]
 
 
 def _check_weights(folder: ModelFolder, network: Any, report: Mapping[str, Any], head: Head) -> None:
-    """The body must be complete. A head, and the pooler below it, may be new, unless it is what was pretrained."""
+    """Raise ``ModelError`` unless the weights of the body, and of a pretrained head, are complete.
+
+    Another head, and the pooler below it, may be new.
+    """
     body = network.base_model_prefix + "."
     mismatched = {entry[0] for entry in report["mismatched_keys"]}
     missing = {key for key in report["missing_keys"] if ".pooler." not in key}
-    gaps = sorted(key for key in missing | mismatched if key.startswith(body) or head is Head.NEXT_WORD)
+    gaps = sorted(key for key in missing | mismatched if key.startswith(body) or head.is_pretrained)
     surplus = sorted(key for key in report["unexpected_keys"] if ".layer." in key or ".layers." in key)
     if gaps or surplus:
-        what = f"lack {gaps[0]} of the right shape" if gaps else f"have {surplus[0]} too much"
+        problem = f"lack {gaps[0]} of the right shape" if gaps else f"have {surplus[0]} too much"
         raise ModelError(
-            f"the weights of {folder.name} do not fit its config.json: they {what} ({len(gaps or surplus)} like it); "
-            "download the model again"
+            f"the weights of {folder.name} do not fit its config.json: they {problem} ({len(gaps or surplus)} like "
+            "it); download the model again"
         )
 
 
-def _draw_head(network: Any) -> None:
-    """Give every module beside the body fresh weights, by the model's own rule."""
+def _initialize_head(network: Any) -> None:
+    """Initialize the weights of every module outside the body, as the model itself does."""
     for name, child in network.named_children():
         if name != network.base_model_prefix:
             for module in child.modules():
@@ -142,7 +148,7 @@ def _draw_head(network: Any) -> None:
 def _check_fit(folder: ModelFolder, network: Any, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
     config = network.config
     positions = getattr(config, "max_position_embeddings", None)
-    # RoBERTa and its like count positions from behind the padding index.
+    # RoBERTa and its kin count positions from the one after the padding index.
     offset = (config.pad_token_id or 0) + 1 if config.model_type in {"roberta", "xlm-roberta", "camembert"} else 0
     if positions is not None and max_length > positions - offset:
         raise ModelError(
@@ -157,8 +163,8 @@ def _check_fit(folder: ModelFolder, network: Any, tokenizer: PreTrainedTokenizer
         raise ModelError(f"the tokenizer of {folder.name} has no padding token; set pad_token in its configuration")
 
 
-def _check_end(folder: ModelFolder, tokenizer: PreTrainedTokenizerBase) -> None:
-    """A decoder needs a token that ends a text, and pads with it where it has none for that: its loss skips both."""
+def _prepare_decoder_tokenizer(folder: ModelFolder, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Check the tokenizer of a decoder, and pad with the end token if it has no padding token: the loss skips both."""
     if tokenizer.eos_token_id is None:
         raise ModelError(
             f"the tokenizer of {folder.name} has no token that ends a text; set eos_token in its configuration"
@@ -172,25 +178,27 @@ def _check_end(folder: ModelFolder, tokenizer: PreTrainedTokenizerBase) -> None:
         tokenizer.pad_token = tokenizer.eos_token
 
 
-def _broken(folder: ModelFolder, error: Exception) -> ModelError:
-    return ModelError(f"{folder.name} cannot be built from its config.json: {_line(error)}; download the model again")
+def _config_error(folder: ModelFolder, error: Exception) -> ModelError:
+    return ModelError(
+        f"{folder.name} cannot be built from its config.json: {_one_line(error)}; download the model again"
+    )
 
 
-def _line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 @contextmanager
-def _silent_transformers() -> Iterator[None]:
-    """No progress bar and no report of the weights that are new: they are checked here."""
+def _transformers_silenced() -> Iterator[None]:
+    """Hide progress bars and the report on new weights, which are checked here."""
     from transformers.utils import logging
 
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    verbosity, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        logging.set_verbosity(before)
-        if bars:
+        logging.set_verbosity(verbosity)
+        if has_bars:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""The tasks, one folder each: this folder is their registry."""
+"""Tasks, one folder each: this folder is their registry. Files beside the folders are shared by several tasks."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from autoopt.strategies.errors import UsageError, did_you_mean
 
 
 def tasks() -> tuple[str, ...]:
-    """The names of all tasks, without importing one."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+    """Return the names of all tasks, without importing them."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg))
 
 
 def find_task(name: str) -> type[Task]:
-    """Return the task of this name; raises ``UsageError`` with the nearest name."""
-    known = tasks()
-    if name not in known:
-        raise UsageError(f"'{name}' is no task{did_you_mean(name, known)}; tasks are {', '.join(known)}")
+    """Return the task of this name. Raises ``UsageError`` with the nearest name."""
+    if name not in tasks():
+        raise UsageError(f"'{name}' is no task{did_you_mean(name, tasks())}; tasks are {', '.join(tasks())}")
     module = importlib.import_module(f"{__name__}.{name}.task")
     defined = [
         value
@@ -32,6 +31,11 @@ def find_task(name: str) -> type[Task]:
     return defined[0]
 
 
-def open_task(fields: Mapping[str, Any]) -> Task:
-    """Rebuild a task from its JSON, which is what ``to_json`` gave."""
-    return find_task(fields["name"]).from_json(fields)
+def open_task(values: Mapping[str, Any]) -> Task:
+    """Rebuild a task from its JSON. Inverse of ``Task.to_json``."""
+    return find_task(values["name"]).from_json(values)
+
+
+def metrics_shown_with_quality() -> tuple[str, ...]:
+    """Return the metrics that tasks want shown beside the quality."""
+    return tuple(dict.fromkeys(metric for name in tasks() for metric in find_task(name).shown_with_quality))

@@ -53,7 +53,7 @@ def _pack(folder: Path, packed: Path, logged: Any, run_id: str) -> None:
         python_model=mlflow_serving.__file__,
         artifacts={mlflow_serving.ARTIFACT: str(folder)},
         signature=_signature(),
-        input_example=pd.DataFrame([dict(find_task(describe(folder)["task"]["name"]).sample)]),
+        input_example=pd.DataFrame([find_task(describe(folder)["task"]["name"]).sample_input()]),
         # MLflow would load the model to find out, which takes long and misses torch.
         pip_requirements=requirements(describe(folder)["edits"]),
         mlflow_model=Model(

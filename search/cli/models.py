@@ -99,7 +99,7 @@ def _answers(candidate: Any, texts: Iterable[str | tuple[str, str]]) -> Iterator
 
 def _lines(file: Path | None) -> Iterator[str | tuple[str, str]]:
     """Every line, without its end, or what it holds; raises ``DataError`` with the place of what cannot be read."""
-    from autoopt.objectives.file_formats.text_lines import decode, lines
+    from autoopt.objectives.tables.text_lines import decode, lines
     from autoopt.strategies.errors import DataError
 
     if file is None or str(file) == "-":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,8 +37,9 @@ def _described(name: str, task: type[Task]) -> dict[str, Any]:
         "summary": (inspect.getdoc(module) or "").split("\n")[0],
         "description": inspect.cleandoc(task.__doc__ or ""),
         "metrics": list(task.metrics),
-        "settings": sorted(task.settings),
-        "example": dict(task.sample),
+        "settings": sorted(task.settings().model_fields),
+        "example": task.sample_input(),
+        "data": dict(task.sample[0]),
     }
 
 
@@ -60,7 +62,8 @@ def _print_one(name: str, task: type[Task]) -> None:
     out.print(f"[bold]{name}[/bold]: {plain_text(described['summary'])}\n")
     out.print(plain_text_lines(described["description"]))
     out.print(f"\nMetrics: {', '.join(described['metrics'])}; the first that fits the data is the default")
-    if described["settings"]:
-        out.print(f"Settings under task: {', '.join(described['settings'])}")
+    for key, field in task.settings().model_fields.items():
+        out.print(f"Setting task.{key}: {plain_text(field.description or '')}")
     for column, text in described["example"].items():
         out.print(f"{column}: {plain_text(text)}")
+    out.print(f"A row of data: {plain_text(json.dumps(described['data'], ensure_ascii=False))}")

@@ -11,17 +11,16 @@ from pydantic import Field, ValidationError, WithJsonSchema, field_validator, mo
 from autoopt.objectives.data.settings import DataSettings
 from autoopt.search.experiment import examples
 from autoopt.search.experiment.error_messages import complaints
-from autoopt.search.experiment.fields import BudgetLimit, ObjectiveName, StudyName
+from autoopt.search.experiment.fields import BudgetLimit, ObjectiveName, Section, StudyName
 from autoopt.search.experiment.overrides import apply_overrides, resolve_paths
 from autoopt.search.experiment.sections import (
     ResourcesSection,
     SearchSection,
-    Section,
     StorageSection,
     TargetSection,
-    TaskSection,
     TrackingSection,
 )
+from autoopt.search.experiment.task_section import TaskSection
 from autoopt.search.experiment.yaml_file import Document, dump_yaml, read_yaml
 from autoopt.search.space.strategy_choice import BadStrategies, StrategyChoice, choose_all
 from autoopt.strategies.catalog import catalog

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, PlainSerializer, WithJsonSchema
 
 from autoopt.objectives.judging import units
 from autoopt.objectives.judging.budget import ALIASES, METRICS, Limit, metric_name
@@ -14,6 +14,12 @@ from autoopt.strategies.errors import UsageError
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 _T = TypeVar("_T")
+
+
+class Section(BaseModel):
+    """A frozen section of the experiment; it refuses unknown keys and values of another type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def as_validator(parse: Callable[[Any], _T]) -> Callable[[Any], _T]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from autoopt.objectives.judging import units
 from autoopt.objectives.judging.bootstrap import Difference
 from autoopt.objectives.measurement import Measurement
+from autoopt.objectives.tasks import metrics_shown_with_quality
 from autoopt.search.report.sanitize import printable
 from autoopt.search.study.evidence import Gap, Seeds, Spread
 
@@ -50,10 +51,12 @@ def share(measured: Measurement | None) -> str:
 
 
 def quality(measurements: Mapping[str, Measurement], *, prefix: str = "") -> str:
-    """The quality, and the perplexity that it comes from where it does: ``4.30 % [3.64, 4.97], perplexity 23.3``."""
-    found, perplexity = (measurements.get(f"{prefix}{name}") for name in ("quality", "perplexity"))
-    also = "" if found is None or perplexity is None else f", perplexity {_alike(perplexity.value)[0]}"
-    return share(found) + also
+    """The quality, and metrics that the task shows beside it: ``4.30 % [3.64, 4.97], perplexity 23.3``."""
+    found = measurements.get(f"{prefix}quality")
+    if found is None:
+        return share(None)
+    beside = {name: measurements.get(f"{prefix}{name}") for name in metrics_shown_with_quality()}
+    return share(found) + "".join(f", {name} {_alike(item.value)[0]}" for name, item in beside.items() if item)
 
 
 def points(difference: Difference | Measurement) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from autoopt.objectives.data.sources import present
-from autoopt.objectives.file_formats.readers import is_data_file
+from autoopt.objectives.data.sources import path_exists
+from autoopt.objectives.file_formats import is_data_file
 from autoopt.objectives.models import packages
 from autoopt.strategies.catalog import catalog, find
 from autoopt.strategies.errors import UnknownStrategy, UsageError, did_you_mean
@@ -135,7 +135,7 @@ def _fixed(key: str, knob: Knob, value: Any) -> KnobValue:
 def _present(key: str, name: str) -> None:
     """Raise ``BadSetting`` where ``name`` is no file or folder and cannot be a name in a package or on a hub."""
     of_hub = re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", name) and not is_data_file(name)
-    if not (present(Path(name)) or name.startswith(packages.PREFIX) or of_hub):
+    if not (path_exists(Path(name)) or name.startswith(packages.PREFIX) or of_hub):
         raise BadSetting(key, f"{key}: there is no file or folder '{name}'; correct the path")
 
 

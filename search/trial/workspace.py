@@ -66,7 +66,7 @@ class Workspace:
         base = replace(
             task.open_model(experiment.model, data=data, seed=seed),
             tokens=TokenCache(root.tokens),
-            other_data=partial(load_labelled, kind=type(task)),
+            other_data=partial(load_labelled, task_type=type(task)),
         )
         return cls(
             experiment=experiment,

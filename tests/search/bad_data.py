@@ -192,10 +192,10 @@ CASES: dict[str, BadData] = {
     "arrow that is none": BadData(r"a.feather cannot be read as Arrow: ", {"a.feather": GOOD}),
     "parquet that is cut short": BadData(r"a.parquet cannot be read as parquet: .*; write it again, or give csv", {"a.parquet": parquet()[:-100]}),
     "parquet with a column twice": BadData(r"a.parquet: the column 'text' occurs more than once; rename", {"a.parquet": parquet(("text", "text"))}),
-    "a spreadsheet": BadData(r"a.xlsx is of no kind that can be read; convert it to one of .csv, .tsv", {"a.xlsx": b"PK\x03\x04"}),
+    "a spreadsheet": BadData(r"a.xlsx has an unsupported format; convert it to one of .arrow, .bio", {"a.xlsx": b"PK\x03\x04"}),
     "a spreadsheet under another name": BadData(r"a.csv:1: byte 0 begins a zip archive or a spreadsheet; save the table", {"a.csv": b"PK\x03\x04" + GOOD.encode()}),
-    "a zip archive": BadData(r"a.zip is of no kind that can be read; convert", {"a.zip": b"PK\x03\x04"}),
-    "a pickle": BadData(r"a.pkl is of no kind that can be read; convert", {"a.pkl": pickle.dumps({"text": ["a"]})}),
+    "a zip archive": BadData(r"a.zip has an unsupported format; convert", {"a.zip": b"PK\x03\x04"}),
+    "a pickle": BadData(r"a.pkl has an unsupported format; convert", {"a.pkl": pickle.dumps({"text": ["a"]})}),
     "a pickle under another name": BadData(r"a.csv:1: byte 0 begins a pickle, which is never read; save the data as csv", {"a.csv": pickle.dumps({"text": ["a"]})}),
     # Folders
     "a folder without class folders": BadData(r"data has no class folders; it holds notes.md. Give a file, a folder", {"data/notes.md": "x"}, {"source": "data"}),

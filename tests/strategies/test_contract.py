@@ -68,7 +68,7 @@ def candidate_for(strategy: type[Strategy]) -> Candidate:
     """A candidate that has whatever the strategy may need."""
     if "decoder" in strategy.needs:
         return replace(tiny_decoder.candidate(), unlabeled=tiny_decoder.CORPUS)
-    other_data = partial(load_labelled, kind=TextClassification)
+    other_data = partial(load_labelled, task_type=TextClassification)
     return replace(tiny.candidate(layers=2), teacher=tiny.model(layers=2, seed=7), other_data=other_data)
 
 

@@ -1,4 +1,4 @@
-"""How a decoder goes on: the likeliest token, again and again."""
+"""Greedy decoding."""
 
 from __future__ import annotations
 
@@ -11,36 +11,37 @@ from autoopt.strategies.system import quiet
 
 @dataclass(frozen=True)
 class Continuation:
-    """What was put after a prompt."""
+    """Tokens generated after a prompt."""
 
     ids: tuple[int, ...]
-    """Without the token that ends a text."""
+    """Without the end token."""
     score: float
-    """The mean probability of the tokens that were chosen, the one that ends the text among them."""
+    """Mean probability of the generated tokens, the end token included."""
 
 
-def continued(model: Any, prompt: Sequence[int], *, end: int, most: int) -> Continuation:
-    """Put up to ``most`` tokens after the prompt, until one is ``end``; greedy, so the same each time.
+def generate(model: Any, prompt: Sequence[int], *, end: int, max_tokens: int) -> Continuation:
+    """Generate up to ``max_tokens`` tokens after the prompt, until one is ``end``. The result is deterministic.
 
-    Of a prompt for which the model has no room the beginning is left out.
+    A prompt that is too long for the model loses its beginning.
     """
     import torch
 
-    room = getattr(model.config, "max_position_embeddings", None)
-    most = most if room is None else min(most, max(1, room // 2))
-    start = list(prompt if room is None else prompt[-(room - most) :])
-    inputs, past = torch.tensor([start], device=model.device), None
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is not None:
+        max_tokens = min(max_tokens, max(1, positions // 2))
+        prompt = prompt[-(positions - max_tokens) :]
+    inputs, past = torch.tensor([list(prompt)], device=model.device), None
     ids: list[int] = []
-    chances: list[float] = []
+    probabilities: list[float] = []
     model.eval()
-    while len(ids) < most:
+    while len(ids) < max_tokens:
         with torch.inference_mode(), quiet.step():
             output = model(input_ids=inputs, past_key_values=past, use_cache=True)
-        likely = output.logits[0, -1].float().softmax(-1)
-        chosen = int(likely.argmax())
-        chances.append(float(likely[chosen]))
-        if chosen == end:
+        distribution = output.logits[0, -1].float().softmax(-1)
+        token = int(distribution.argmax())
+        probabilities.append(float(distribution[token]))
+        if token == end:
             break
-        ids.append(chosen)
-        inputs, past = torch.tensor([[chosen]], device=model.device), output.past_key_values
-    return Continuation(tuple(ids), sum(chances) / len(chances))
+        ids.append(token)
+        inputs, past = torch.tensor([[token]], device=model.device), output.past_key_values
+    return Continuation(tuple(ids), sum(probabilities) / len(probabilities))

@@ -1,4 +1,4 @@
-"""From a table to text that is to be continued: running text, prompts with their responses, or dialogues."""
+"""From a table to text for a language model: running text, prompts with responses, or dialogues."""
 
 from __future__ import annotations
 
@@ -7,80 +7,79 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import TypeAlias
 
-from autoopt.objectives.data.cells import blank_note, column_of_texts, encodable, raw_texts
-from autoopt.objectives.data.columns import choose
+from autoopt.objectives.data.cells import blank_notes, check_encodable, raw_texts, stripped_texts
+from autoopt.objectives.data.columns import choose_columns, usual_column
 from autoopt.objectives.data.rows import Reading, Row
 from autoopt.objectives.data.settings import DataSettings
-from autoopt.objectives.file_formats.table import Cell, Table
+from autoopt.objectives.tables.table import Cell, Table
 from autoopt.strategies.candidate import Example
 from autoopt.strategies.errors import DataError
 
 MESSAGES_NAMES = ("messages", "conversations")
-"""Names of a column of dialogues."""
+"""Usual names of a column of dialogues."""
 RESPONSE_NAMES = (
     *(("prompt", "response"), ("prompt", "completion"), ("instruction", "output"), ("instruction", "response")),
     ("question", "answer"),
 )
-"""Names of two columns of which the second is the response to the first."""
+"""Usual names of a column of prompts and of a column of responses."""
 INPUT_NAME = "input"
-"""A column of this name beside an ``instruction`` is what the instruction is about: it goes on the prompt."""
+"""A column of this name beside ``instruction`` is appended to the prompt."""
 ASSISTANT = "assistant"
-"""The role of who answers in a dialogue."""
+"""Role of the messages in a dialogue that are responses."""
 
 Message: TypeAlias = dict[str, str]
-"""``role`` and ``content``."""
+"""With ``role`` and ``content``."""
 
 
 class Form(StrEnum):
     """What an example is."""
 
     TEXT = "text"
-    """Running text: a text that ends with a line end goes on in the next example, any other is a whole document."""
+    """Running text: a text that ends with a line end continues in the next example, any other is a whole document."""
     PROMPT = "prompt"
-    """``text`` is a prompt and ``text_pair`` the response to it."""
+    """``text`` is a prompt and ``text_pair`` its response."""
     DIALOGUE = "dialogue"
-    """``text`` is a list of messages as JSON and ``text_pair`` what the assistant says next."""
+    """``text`` is a list of messages as JSON and ``text_pair`` the assistant's next message."""
 
 
-def read_written(table: Table, settings: DataSettings, *, like: Sequence[Row]) -> Reading:
-    """Return the rows in the form that the columns have; a dialogue gives a row for each answer in it.
+def read_language(table: Table, settings: DataSettings, *, train_rows: Sequence[Row]) -> Reading:
+    """Return the rows in the form of the columns; a dialogue gives a row for each response in it.
 
-    Running text is taken as it stands, line by line, blank lines and headings too. Of prompts and responses those are
-    dropped where one is blank. Raises ``DataError`` for a cell that is not what its column should hold, where there is
-    no text at all, and where ``like``, the training rows, are of another form.
+    Running text is unchanged, blank lines and headings included. Prompts and responses are left out if one of them is
+    blank. Raises ``DataError`` for an invalid cell, without any text, and if the training rows have another form.
     """
     form, columns = _columns(table, settings)
     match form:
         case Form.TEXT:
             reading = _running_text(table, columns[0])
         case Form.PROMPT:
-            reading = _prompts(table, columns)
+            reading = _prompts(table, columns[:-1], columns[-1])
         case Form.DIALOGUE:
             reading = _dialogues(table, columns[0])
-    if like and form_of(like) is not form:
+    if train_rows and form_of(train_rows) is not form:
         raise DataError(
             f"{table.source} was read as {_NOUNS[form]} ({reading.columns}), and the training data as "
-            f"{_NOUNS[form_of(like)]}; give both in the same form, or name their columns with data.text and "
+            f"{_NOUNS[form_of(train_rows)]}; give both in the same form, or name their columns with data.text and "
             "data.text_pair"
         )
     return reading
 
 
 def form_of(examples: Sequence[Row] | Sequence[Example]) -> Form:
-    """The form that examples were read in."""
+    """Return the form of the examples."""
     if not examples or examples[0].text_pair is None:
         return Form.TEXT
     return Form.DIALOGUE if all(_is_dialogue(example.text) for example in examples) else Form.PROMPT
 
 
-def messages_of(text: str) -> list[Message]:
-    """The messages that an example of a dialogue has in its ``text``."""
-    found: list[Message] = json.loads(text)
-    return found
+def parse_messages(text: str) -> list[Message]:
+    """Return the messages in the ``text`` of a dialogue."""
+    messages: list[Message] = json.loads(text)
+    return messages
 
 
-def text_of(messages: Sequence[Message]) -> str:
-    """Inverse of ``messages_of``."""
+def dump_messages(messages: Sequence[Message]) -> str:
+    """Return messages as the ``text`` of a dialogue. Inverse of ``parse_messages``."""
     return json.dumps(messages, ensure_ascii=False)
 
 
@@ -88,21 +87,21 @@ _NOUNS = {Form.TEXT: "running text", Form.PROMPT: "prompts with responses", Form
 
 
 def _columns(table: Table, settings: DataSettings) -> tuple[Form, tuple[str, ...]]:
-    names = {name.lower(): name for name in table.columns}
     if settings.text is None and settings.text_pair is None:
-        for name in MESSAGES_NAMES:
-            if name in names:
-                return Form.DIALOGUE, (names[name],)
-        for first, second in RESPONSE_NAMES:
-            if first in names and second in names:
-                about = [names[INPUT_NAME]] if first == "instruction" and INPUT_NAME in names else []
-                return Form.PROMPT, (names[first], *about, names[second])
-    chosen = choose(table, text=settings.text, text_pair=settings.text_pair, label=None, labelled=False)
+        messages = usual_column(table, MESSAGES_NAMES)
+        if messages:
+            return Form.DIALOGUE, (messages,)
+        for names in RESPONSE_NAMES:
+            prompt, response = (usual_column(table, (name,)) for name in names)
+            if prompt and response:
+                inputs = usual_column(table, (INPUT_NAME,)) if names[0] == "instruction" else None
+                return Form.PROMPT, (prompt, inputs, response) if inputs else (prompt, response)
+    columns = choose_columns(table, text=settings.text, text_pair=settings.text_pair, label=None, labelled=False)
     if settings.text_pair:
-        return Form.PROMPT, (chosen.text, settings.text_pair)
-    position = table.columns.index(chosen.text)
-    is_of_lists = any(isinstance(row[position], list) for row in table.rows)
-    return Form.DIALOGUE if is_of_lists else Form.TEXT, (chosen.text,)
+        return Form.PROMPT, (columns.text, settings.text_pair)
+    position = table.columns.index(columns.text)
+    holds_lists = any(isinstance(row[position], list) for row in table.rows)
+    return Form.DIALOGUE if holds_lists else Form.TEXT, (columns.text,)
 
 
 def _running_text(table: Table, column: str) -> Reading:
@@ -113,38 +112,37 @@ def _running_text(table: Table, column: str) -> Reading:
     return Reading(rows, f"running text from the column '{column}'")
 
 
-def _prompts(table: Table, columns: Sequence[str]) -> Reading:
-    *asked, answered = columns
-    parts = [column_of_texts(table, column) for column in asked]
+def _prompts(table: Table, prompt_columns: Sequence[str], response_column: str) -> Reading:
+    prompts = zip(*(stripped_texts(table, column) for column in prompt_columns), strict=True)
+    responses = stripped_texts(table, response_column)
     rows, blank = [], []
-    for *prompt, response, place in zip(*parts, column_of_texts(table, answered), table.places, strict=True):
-        if prompt[0] and response:
-            rows.append(Row("\n".join(filter(None, prompt)), response, None, place))
+    for parts, response, place in zip(prompts, responses, table.places, strict=True):
+        if parts[0] and response:
+            rows.append(Row("\n".join(filter(None, parts)), response, None, place))
         else:
             blank.append(place)
-    named = " and ".join(f"'{column}'" for column in asked)
-    notes = blank_note(table, columns[0], blank)
-    return Reading(rows, f"prompts from the column {named}, responses from '{answered}'", tuple(notes))
+    listed = " and ".join(f"'{column}'" for column in prompt_columns)
+    notes = blank_notes(table, prompt_columns[0], blank)
+    return Reading(rows, f"prompts from the column {listed}, responses from '{response_column}'", tuple(notes))
 
 
 def _dialogues(table: Table, column: str) -> Reading:
     position = table.columns.index(column)
     rows = []
     for cells, place in zip(table.rows, table.places, strict=True):
-        messages = _messages(cells[position], place, column)
-        answers = list(_answers(messages))
-        if not answers:
+        responses = list(_responses(_messages(cells[position], place, column)))
+        if not responses:
             raise DataError(
                 f"{place}: the dialogue in the column '{column}' has no answer of the role '{ASSISTANT}' after another "
                 "message; add one, or remove the row"
             )
-        group = place if len(answers) > 1 else ""
-        rows += [Row(text_of(before), said, None, place, group) for before, said in answers]
+        group = place if len(responses) > 1 else ""
+        rows += [Row(dump_messages(before), response, None, place, group) for before, response in responses]
     return Reading(rows, f"dialogues from the column '{column}', an example for each answer of the role '{ASSISTANT}'")
 
 
-def _answers(messages: Sequence[Message]) -> Iterator[tuple[Sequence[Message], str]]:
-    """What the assistant says, each time with all that was said before."""
+def _responses(messages: Sequence[Message]) -> Iterator[tuple[Sequence[Message], str]]:
+    """Yield each response of the assistant after all the messages before it."""
     for position, message in enumerate(messages):
         if message["role"] == ASSISTANT and position > 0 and message["content"].strip():
             yield messages[:position], message["content"]
@@ -156,7 +154,7 @@ def _messages(cell: Cell, place: str, column: str) -> list[Message]:
             f"{place}: the column '{column}' holds {cell!r:.60}, no dialogue; write a list of messages, such as "
             '[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]'
         )
-    return [{"role": said["role"], "content": encodable(said["content"], place, column)} for said in cell]
+    return [{"role": item["role"], "content": check_encodable(item["content"], place, column)} for item in cell]
 
 
 def _is_message(value: object) -> bool:
@@ -167,7 +165,7 @@ def _is_dialogue(text: str) -> bool:
     if not text.startswith('[{"'):
         return False
     try:
-        found = json.loads(text)
+        messages = json.loads(text)
     except (ValueError, RecursionError):
         return False
-    return all(map(_is_message, found))
+    return all(map(_is_message, messages))

@@ -1,7 +1,7 @@
-"""How likely a model holds a text to be: scores from rows (loss in nats, tokens predicted, bytes that these stand for).
+"""Likelihood scores of texts, from rows of (loss in nats, tokens predicted, bytes of text that these stand for).
 
-All are of the mean loss, over tokens or over bytes. Perplexity and bits per byte are lower where the model is better;
-the quality that a search maximizes is the same turned round, the geometric mean of the probabilities.
+Each is a function of the mean loss per token or per byte. Perplexity and bits per byte are better lower; the quality
+that a search maximizes is their inverse, the geometric mean of the probabilities.
 """
 
 from __future__ import annotations
@@ -13,41 +13,42 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LOSS, TOKENS, BYTES = range(3)
-MOST = 700.0
-"""In nats: a mean loss above it counts as this much, since its exponential is more than a number can hold."""
+"""Columns of an outcome."""
+MAX_LOSS = 700.0
+"""In nats: a higher mean loss is cut to this, since its exponential would overflow."""
 
 
 def perplexity(distinct: NDArray[Any], counts: NDArray[Any]) -> NDArray[Any]:
-    """The exponential of the mean loss of a token: among how many tokens the model is as good as guessing."""
+    """Return the exponential of the mean loss per token."""
     import numpy as np
 
     return np.exp(_mean_loss(distinct, counts, TOKENS))  # type: ignore[no-any-return]
 
 
 def token_probability(distinct: NDArray[Any], counts: NDArray[Any]) -> NDArray[Any]:
-    """1 / perplexity: the geometric mean of the probabilities of all tokens."""
+    """Return 1 / perplexity: the geometric mean of the probabilities of all tokens."""
     import numpy as np
 
     return np.exp(-_mean_loss(distinct, counts, TOKENS))  # type: ignore[no-any-return]
 
 
 def bits_per_byte(distinct: NDArray[Any], counts: NDArray[Any]) -> NDArray[Any]:
-    """The mean loss of a byte in bits, which models with different tokenizers can be compared by."""
+    """Return the mean loss per byte in bits, which is comparable between models with different tokenizers."""
     return _mean_loss(distinct, counts, BYTES) / math.log(2)
 
 
 def byte_probability(distinct: NDArray[Any], counts: NDArray[Any]) -> NDArray[Any]:
-    """2 to the power of less the bits per byte: the geometric mean of the probabilities of all bytes."""
+    """Return 2 ** -bits_per_byte: the geometric mean of the probabilities of all bytes."""
     import numpy as np
 
     return np.exp(-_mean_loss(distinct, counts, BYTES))  # type: ignore[no-any-return]
 
 
 def _mean_loss(distinct: NDArray[Any], counts: NDArray[Any], unit: int) -> NDArray[Any]:
-    """Of a sample without a single token: that of all rows."""
+    """Return the loss per unit of each sample; for a sample without any unit that of all rows."""
     import numpy as np
 
     loss, units = (counts @ distinct[:, [LOSS, unit]].astype("float64")).T
-    every, of_all = distinct[:, [LOSS, unit]].sum(axis=0)
-    otherwise = np.full(len(counts), every / max(of_all, 1))
-    return np.minimum(np.divide(loss, units, out=otherwise, where=units > 0), MOST)  # type: ignore[no-any-return]
+    total_loss, total_units = distinct[:, [LOSS, unit]].sum(axis=0)
+    default = np.full(len(counts), total_loss / max(total_units, 1))
+    return np.minimum(np.divide(loss, units, out=default, where=units > 0), MAX_LOSS)  # type: ignore[no-any-return]

@@ -1,46 +1,38 @@
-"""From a table to questions, each with its context and with the pieces of it that answer the question."""
+"""From a table to questions, each with its context and with the spans of it that answer the question."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autoopt.objectives.data.cells import encodable
-from autoopt.objectives.data.columns import ANSWERS_NAMES, CONTEXT_NAMES
+from autoopt.objectives.data.cells import check_encodable
+from autoopt.objectives.data.columns import ANSWERS_NAMES, CONTEXT_NAMES, find_column
 from autoopt.objectives.data.rows import Reading, Row
 from autoopt.objectives.data.settings import DataSettings
-from autoopt.objectives.file_formats.squad import check_impossible
-from autoopt.objectives.file_formats.table import MAX_CHARACTERS, Cell, Table
+from autoopt.objectives.tables.squad import check_impossible
+from autoopt.objectives.tables.table import MAX_CHARACTERS, Cell, Table
 from autoopt.strategies.candidate import Span
-from autoopt.strategies.errors import DataError, did_you_mean
+from autoopt.strategies.errors import DataError
 
 QUESTION_NAMES = ("question", "query")
-MISPLACED_SHARE = 0.05
-"""Of the questions: where no more than these have an answer that is not at its start, they are put right."""
+MAX_MISPLACED_SHARE = 0.05
+"""Maximum share of questions whose answers are moved because they are not at their start."""
 FORM = '{"text": ["Paris"], "answer_start": [17]}'
 
 
-def read_answered(table: Table, settings: DataSettings) -> Reading:
-    """Return a row for each question: the question, its context, and its answers, none where it has no answer in it.
+def read_questions(table: Table, settings: DataSettings) -> Reading:
+    """Return a row for each question with its context and answers; none if the context has no answer.
 
     Answers are ``{"text": […], "answer_start": […]}`` or a list of objects with these two keys; a start counts
-    characters. Rows of an article stay together when the data is split, and so do those of a context. Raises
-    ``DataError`` with place and remedy for a question, a context or an answer that is missing, and for an answer that
-    does not stand where it should.
+    characters. Rows of an article, and of a context, are a group. Raises ``DataError`` with place and remedy for a
+    question, context or answer that is missing, and for an answer that is not in its context.
     """
-    columns = {
-        "text": _column(table, "text", settings.text, QUESTION_NAMES, "questions"),
-        "text_pair": _column(table, "text_pair", settings.text_pair, CONTEXT_NAMES, "contexts"),
-        "label": _column(table, "label", settings.label, ANSWERS_NAMES, "answers"),
-    }
-    questions = _texts(table, columns["text"], "text")
-    contexts = _texts(table, columns["text_pair"], "text_pair")
-    cells, flags = _cells(table, columns["label"]), _cells(table, "is_impossible")
-    given = []
-    for cell, flag, place in zip(cells, flags, table.places, strict=True):
-        given.append(() if cell is None and flag is True else _answers(cell, place, columns["label"]))
-        check_impossible(flag, len(given[-1]), place)
-    answers, notes = _placed(given, contexts, table)
+    question_column = find_column(table, QUESTION_NAMES, key="text", given=settings.text, content="questions")
+    context_column = find_column(table, CONTEXT_NAMES, key="text_pair", given=settings.text_pair, content="contexts")
+    answers_column = find_column(table, ANSWERS_NAMES, key="label", given=settings.label, content="answers")
+    questions = _texts(table, question_column, "text")
+    contexts = _texts(table, context_column, "text_pair")
+    answers, notes = _moved_to_text(_all_answers(table, answers_column), contexts, table)
     groups = _groups(contexts, _cells(table, "title"))
     rows = [
         Row(question.strip(), context, tuple(dict.fromkeys(spans)), place, group)
@@ -48,29 +40,12 @@ def read_answered(table: Table, settings: DataSettings) -> Reading:
             questions, contexts, answers, table.places, groups, strict=True
         )
     ]
-    read = f"questions from the column '{columns['text']}', contexts from '{columns['text_pair']}', answers from"
-    return Reading(rows, f"{read} '{columns['label']}'", (*notes, *_unanswered(rows)))
-
-
-def _column(table: Table, key: str, given: str | None, usual: Sequence[str], what: str) -> str:
-    names = {name.lower(): name for name in table.columns}
-    found = given if given else next((names[name] for name in usual if name in names), None)
-    listed = ", ".join(f"{name!r:.60}" for name in table.columns[:20])
-    if found is None:
-        raise DataError(
-            f"{table.source} has no column that is known to hold {what}; its columns are {listed}; name one, for "
-            f"example '{key}: COLUMN' under data"
-        )
-    if found not in table.columns:
-        raise DataError(
-            f"{table.source} has no column '{found}', which data.{key} names{did_you_mean(found, table.columns)}; its "
-            f"columns are {listed}"
-        )
-    return found
+    columns = f"questions from the column '{question_column}', contexts from '{context_column}', answers from"
+    return Reading(rows, f"{columns} '{answers_column}'", (*notes, *_unanswerable_notes(rows)))
 
 
 def _cells(table: Table, column: str) -> list[Cell]:
-    """The cells of a column, None in every row where there is no such column."""
+    """Return the cells of a column; None for every row if there is no such column."""
     if column not in table.columns:
         return [None] * len(table.rows)
     position = table.columns.index(column)
@@ -78,25 +53,35 @@ def _cells(table: Table, column: str) -> list[Cell]:
 
 
 def _texts(table: Table, column: str, key: str) -> list[str]:
-    """The texts of a column as they are: a start counts the blanks before it, too."""
-    found = []
+    """Return the texts of a column unchanged, since starts count the blanks before a text too."""
+    texts = []
     for cell, place in zip(_cells(table, column), table.places, strict=True):
         if not isinstance(cell, str) or not cell.strip():
-            what = "is blank" if cell is None or isinstance(cell, str) else f"holds {cell!r:.60}, no text"
+            problem = "is blank" if cell is None or isinstance(cell, str) else f"holds {cell!r:.60}, no text"
             raise DataError(
-                f"{place}: the column '{column}' {what}; fill it in, remove the row, or choose another column with "
+                f"{place}: the column '{column}' {problem}; fill it in, remove the row, or choose another column with "
                 f"data.{key}"
             )
         if len(cell) > MAX_CHARACTERS:
             raise DataError(
                 f"{place}: the text has {len(cell):,} characters, at most {MAX_CHARACTERS:,} are read; shorten it"
             )
-        found.append(encodable(cell, place, column))
-    return found
+        texts.append(check_encodable(cell, place, column))
+    return texts
+
+
+def _all_answers(table: Table, column: str) -> list[tuple[Span, ...]]:
+    """Return the answers of each row, not yet compared with its context."""
+    answers = []
+    cells, flags = _cells(table, column), _cells(table, "is_impossible")
+    for cell, flag, place in zip(cells, flags, table.places, strict=True):
+        spans = () if cell is None and flag is True else _answers(cell, place, column)
+        check_impossible(flag, len(spans), place)
+        answers.append(spans)
+    return answers
 
 
 def _answers(cell: Any, place: str, column: str) -> tuple[Span, ...]:
-    """The answers of a cell, not yet compared with the context."""
     if isinstance(cell, Mapping) and isinstance(cell.get("text"), list) and isinstance(cell.get("answer_start"), list):
         texts, starts = cell["text"], cell["answer_start"]
         if len(texts) != len(starts):
@@ -116,39 +101,44 @@ def _answers(cell: Any, place: str, column: str) -> tuple[Span, ...]:
 def _span(text: Any, start: Any, place: str, column: str) -> Span:
     if not isinstance(text, str) or not text.strip():
         raise DataError(
-            f"{place}: the column '{column}' has an answer without text; write it, or give empty lists where the "
+            f"{place}: the column '{column}' has an answer without text; write it, or give empty lists if the "
             "question has no answer"
         )
-    whole = isinstance(start, int | float) and not isinstance(start, bool) and float(start).is_integer()
-    if not whole:
+    is_whole = isinstance(start, int | float) and not isinstance(start, bool) and float(start).is_integer()
+    if not is_whole:
         raise DataError(
             f"{place}: the answer '{text:.60}' starts at {start!r:.60}; 'answer_start' is the number of characters "
             "before it in the context"
         )
-    return Span(encodable(text, place, column), int(start))
+    return Span(check_encodable(text, place, column), int(start))
 
 
-def _placed(
-    given: Sequence[tuple[Span, ...]], contexts: Sequence[str], table: Table
+def _moved_to_text(
+    answers: Sequence[tuple[Span, ...]], contexts: Sequence[str], table: Table
 ) -> tuple[list[tuple[Span, ...]], list[str]]:
-    """The answers, each where its text stands; raises ``DataError`` for what cannot be, or for too many moves."""
-    placed, moved = [], []
-    for spans, context, place in zip(given, contexts, table.places, strict=True):
-        placed.append(tuple(_nearest(span, context, place) for span in spans))
-        if placed[-1] != spans:
-            moved.append(place)
-    if len(moved) > MISPLACED_SHARE * len(placed):
+    """Return the answers, each at an occurrence of its text, and a note on those that were moved there.
+
+    Raises ``DataError`` if too many are, or if a text does not occur in its context.
+    """
+    corrected, moved_places = [], []
+    for spans, context, place in zip(answers, contexts, table.places, strict=True):
+        corrected.append(tuple(_nearest_occurrence(span, context, place) for span in spans))
+        if corrected[-1] != spans:
+            moved_places.append(place)
+    if not moved_places:
+        return corrected, []
+    first, moved, total = moved_places[0], len(moved_places), len(corrected)
+    if moved > MAX_MISPLACED_SHARE * total:
         raise DataError(
-            f"{moved[0]}: the answer's text is not at its start in the context, and so in {len(moved):,} of "
-            f"{len(placed):,} questions, the first of them here; 'answer_start' counts characters of the context, not "
-            "bytes or words"
+            f"{first}: the answer's text is not at its start in the context, and so in {moved:,} of {total:,} "
+            "questions, the first of them here; 'answer_start' counts characters of the context, not bytes or words"
         )
-    note = f"moved the answers of {len(moved):,} of {len(placed):,} questions to where their text stands, the first at "
-    return placed, [note + moved[0]] if moved else []
+    note = f"moved the answers of {moved:,} of {total:,} questions to where their text stands, the first at {first}"
+    return corrected, [note]
 
 
-def _nearest(span: Span, context: str, place: str) -> Span:
-    """The answer at the occurrence of its text that is nearest to its start."""
+def _nearest_occurrence(span: Span, context: str, place: str) -> Span:
+    """Return the occurrence of the answer's text that is nearest to its start."""
     if not 0 <= span.start < len(context):
         raise DataError(
             f"{place}: the answer '{span.text:.60}' starts at {span.start}, outside the context of {len(context)} "
@@ -157,24 +147,27 @@ def _nearest(span: Span, context: str, place: str) -> Span:
     if context.startswith(span.text, span.start):
         return span
     before = context.rfind(span.text, 0, span.start + len(span.text) - 1)
-    found = [start for start in (before, context.find(span.text, span.start)) if start >= 0]
-    if not found:
+    starts = [start for start in (before, context.find(span.text, span.start)) if start >= 0]
+    if not starts:
         raise DataError(
             f"{place}: the answer '{span.text:.60}' does not occur in its context; correct it, or give empty lists "
-            "where the context has no answer"
+            "if the context has no answer"
         )
-    return Span(span.text, min(found, key=lambda start: abs(start - span.start)))
+    return Span(span.text, min(starts, key=lambda start: abs(start - span.start)))
 
 
 def _groups(contexts: Sequence[str], titles: Sequence[Cell]) -> list[str]:
-    """The article of each row, the context itself where articles have no titles; a context has one group."""
-    named = [title.strip() if isinstance(title, str) else "" for title in titles]
-    if len(set(named)) < 3:  # As many as there are splits.
+    """Return the article of each row, or its context if there are fewer articles than splits.
+
+    Rows of one context are in the same group.
+    """
+    names = [title.strip() if isinstance(title, str) else "" for title in titles]
+    if len(set(names)) < 3:
         return list(contexts)
-    first: dict[str, str] = {}
-    return [first.setdefault(context, name or context) for context, name in zip(contexts, named, strict=True)]
+    group_of: dict[str, str] = {}
+    return [group_of.setdefault(context, name or context) for context, name in zip(contexts, names, strict=True)]
 
 
-def _unanswered(rows: Sequence[Row]) -> list[str]:
+def _unanswerable_notes(rows: Sequence[Row]) -> list[str]:
     count = sum(row.label == () for row in rows)
     return [f"{count:,} of {len(rows):,} questions have no answer in their context"] if count else []

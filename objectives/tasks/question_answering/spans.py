@@ -1,4 +1,4 @@
-"""From the logits over windows to answers: the best piece of each context, and how sure the model is of none."""
+"""From the logits over windows to the best span of each context, and the probability that it has no answer."""
 
 from __future__ import annotations
 
@@ -7,76 +7,78 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from autoopt.objectives.tasks.outputs import check_finite, softmax
 from autoopt.objectives.tasks.question_answering.windows import Window
 from autoopt.strategies.candidate import Candidate, Example, Span
-from autoopt.strategies.errors import Diverged
 from autoopt.strategies.training.batches import forward
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BEST = 20
-"""So many pieces of each window are looked at, and of each example kept."""
+"""Number of spans considered in each window, and kept for each example."""
 
-Piece: TypeAlias = tuple[int, int]
-"""The characters of a context, from and to."""
+Bounds: TypeAlias = tuple[int, int]
+"""Start and end of a span, in characters of the context."""
 
 
 @dataclass(frozen=True)
 class Answer(Span):
-    """The best piece of a context. ``text`` is empty, and ``start`` 0, where it is taken to have no answer in it."""
+    """The best span of a context; ``text`` is empty and ``start`` 0 if the answer is that there is none."""
 
     score: float
-    """Start and end logit of the best piece, added; minus infinity where the context has no token."""
+    """Sum of the start and end logits of the best span; minus infinity if the context has no token."""
     null_score: float
-    """The same of no answer: the least of all windows."""
-    chance: float
-    """Of this answer, among the best pieces and no answer."""
-    null_chance: float
+    """Score of no answer: the lowest over all windows."""
+    probability: float
+    """Probability of this answer among the best spans and no answer."""
+    null_probability: float
 
     @property
-    def doubt(self) -> float:
-        """How much likelier no answer is than the best piece, in logits."""
+    def null_margin(self) -> float:
+        """Score of no answer above that of the best span, in logits."""
         return self.null_score - self.score
 
     def unless_above(self, threshold: float) -> Answer:
-        """This answer, or none where the doubt is above the threshold."""
-        if self.doubt <= threshold:
+        """Return this answer, or no answer if the null margin exceeds the threshold."""
+        if self.null_margin <= threshold:
             return self
-        return Answer("", 0, self.score, self.null_score, self.null_chance, self.null_chance)
+        return Answer("", 0, self.score, self.null_score, self.null_probability, self.null_probability)
 
 
 def best_answers(
     candidate: Candidate, examples: Sequence[Example], windows: Sequence[Window], *, max_tokens: int
 ) -> list[Answer]:
-    """Return for each example the best piece of at most ``max_tokens`` tokens over all of its windows.
+    """Return for each example the best span of at most ``max_tokens`` tokens over all of its windows.
 
-    Of equal ones it is the one that starts first, and of those the shortest. Raises ``Diverged`` where a logit is not
-    finite.
+    Of equal spans it is the one that starts first, then the shortest. Raises ``Diverged`` if a logit is not finite.
     """
     import numpy as np
 
-    found: dict[int, dict[Piece, float]] = defaultdict(dict)
-    nulls = [float("inf")] * len(examples)
+    scores: dict[int, dict[Bounds, float]] = defaultdict(dict)
+    null_scores = [float("inf")] * len(examples)
     pad = candidate.tokenizer.pad_token_id
     for positions, _, output in forward(candidate.model, [window.features for window in windows], pad_token_id=pad):
         logits = np.stack([output[name].float().cpu().numpy() for name in ("start_logits", "end_logits")], axis=1)
-        for place, (starts, ends) in zip(positions, logits.astype(np.float64), strict=True):
-            window = windows[place]
-            length = len(window.features["input_ids"])
-            if not (np.isfinite(starts[:length]).all() and np.isfinite(ends[:length]).all()):
-                raise Diverged("the model's output is not finite; a lower learning rate may help")
-            nulls[window.example] = min(nulls[window.example], float(starts[window.null] + ends[window.null]))
-            kept = found[window.example]
-            for piece, score in pieces(window, starts, ends, max_tokens=max_tokens):
-                kept[piece] = max(score, kept.get(piece, score))
+        for position, of_window in zip(positions, logits.astype(np.float64), strict=True):
+            window = windows[position]
+            starts, ends = of_window
+            check_finite(of_window[:, : len(window.features["input_ids"])])
+            null_score = float(starts[window.null] + ends[window.null])
+            null_scores[window.example] = min(null_scores[window.example], null_score)
+            of_example = scores[window.example]
+            for bounds, score in best_spans(window, starts, ends, max_tokens=max_tokens):
+                of_example[bounds] = max(score, of_example.get(bounds, score))
     return [
-        _answer(example.text_pair or "", found[place].items(), nulls[place]) for place, example in enumerate(examples)
+        _answer(example.text_pair or "", scores[index].items(), null_scores[index])
+        for index, example in enumerate(examples)
     ]
 
 
-def pieces(window: Window, starts: NDArray[Any], ends: NDArray[Any], *, max_tokens: int) -> list[tuple[Piece, float]]:
-    """The ``BEST`` pieces of a window's context with the sum of their logits, the best first."""
+def best_spans(
+    window: Window, starts: NDArray[Any], ends: NDArray[Any], *, max_tokens: int
+) -> list[tuple[Bounds, float]]:
+    """Return the ``BEST`` spans of a window's context with the sums of their logits, the best first."""
     import numpy as np
     from numpy.lib.stride_tricks import sliding_window_view
 
@@ -85,28 +87,28 @@ def pieces(window: Window, starts: NDArray[Any], ends: NDArray[Any], *, max_toke
         return []
     inside = slice(window.first, window.first + count)
     ends = np.concatenate([ends[inside], np.full(max_tokens - 1, -np.inf)])
-    # Of shape (tokens, max_tokens): the piece that begins with one token and goes on for so many more.
+    # Shape (tokens, max_tokens): the span that begins with a token and has so many more.
     sums = (starts[inside, None] + sliding_window_view(ends, max_tokens)).ravel()
-    least = np.partition(sums, -BEST)[-BEST] if sums.size > BEST else -np.inf
-    chosen = np.flatnonzero((sums >= least) & np.isfinite(sums))
-    best = chosen[np.argsort(-sums[chosen], kind="stable")][:BEST]
-    tokens = [divmod(int(place), max_tokens) for place in best]
+    lowest = np.partition(sums, -BEST)[-BEST] if sums.size > BEST else -np.inf
+    eligible = np.flatnonzero((sums >= lowest) & np.isfinite(sums))
+    best = eligible[np.argsort(-sums[eligible], kind="stable")][:BEST]
+    tokens = [divmod(int(index), max_tokens) for index in best]
     return [
-        ((window.offsets[first][0], window.offsets[first + more][1]), float(sums[place]))
-        for (first, more), place in zip(tokens, best, strict=True)
+        ((window.offsets[first][0], window.offsets[first + more][1]), float(sums[index]))
+        for (first, more), index in zip(tokens, best, strict=True)
     ]
 
 
-def _answer(context: str, found: Iterable[tuple[Piece, float]], null_score: float) -> Answer:
+def _answer(context: str, scores: Iterable[tuple[Bounds, float]], null_score: float) -> Answer:
     import numpy as np
 
-    ranked = sorted(found, key=lambda item: (-item[1], item[0]))[:BEST]
-    ranked = [(piece, score) for piece, score in ranked if context[slice(*piece)].strip()]
+    ranked = sorted(scores, key=lambda item: (-item[1], item[0]))[:BEST]
+    ranked = [(bounds, score) for bounds, score in ranked if context[slice(*bounds)].strip()]
     if not ranked:
         return Answer("", 0, float("-inf"), null_score, 1.0, 1.0)
     (start, end), score = ranked[0]
-    scores = np.array([null_score, *(score for _, score in ranked)])
-    raised = np.exp(scores - scores.max())
-    null_chance, chance, *_ = (raised / raised.sum()).tolist()
+    null_probability, probability, *_ = softmax(np.array([null_score, *(score for _, score in ranked)])).tolist()
     text = context[start:end]
-    return Answer(text.strip(), start + len(text) - len(text.lstrip()), score, null_score, chance, null_chance)
+    return Answer(
+        text.strip(), start + len(text) - len(text.lstrip()), score, null_score, probability, null_probability
+    )

@@ -1,19 +1,23 @@
-"""Extractive question answering: the piece of a context that answers a question, or that there is none in it."""
+"""Extractive question answering: the span of a context that answers a question, or that there is none in it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from pydantic import Field
 
 from autoopt.objectives.data.rows import Reading, Row
+from autoopt.objectives.data.settings import DataSettings
 from autoopt.objectives.models.pretrained import Head
-from autoopt.objectives.task import Task
+from autoopt.objectives.tables.table import Table
+from autoopt.objectives.task import Task, label_facts
 from autoopt.objectives.tasks.question_answering import scoring
-from autoopt.objectives.tasks.question_answering.reading import read_answered
+from autoopt.objectives.tasks.question_answering.reading import read_questions
 from autoopt.objectives.tasks.question_answering.spans import Answer, best_answers
-from autoopt.objectives.tasks.question_answering.windows import QUESTION_SHARE, windows
+from autoopt.objectives.tasks.question_answering.windows import QUESTION_SHARE, context_windows
 from autoopt.strategies.candidate import Candidate, Example, Features
 from autoopt.strategies.errors import UsageError
 
@@ -21,44 +25,69 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerBase
 
-    from autoopt.objectives.data.settings import DataSettings
     from autoopt.objectives.data.text_data import TextData
-    from autoopt.objectives.file_formats.table import Table
     from autoopt.objectives.judging.bootstrap import Statistic
 
 MIN_LENGTH = 8
-"""In tokens: what a window needs for some words of the question and of the context."""
-OF_ANY_DATA: Mapping[str, Statistic] = MappingProxyType({"f1": scoring.f1, "exact_match": scoring.exact_match})
-WITH_UNANSWERABLE: Mapping[str, Statistic] = MappingProxyType(
+"""Minimum length of a window in tokens, with room for some words of question and context."""
+ANSWER_METRICS: Mapping[str, Statistic] = MappingProxyType({"f1": scoring.f1, "exact_match": scoring.exact_match})
+UNANSWERABLE_METRICS: Mapping[str, Statistic] = MappingProxyType(
     {"has_answer_f1": scoring.has_answer_f1, "no_answer_accuracy": scoring.no_answer_accuracy}
 )
 
 
 @dataclass(frozen=True)
 class QuestionAnswering(Task):
-    """An example is a question with its context; its label is the answers, none where the context has no answer."""
+    """An example is a question with its context; its label is the answers, none if the context has no answer."""
 
-    metrics = (*OF_ANY_DATA, *WITH_UNANSWERABLE)
-    head = Head.SPAN
-    sample = MappingProxyType(
-        {"text": "Who won the cup?", "text_pair": "Chelsea won the cup in the last minute of the match."}
+    metrics = (*ANSWER_METRICS, *UNANSWERABLE_METRICS)
+    head = Head("AutoModelForQuestionAnswering", outputs=2)
+    sample = (
+        {
+            "question": "Who won the cup?",
+            "context": "Chelsea won the cup in the last minute of the match.",
+            "answers": {"text": ["Chelsea"], "answer_start": [0]},
+        },
+        {
+            "question": "When did they win?",
+            "context": "Chelsea won the cup in the last minute of the match.",
+            "answers": {"text": ["in the last minute"], "answer_start": [20]},
+        },
+        {
+            "question": "What fell sharply?",
+            "context": "Today the shares of Acme fell sharply.",
+            "answers": {"text": ["shares of Acme"], "answer_start": [10]},
+        },
+        {
+            "question": "Whose profit grew?",
+            "context": "Today the shares of Acme fell sharply.",
+            "answers": {"text": [], "answer_start": []},
+        },
+        {
+            "question": "Where is the bank?",
+            "context": "The bank is in Paris and makes a profit.",
+            "answers": {"text": ["Paris"], "answer_start": [15]},
+        },
+        {
+            "question": "What does the bank make?",
+            "context": "The bank is in Paris and makes a profit.",
+            "answers": {"text": ["a profit"], "answer_start": [31]},
+        },
     )
-    # Not "text": an edit of a context would move its answers.
-    facts = frozenset({"labels", "spans"})
-    settings = frozenset({"stride", "max_answer_tokens"})
 
     unanswerable: bool = False
-    """True where some questions have no answer in their context."""
+    """Whether some questions have no answer in their context."""
     null_threshold: float = 0.0
-    """In logits: where no answer is likelier than the best piece by more than this, there is no answer."""
-    stride: int | None = None
-    """In tokens: what two windows on one context share; a third of ``max_length`` where it is None."""
-    max_answer_tokens: int = 30
+    """Margin, in logits, by which no answer must exceed the best span to be given."""
+    stride: Annotated[
+        int | None, Field(ge=1, description="tokens shared by consecutive windows; default: a third of data.max_length")
+    ] = None
+    max_answer_tokens: Annotated[int, Field(ge=1, description="maximum length of an answer in tokens")] = 30
 
     def __post_init__(self) -> None:
         if self.max_length < MIN_LENGTH:
             raise UsageError(
-                f"{self.name} reads a question and a piece of its context at once, and data.max_length is "
+                f"{self.name} reads a question and a part of its context at once, and data.max_length is "
                 f"{self.max_length} tokens; raise it to {MIN_LENGTH} at least"
             )
         super().__post_init__()
@@ -70,53 +99,59 @@ class QuestionAnswering(Task):
         settings: DataSettings,
         *,
         metric: str | None,  # noqa: ARG003
-        like: Sequence[Row] = (),  # noqa: ARG003
+        train_rows: Sequence[Row] = (),  # noqa: ARG003
     ) -> Reading:
-        return read_answered(table, settings)
+        return read_questions(table, settings)
+
+    @classmethod
+    def facts(cls, examples: Sequence[Example]) -> frozenset[str]:
+        """Return ``labels``, ``spans``, and ``unanswerable`` if so; not ``text``: an edited context moves answers."""
+        unanswerable = {"unanswerable"} if any(example.label == () for example in examples) else set()
+        return frozenset({"labels", "spans"}) | unanswerable | label_facts(examples)
 
     @classmethod
     def of_data(cls, data: TextData, *, max_length: int, metric: str | None) -> Self:
         unanswerable = any(example.label == () for example in (*data.train, *data.validation))
-        if metric in WITH_UNANSWERABLE and not unanswerable:
+        if metric in UNANSWERABLE_METRICS and not unanswerable:
             raise UsageError(
                 f"task.metric: '{metric}' is of questions without an answer, and the data has none; choose "
-                f"{' or '.join(OF_ANY_DATA)}"
+                f"{' or '.join(ANSWER_METRICS)}"
             )
         return cls(max_length=max_length, metric=metric or "", unanswerable=unanswerable)
 
     @property
     def statistics(self) -> Mapping[str, Statistic]:
-        return {**OF_ANY_DATA, **WITH_UNANSWERABLE} if self.unanswerable else OF_ANY_DATA
+        return {**ANSWER_METRICS, **UNANSWERABLE_METRICS} if self.unanswerable else ANSWER_METRICS
 
     def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Features]:
-        """A window after the other for each example; where the answer is, or that it is not in the window."""
+        """Return the windows of each example, with the position of the answer, or of ``null`` if it is outside."""
         features = []
-        for window in windows(examples, tokenizer, max_length=self.max_length, stride=self._stride):
+        for window in context_windows(examples, tokenizer, max_length=self.max_length, stride=self._stride):
             label: Any = examples[window.example].label
             features.append(window.features if label is None else {**window.features, **window.positions(label)})
         return features
 
     def tune(self, candidate: Candidate, examples: Sequence[Example]) -> Candidate:
-        """Choose ``null_threshold`` for the highest F1; without questions that have no answer there is none."""
+        """Choose ``null_threshold`` for the highest F1 if some questions have no answer."""
         if not (self.unanswerable and examples):
             return candidate
-        found = self._found(candidate, examples)
+        answers = self._best_answers(candidate, examples)
         labels: list[Any] = [example.label for example in examples]
-        kept, dropped = (
+        answer_f1s, no_answer_f1s = (
             [scoring.outcome(text, label)[scoring.F1] for text, label in zip(texts, labels, strict=True)]
-            for texts in ([answer.text for answer in found], [""] * len(found))
+            for texts in ([answer.text for answer in answers], [""] * len(answers))
         )
-        threshold = scoring.best_threshold([answer.doubt for answer in found], kept, dropped)
-        event = f"null threshold {threshold:.3g}, chosen on {len(found)} validation examples"
+        threshold = scoring.best_threshold([answer.null_margin for answer in answers], answer_f1s, no_answer_f1s)
+        event = f"null threshold {threshold:.3g}, chosen on {len(answers)} validation examples"
         return candidate.evolve(event, task=replace(self, null_threshold=threshold))
 
     def answer(self, candidate: Candidate, examples: Sequence[Example]) -> list[Answer]:
-        """The best piece of each context, or none where that is likelier by more than ``null_threshold``."""
-        found = self._found(candidate, examples)
-        return [answer.unless_above(self.null_threshold) for answer in found] if self.unanswerable else found
+        """Return the best span of each context, or no answer if that exceeds it by more than ``null_threshold``."""
+        answers = self._best_answers(candidate, examples)
+        return [answer.unless_above(self.null_threshold) for answer in answers] if self.unanswerable else answers
 
     def outcomes(self, examples: Sequence[Example], answers: Sequence[Answer | str]) -> NDArray[Any]:
-        """(examples, 3): exact match, F1, and 1 where there is an answer; of answers, or of their texts."""
+        """Return (examples, 3): exact match, F1, and 1 if there is an answer. ``answers`` may be texts."""
         import numpy as np
 
         rows = []
@@ -128,9 +163,9 @@ class QuestionAnswering(Task):
     def predict(self, candidate: Candidate, texts: Sequence[str | tuple[str, str]]) -> list[dict[str, Any]]:
         """Answer pairs of a question and a context.
 
-        ``label`` is the answer, empty where the context has none; ``score`` its probability among the best pieces and
-        no answer; ``start`` and ``end`` the characters of the context that it is. Raises ``UsageError`` for a question
-        without a context.
+        ``label`` is the answer, empty if the context has none; ``score`` its probability among the best spans and no
+        answer; ``start`` and ``end`` its characters in the context. Raises ``UsageError`` for a question without a
+        context.
         """
         pairs = [text for text in texts if not isinstance(text, str)]
         if len(pairs) < len(texts):
@@ -142,7 +177,7 @@ class QuestionAnswering(Task):
         return [
             {
                 "label": answer.text,
-                "score": answer.chance,
+                "score": answer.probability,
                 "scores": {},
                 "start": answer.start,
                 "end": answer.start + len(answer.text),
@@ -154,8 +189,8 @@ class QuestionAnswering(Task):
     def _stride(self) -> int:
         return self.max_length // QUESTION_SHARE if self.stride is None else self.stride
 
-    def _found(self, candidate: Candidate, examples: Sequence[Example]) -> list[Answer]:
+    def _best_answers(self, candidate: Candidate, examples: Sequence[Example]) -> list[Answer]:
         if any(example.text_pair is None for example in examples):
             raise UsageError(f"{self.name} needs a context for each question; give it as the second text")
-        read = list(windows(examples, candidate.tokenizer, max_length=self.max_length, stride=self._stride))
-        return best_answers(candidate, examples, read, max_tokens=self.max_answer_tokens)
+        windows = list(context_windows(examples, candidate.tokenizer, max_length=self.max_length, stride=self._stride))
+        return best_answers(candidate, examples, windows, max_tokens=self.max_answer_tokens)

@@ -1,4 +1,4 @@
-"""Questions with their contexts as a model reads them: in windows that overlap where a context is long."""
+"""Questions with their contexts as inputs of a model, long contexts in overlapping windows."""
 
 from __future__ import annotations
 
@@ -13,61 +13,63 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 QUESTION_SHARE = 3
-"""A question has at most one of so many parts of a window; the rest of it is cut off."""
+"""A question has at most one in ``QUESTION_SHARE`` tokens of a window; it is truncated to that."""
 CHUNK = 256
-"""So many examples are tokenized at a time: where their tokens stand takes more memory than the tokens."""
+"""Examples tokenized at a time: the offsets of tokens take more memory than the tokens."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A piece of a context, with the question before it."""
+    """A question with a part of its context."""
 
     example: int
-    """The place of its example among those that were given."""
+    """Index of the example."""
     features: Features
     null: int
-    """The token that stands for "no answer here": the one that begins the text."""
+    """Position of the token that stands for "no answer here", the first of the text."""
     first: int
-    """The first token of the context."""
+    """Position of the first token of the context."""
     offsets: tuple[tuple[int, int], ...]
-    """For each token of the context the characters that it is, from and to; none where there is no context."""
+    """Start and end, in characters, of each token of the context; empty without context."""
 
     def positions(self, answers: Sequence[Span]) -> dict[str, int]:
-        """First and last token of the first answer; both ``null`` where not all of it is in the window."""
-        tokens = _tokens(answers[0], self.offsets) if answers and self.offsets else None
+        """Return the first and last token of the first answer; ``null`` unless all of it is in the window."""
+        tokens = _tokens_of(answers[0], self.offsets) if answers and self.offsets else None
         start, end = (self.null, self.null) if tokens is None else (self.first + token for token in tokens)
         return {"start_positions": start, "end_positions": end}
 
 
-def windows(
+def context_windows(
     examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, *, max_length: int, stride: int
 ) -> Iterator[Window]:
-    """Yield the windows of each example in order, each of at most ``max_length`` tokens; none is padded.
+    """Yield the windows of each example in order, unpadded and of at most ``max_length`` tokens.
 
-    Two windows that follow each other share ``stride`` tokens, or as many as fit. An example without ``text_pair`` is
-    one window without context, cut. Raises ``ModelError`` for a tokenizer that cannot say where its tokens stand.
+    Consecutive windows share ``stride`` tokens, or as many as fit. An example without ``text_pair`` is one window
+    without context, truncated. Raises ``ModelError`` for a tokenizer without offsets.
     """
     if not tokenizer.is_fast:
         raise ModelError(
             f"the tokenizer {type(tokenizer).__name__} does not say where its tokens stand in the text; question "
             "answering needs one of the fast tokenizers of transformers"
         )
-    pairs = [example.text_pair is not None for example in examples]
-    if any(pairs) and not all(pairs):
+    has_context = [example.text_pair is not None for example in examples]
+    if any(has_context) and not all(has_context):
         raise UsageError("some of these questions have a context and some have none; give one kind")
     for begin in range(0, len(examples), CHUNK):
         chunk = examples[begin : begin + CHUNK]
-        encode = _with_contexts if pairs[0] else _alone
-        encoded = encode(chunk, tokenizer, max_length, stride)
+        if has_context[0]:
+            encoded = _encode_pairs(chunk, tokenizer, max_length, stride)
+        else:
+            encoded = _encode_questions(chunk, tokenizer, max_length)
         for number in range(len(encoded["input_ids"])):
             yield _window(encoded, number, begin, tokenizer)
 
 
-def _with_contexts(examples: Sequence[Example], tokenizer: Any, max_length: int, stride: int) -> Any:
-    longest = max_length // QUESTION_SHARE
-    room = max_length - longest - tokenizer.num_special_tokens_to_add(pair=True)
+def _encode_pairs(examples: Sequence[Example], tokenizer: Any, max_length: int, stride: int) -> Any:
+    question_limit = max_length // QUESTION_SHARE
+    room = max_length - question_limit - tokenizer.num_special_tokens_to_add(pair=True)
     return tokenizer(
-        _shortened([example.text for example in examples], tokenizer, longest),
+        _truncated([example.text for example in examples], tokenizer, question_limit),
         [example.text_pair for example in examples],
         truncation="only_second",
         max_length=max_length,
@@ -77,28 +79,31 @@ def _with_contexts(examples: Sequence[Example], tokenizer: Any, max_length: int,
     )
 
 
-def _alone(examples: Sequence[Example], tokenizer: Any, max_length: int, stride: int) -> Any:  # noqa: ARG001
+def _encode_questions(examples: Sequence[Example], tokenizer: Any, max_length: int) -> Any:
     return tokenizer([example.text for example in examples], truncation=True, max_length=max_length)
 
 
-def _shortened(questions: Sequence[str], tokenizer: Any, limit: int) -> list[str]:
-    """The questions, each cut to at most ``limit`` tokens; a cut within a word can make more of it, so look again."""
+def _truncated(questions: Sequence[str], tokenizer: Any, limit: int) -> list[str]:
+    """Return the questions, each truncated to at most ``limit`` tokens.
+
+    Cutting within a word can add tokens, so the length is checked again after each cut.
+    """
 
     def offsets(texts: list[str]) -> Any:
         settings = {"add_special_tokens": False, "truncation": True, "max_length": limit + 1}
         return tokenizer(texts, **settings, return_offsets_mapping=True)["offset_mapping"]
 
-    kept = list(questions)
-    for place, found in enumerate(offsets(kept)):
-        while len(found) > limit:
-            kept[place] = kept[place][: min(found[limit - 1][1], len(kept[place]) - 1)]
-            (found,) = offsets([kept[place]])
-    return kept
+    truncated = list(questions)
+    for index, tokens in enumerate(offsets(truncated)):
+        while len(tokens) > limit:
+            truncated[index] = truncated[index][: min(tokens[limit - 1][1], len(truncated[index]) - 1)]
+            (tokens,) = offsets([truncated[index]])
+    return truncated
 
 
 def _window(encoded: Any, number: int, begin: int, tokenizer: Any) -> Window:
-    about = {"offset_mapping", "overflow_to_sample_mapping"}
-    features = {name: values[number] for name, values in encoded.items() if name not in about}
+    extra = {"offset_mapping", "overflow_to_sample_mapping"}
+    features = {name: values[number] for name, values in encoded.items() if name not in extra}
     ids = features["input_ids"]
     null = ids.index(tokenizer.cls_token_id) if tokenizer.cls_token_id in ids else 0
     if "offset_mapping" not in encoded:
@@ -110,12 +115,12 @@ def _window(encoded: Any, number: int, begin: int, tokenizer: Any) -> Window:
     return Window(begin + encoded["overflow_to_sample_mapping"][number], features, null, first, offsets)
 
 
-def _tokens(answer: Span, offsets: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-    """First and last token that have a part of the answer; None where a part of it is outside."""
+def _tokens_of(answer: Span, offsets: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """Return the first and last token that overlap the answer; None if a part of it is outside."""
     begin = answer.start + len(answer.text) - len(answer.text.lstrip())
     end = answer.start + len(answer.text.rstrip())
     if begin >= end or begin < offsets[0][0] or end > offsets[-1][1]:
         return None
-    first = next(place for place, (_, last) in enumerate(offsets) if last > begin)
-    last = max(place for place, (start, _) in enumerate(offsets) if start < end)
+    first = next(index for index, (_, token_end) in enumerate(offsets) if token_end > begin)
+    last = max(index for index, (token_start, _) in enumerate(offsets) if token_start < end)
     return (first, last) if first <= last else None

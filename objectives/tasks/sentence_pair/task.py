@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING
 
+from autoopt.objectives.data.labelled import read_labelled
 from autoopt.objectives.data.rows import Reading, Row
-from autoopt.objectives.tasks.text_classification.base import TextLabels
-from autoopt.objectives.tasks.text_classification.reading import read_labelled
-
-if TYPE_CHECKING:
-    from autoopt.objectives.data.settings import DataSettings
-    from autoopt.objectives.file_formats.table import Table
+from autoopt.objectives.data.settings import DataSettings
+from autoopt.objectives.tables.table import Table
+from autoopt.objectives.tasks.sequence_classification import SequenceClassification
 
 
 @dataclass(frozen=True)
-class SentencePair(TextLabels):
-    """A number where the labels are numbers with fractions among them, or where a correlation is the metric."""
+class SentencePair(SequenceClassification):
+    """A number if the labels are numbers and some have fractions, or if the metric is a correlation."""
 
     metrics = ("accuracy", "macro_f1", "micro_f1", "mcc", "f1", "pearson", "spearman")
-    sample = MappingProxyType({"text": "A man plays a guitar.", "text_pair": "Somebody makes music."})
+    sample = (
+        {"text": "A man plays a guitar.", "text_pair": "Somebody makes music.", "label": "entailment"},
+        {"text": "A dog runs in the park.", "text_pair": "The dog is asleep.", "label": "contradiction"},
+        {"text": "Two women talk in a cafe.", "text_pair": "People are talking.", "label": "entailment"},
+        {"text": "A child eats an apple.", "text_pair": "Nobody eats anything.", "label": "contradiction"},
+        {"text": "A train leaves the station.", "text_pair": "A train is moving.", "label": "entailment"},
+        {"text": "The shop opens at nine.", "text_pair": "The shop never opens.", "label": "contradiction"},
+    )
 
     @classmethod
-    def read(cls, table: Table, settings: DataSettings, *, metric: str | None, like: Sequence[Row] = ()) -> Reading:
-        return read_labelled(table, settings, metric=metric, like=like, pairs=True)
+    def read(
+        cls, table: Table, settings: DataSettings, *, metric: str | None, train_rows: Sequence[Row] = ()
+    ) -> Reading:
+        return read_labelled(table, settings, metric=metric, train_rows=train_rows, pairs=True)

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from autoopt.objectives.data.labelled import read_labelled
 from autoopt.objectives.data.rows import Reading, Row
-from autoopt.objectives.tasks.text_classification.base import TextLabels
-from autoopt.objectives.tasks.text_classification.reading import read_labelled
-
-if TYPE_CHECKING:
-    from autoopt.objectives.data.settings import DataSettings
-    from autoopt.objectives.file_formats.table import Table
+from autoopt.objectives.data.settings import DataSettings
+from autoopt.objectives.tables.table import Table
+from autoopt.objectives.tasks.sequence_classification import SequenceClassification
 
 
 @dataclass(frozen=True)
-class TextClassification(TextLabels):
-    """Any number of classes. Several for each text where the data has lists of them."""
+class TextClassification(SequenceClassification):
+    """Any number of classes, several for each text if the data has lists of them."""
 
     metrics = ("accuracy", "macro_f1", "micro_f1", "mcc", "f1")
+    sample = (
+        {"text": "Chelsea won the cup", "label": "sport"},
+        {"text": "Shares fell sharply today", "label": "business"},
+        {"text": "The coach praised his striker", "label": "sport"},
+        {"text": "The bank reports a profit", "label": "business"},
+        {"text": "A late goal decided the match", "label": "sport"},
+        {"text": "Prices grow faster than sales", "label": "business"},
+    )
 
     @classmethod
-    def read(cls, table: Table, settings: DataSettings, *, metric: str | None, like: Sequence[Row] = ()) -> Reading:
-        return read_labelled(table, settings, metric=metric or "accuracy", like=like)
+    def read(
+        cls, table: Table, settings: DataSettings, *, metric: str | None, train_rows: Sequence[Row] = ()
+    ) -> Reading:
+        return read_labelled(table, settings, metric=metric or "accuracy", train_rows=train_rows)

@@ -1,4 +1,4 @@
-"""From a table to tagged sentences: lists of words and of their tags, checked one against the other."""
+"""From a table to tagged sentences: a list of words and a list of their tags in each row."""
 
 from __future__ import annotations
 
@@ -6,58 +6,55 @@ import math
 import re
 import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from unicodedata import category
 
-from autoopt.objectives.data.cells import blank_note, encodable
-from autoopt.objectives.data.columns import WORD_NAMES
+from autoopt.objectives.data.cells import blank_notes, check_encodable
+from autoopt.objectives.data.columns import WORD_NAMES, find_column, usual_column
+from autoopt.objectives.data.labelled import MAX_CLASSES
 from autoopt.objectives.data.rows import Reading, Row
 from autoopt.objectives.data.settings import DataSettings
-from autoopt.objectives.file_formats.table import Cell, Table
-from autoopt.objectives.tasks.text_classification.reading import MAX_CLASSES
-from autoopt.strategies.errors import DataError, did_you_mean
+from autoopt.objectives.tables.table import Cell, Table
+from autoopt.strategies.errors import DataError
 from autoopt.strategies.texts.tag_schemes import OUTSIDE
 
 TAG_NAMES = ("ner_tags", "tags", "ner", "labels", "label", "tag", "entities", "ner_labels", "tag_names")
-"""Names of a column of lists of tags, the likeliest first."""
+"""Usual names of a column of lists of tags, the likeliest first."""
 DOCUMENT_NAMES = ("document", "document_id", "doc_id", "doc")
 NO_BREAK_SPACE = "\u00a0"
-"""Stands for a blank within a word, so that ``text.split(" ")`` gives the words back."""
+"""Replaces a blank within a word, so that ``text.split(" ")`` returns the words."""
 
 
 def read_tagged(table: Table, settings: DataSettings) -> Reading:
-    """Return a row for each sentence: its words with blanks between them, and the name of a tag for each.
+    """Return a row for each sentence: its words joined by blanks, and a tag for each word.
 
-    Sentences of one document are a group where there are several documents. Sentences without words are dropped.
-    Raises ``DataError`` for cells that are no lists, a list of tags that is longer or shorter than that of the words,
-    an empty word, and what is no tag.
+    Sentences of a document are a group if there are several documents. Sentences without words are left out. Raises
+    ``DataError`` for cells that are not lists, unequal numbers of words and tags, empty words and invalid tags.
     """
-    words = _column(table, settings.text, WORD_NAMES, key="text", what="words")
-    tags = _column(table, settings.label, TAG_NAMES, key="label", what="tags")
-    groups = _groups(table)
+    word_column = find_column(table, WORD_NAMES, key="text", given=settings.text, content="lists of words")
+    tag_column = find_column(table, TAG_NAMES, key="label", given=settings.label, content="lists of tags")
+    word_position, tag_position = table.columns.index(word_column), table.columns.index(tag_column)
     rows, empty = [], []
-    for row, place, group in zip(table.rows, table.places, groups, strict=True):
-        sentence = [_word(cell, place, words) for cell in _list(row[table.columns.index(words)], place, words, "text")]
-        names = [_tag(cell, place, tags) for cell in _list(row[table.columns.index(tags)], place, tags, "label")]
-        if len(sentence) != len(names):
+    for cells, place, group in zip(table.rows, table.places, _groups(table), strict=True):
+        words = [_word(item, place, word_column) for item in _list(cells[word_position], place, word_column, "text")]
+        tags = [_tag(item, place, tag_column) for item in _list(cells[tag_position], place, tag_column, "label")]
+        if len(words) != len(tags):
             raise DataError(
-                f"{place}: {len(sentence)} words in the column '{words}' and {len(names)} tags in '{tags}'; give each "
-                "word one tag"
+                f"{place}: {len(words)} words in the column '{word_column}' and {len(tags)} tags in '{tag_column}'; "
+                "give each word one tag"
             )
-        if sentence:
-            rows.append(Row(" ".join(sentence), None, tuple(names), place, group))
+        if words:
+            rows.append(Row(" ".join(words), None, tuple(tags), place, group))
         else:
             empty.append(place)
-    notes = [*blank_note(table, words, empty), *_number_note(rows, tags)]
-    return Reading(rows, f"words from the column '{words}', tags from '{tags}'", tuple(notes))
+    notes = [*blank_notes(table, word_column, empty), *_number_notes(rows, tag_column)]
+    return Reading(rows, f"words from the column '{word_column}', tags from '{tag_column}'", tuple(notes))
 
 
 def tag_names(rows: Sequence[Row], *, source: str) -> tuple[str, ...]:
-    """Return the tags that occur, 'O' first, numbers by their value; raises ``DataError`` for one only, or too many."""
-    counts = Counter(
-        name for row in rows if isinstance(row.label, tuple) for name in row.label if isinstance(name, str)
-    )
+    """Return the tags that occur, 'O' first, numbers by value. Raises ``DataError`` for a single one or too many."""
+    counts = Counter(_tags(rows))
     if len(counts) < 2:
         only = next(iter(counts), "none")
         raise DataError(
@@ -74,33 +71,19 @@ def tag_names(rows: Sequence[Row], *, source: str) -> tuple[str, ...]:
     return tuple(sorted(counts, key=lambda name: (name != OUTSIDE, name)))
 
 
-def _column(table: Table, given: str | None, usual: Sequence[str], *, key: str, what: str) -> str:
-    listed = ", ".join(f"{name!r:.60}" for name in table.columns[:20])
-    if given is not None:
-        if given not in table.columns:
-            raise DataError(
-                f"{table.source} has no column '{given}', which data.{key} names{did_you_mean(given, table.columns)}; "
-                f"its columns are {listed}"
-            )
-        return given
-    names = {name.lower(): name for name in table.columns}
-    for name in usual:
-        if name in names:
-            return names[name]
-    raise DataError(
-        f"{table.source} has no column that is known to hold lists of {what}; its columns are {listed}; name one, for "
-        f"example '{key}: COLUMN' under data"
-    )
+def _tags(rows: Sequence[Row]) -> list[str]:
+    labels = [row.label for row in rows if isinstance(row.label, tuple)]
+    return [tag for label in labels for tag in label if isinstance(tag, str)]
 
 
 def _groups(table: Table) -> list[str]:
-    names = {name.lower(): place for place, name in enumerate(table.columns)}
-    position = next((names[name] for name in DOCUMENT_NAMES if name in names), None)
-    if position is None:
+    """Return the document of each row; empty without such a column, or with a single document: it cannot be split."""
+    column = usual_column(table, DOCUMENT_NAMES)
+    if column is None:
         return [""] * len(table.rows)
+    position = table.columns.index(column)
     cells = [row[position] for row in table.rows]
     groups = ["" if cell is None or isinstance(cell, list | dict) else str(cell) for cell in cells]
-    # A single document could not be split.
     return groups if len(set(groups) - {""}) > 1 else [""] * len(groups)
 
 
@@ -115,36 +98,36 @@ def _list(cell: Cell, place: str, column: str, key: str) -> list[Any]:
     return cell
 
 
-def _word(cell: Any, place: str, column: str) -> str:
-    if isinstance(cell, bool) or not isinstance(cell, str | int | float):
+def _word(item: Any, place: str, column: str) -> str:
+    if isinstance(item, bool) or not isinstance(item, str | int | float):
         raise DataError(
-            f"{place}: a list in the column '{column}' holds {cell!r:.60} ({type(cell).__name__}), no word; choose the "
+            f"{place}: a list in the column '{column}' holds {item!r:.60} ({type(item).__name__}), no word; choose the "
             "column of the words with data.text, or correct it"
         )
-    word = encodable(str(cell), place, column).strip(string.whitespace)
+    word = check_encodable(str(item), place, column).strip(string.whitespace)
     if not word:
-        raise DataError(f"{place}: the column '{column}' has an empty word; leave it out, and its tag with it")
+        raise DataError(f"{place}: the column '{column}' has an empty word; remove it and its tag")
     return word.replace(" ", NO_BREAK_SPACE)
 
 
-def _tag(cell: Any, place: str, column: str) -> str:
-    if isinstance(cell, int) and not isinstance(cell, bool) and cell >= 0:
-        return str(cell)
-    name = encodable(cell, place, column).strip() if isinstance(cell, str) else ""
+def _tag(item: Any, place: str, column: str) -> str:
+    if isinstance(item, int) and not isinstance(item, bool) and item >= 0:
+        return str(item)
+    name = check_encodable(item, place, column).strip() if isinstance(item, str) else ""
     if not name or re.fullmatch(r".?-|-.*", name) or any(category(character) == "Cc" for character in name):
         raise DataError(
-            f"{place}: the column '{column}' holds the tag {cell!r:.60}; a tag is 'O', a type such as 'PER', or one "
+            f"{place}: the column '{column}' holds the tag {item!r:.60}; a tag is 'O', a type such as 'PER', or one "
             "with a prefix such as 'B-PER': correct it, or choose another column with data.label"
         )
     return name
 
 
-def _number_note(rows: Sequence[Row], column: str) -> list[str]:
-    names = {name for row in rows if isinstance(row.label, tuple) for name in row.label if isinstance(name, str)}
-    if not _are_numbers(names):
+def _number_notes(rows: Sequence[Row], column: str) -> list[str]:
+    if not _are_numbers(set(_tags(rows))):
         return []
     return [f"the tags in the column '{column}' are numbers without names; 0 is taken for no entity"]
 
 
-def _are_numbers(names: Sequence[str] | set[str] | Counter[str]) -> bool:
-    return bool(names) and all(name.isdecimal() and name.isascii() for name in names)
+def _are_numbers(names: Iterable[str]) -> bool:
+    listed = list(names)
+    return bool(listed) and all(name.isdecimal() and name.isascii() for name in listed)

@@ -9,14 +9,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from autoopt.objectives.data.rows import Reading, Row
+from autoopt.objectives.data.settings import DataSettings
 from autoopt.objectives.judging import scores
 from autoopt.objectives.models.pretrained import Head
-from autoopt.objectives.task import Task
+from autoopt.objectives.tables.table import Table
+from autoopt.objectives.task import Task, label_facts
+from autoopt.objectives.tasks.outputs import check_finite, softmax
 from autoopt.objectives.tasks.token_classification.reading import read_tagged, tag_names
 from autoopt.objectives.tasks.token_classification.windows import word_windows
-from autoopt.objectives.tasks.token_classification.words import RawWord, raw_words
+from autoopt.objectives.tasks.token_classification.words import Word, split_words
 from autoopt.strategies.candidate import Candidate, Example, Features
-from autoopt.strategies.errors import Diverged, UsageError
+from autoopt.strategies.errors import UsageError
 from autoopt.strategies.texts.tag_schemes import TagScheme
 from autoopt.strategies.training.batches import IGNORED_LABEL, forward
 
@@ -24,31 +27,36 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerBase
 
-    from autoopt.objectives.data.settings import DataSettings
-    from autoopt.objectives.file_formats.table import Table
     from autoopt.objectives.judging.bootstrap import Statistic
 
-_OF_ALL = 5
-"""How many numbers of an outcome are of all types together; three of each type follow."""
+_TOTALS = 5
+"""Columns of an outcome that count all types together; three columns for each type follow."""
 STATISTICS: Mapping[str, Statistic] = MappingProxyType(
     {
         "f1": scores.micro_f1,
         "precision": scores.ratio_of(0, 1),
         "recall": scores.ratio_of(0, 2),
-        "macro_f1": scores.macro_f1_of_counts(_OF_ALL),
+        "macro_f1": scores.macro_f1_of_counts(_TOTALS),
         "accuracy": scores.ratio_of(3, 4),
     }
 )
-"""Those of ``seqeval``: an entity is right where its words and its type are; ``accuracy`` is of words."""
+"""The metrics of ``seqeval``: an entity is correct if its words and its type are; ``accuracy`` is that of words."""
 
 
 @dataclass(frozen=True)
 class TokenClassification(Task):
-    """Named entities, or whatever else is said of words: each word of an example has a class."""
+    """Named entities, or other properties of words: each word of an example has a class."""
 
-    metrics = ("f1", "precision", "recall", "macro_f1", "accuracy")
-    head = Head.WORDS
-    facts = frozenset({"labels", "tags"})
+    metrics = tuple(STATISTICS)
+    head = Head("AutoModelForTokenClassification")
+    sample = (
+        {"tokens": ["Chelsea", "won", "in", "London"], "tags": ["B-ORG", "O", "O", "B-LOC"]},
+        {"tokens": ["Anna", "lives", "in", "Paris"], "tags": ["B-PER", "O", "O", "B-LOC"]},
+        {"tokens": ["Shares", "of", "Acme", "fell"], "tags": ["O", "O", "B-ORG", "O"]},
+        {"tokens": ["Anna", "Berg", "bought", "Acme"], "tags": ["B-PER", "I-PER", "O", "B-ORG"]},
+        {"tokens": ["It", "rained", "in", "New", "York"], "tags": ["O", "O", "O", "B-LOC", "I-LOC"]},
+        {"tokens": ["Nobody", "saw", "Peter"], "tags": ["O", "O", "B-PER"]},
+    )
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
@@ -61,22 +69,34 @@ class TokenClassification(Task):
 
     @property
     def scheme(self) -> TagScheme:
-        """How the tags are read."""
+        """The tagging scheme, such as BIO."""
         return TagScheme.of(self.labels)
 
     @classmethod
-    def read(cls, table: Table, settings: DataSettings, *, metric: str | None, like: Sequence[Row] = ()) -> Reading:  # noqa: ARG003
+    def read(
+        cls,
+        table: Table,
+        settings: DataSettings,
+        *,
+        metric: str | None,  # noqa: ARG003
+        train_rows: Sequence[Row] = (),  # noqa: ARG003
+    ) -> Reading:
         return read_tagged(table, settings)
 
     @classmethod
     def label_names(cls, rows: Sequence[Row], *, source: str) -> tuple[str, ...]:
         return tag_names(rows, source=source)
 
-    def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Features]:
-        """Tokenize and not pad; a sentence longer than ``max_length`` gives several windows that overlap.
+    @classmethod
+    def facts(cls, examples: Sequence[Example]) -> frozenset[str]:
+        """Return ``labels``, ``tags`` and ``single``; not ``text``, since each word has a tag."""
+        return frozenset({"labels", "tags"}) | label_facts(examples)
 
-        The class of a word is at its first token in the window where it is answered, ``IGNORED_LABEL`` everywhere
-        else. A window of a labelled example that has no class in it is left out: its loss is not defined.
+    def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Features]:
+        """Tokenize, unpadded; a sentence longer than ``max_length`` gives several overlapping windows.
+
+        The class of a word is at its first token in the window that answers it; other tokens have ``IGNORED_LABEL``.
+        A window of a labelled example without any class is left out, since its loss is undefined.
         """
         features = []
         for window in word_windows(_sentences(examples), tokenizer, max_length=self.max_length):
@@ -85,114 +105,107 @@ class TokenClassification(Task):
                 features.append(window.features)
             elif window.tokens:
                 classes = [IGNORED_LABEL] * len(window.features["input_ids"])
-                for word, place in window.tokens.items():
-                    classes[place] = label[word]
+                for word, position in window.tokens.items():
+                    classes[position] = label[word]
                 features.append({**window.features, "labels": classes})
         return features
 
     def answer(self, candidate: Candidate, examples: Sequence[Example]) -> list[Any]:
-        """A tuple with a class for each word."""
-        return [tuple(chances.argmax(axis=1).tolist()) for chances in self._chances(candidate, _sentences(examples))]
+        """Return a tuple for each example, with a class for each word."""
+        sentences = self._probabilities(candidate, _sentences(examples))
+        return [tuple(probabilities.argmax(axis=1).tolist()) for probabilities in sentences]
 
     def outcomes(self, examples: Sequence[Example], answers: Sequence[Any]) -> NDArray[Any]:
-        """(examples, 5 + 3 x types), all of them counts.
+        """Return counts of shape (examples, 5 + 3 * types).
 
-        First the entities that were found rightly, found at all, and there to be found, then the words tagged rightly
-        and all words; then the first three for each type.
+        They are correct, predicted and true entities, correct and all words; then correct, predicted and true entities
+        of each type.
         """
         import numpy as np
 
         scheme = self.scheme
-        rows = [self._outcome(scheme, example.label, answer) for example, answer in zip(examples, answers, strict=True)]
-        return np.array(rows, dtype=np.int64).reshape(len(rows), _OF_ALL + 3 * len(scheme.types))
+        rows = [self._counts(scheme, example.label, answer) for example, answer in zip(examples, answers, strict=True)]
+        return np.array(rows, dtype=np.int64).reshape(len(rows), _TOTALS + 3 * len(scheme.types))
 
     def per_type(self, outcomes: NDArray[Any]) -> list[dict[str, Any]]:
-        """For each type of entity its ``type``, ``precision``, ``recall``, ``f1`` and ``support``, how many there are.
+        """Return ``type``, ``precision``, ``recall``, ``f1`` and ``support`` of each type of entity.
 
-        A ratio is 0 where there is nothing to divide by.
+        A ratio is 0 if its denominator is.
         """
         table = []
-        for name, counts in zip(self.scheme.types, outcomes[:, _OF_ALL:].sum(axis=0).reshape(-1, 3), strict=True):
-            right, predicted, true = map(int, counts)
+        for name, counts in zip(self.scheme.types, outcomes[:, _TOTALS:].sum(axis=0).reshape(-1, 3), strict=True):
+            correct, predicted, true = map(int, counts)
             table.append(
                 {
                     "type": name,
-                    "precision": right / max(1, predicted),
-                    "recall": right / max(1, true),
-                    "f1": 2 * right / max(1, predicted + true),
+                    "precision": correct / max(1, predicted),
+                    "recall": correct / max(1, true),
+                    "f1": 2 * correct / max(1, predicted + true),
                     "support": true,
                 }
             )
         return table
 
     def predict(self, candidate: Candidate, texts: Sequence[str | tuple[str, str]]) -> list[dict[str, Any]]:
-        """Return for each text its ``entities``, and ``label``: 'Chelsea/team London/place', empty without entities.
+        """Return for each text its ``entities``, and as ``label`` ``Chelsea/ORG London/LOC``, empty without entities.
 
-        An entity has ``type``, ``text``, its first character ``start``, ``end`` behind its last, and ``score``, the
-        mean probability of its words' tags. The ``score`` of a text is the mean over the words of its entities, over
-        all words where it has none, and 0 without words.
+        An entity has ``type``, ``text``, ``start`` and ``end`` in characters, and ``score``, the mean probability of
+        its words' tags. The ``score`` of a text is the mean over the words of its entities, over all words if it has no
+        entities, and 0 without words.
         """
         pair = next((text for text in texts if not isinstance(text, str)), None)
         if pair is not None:
             raise UsageError(f"{self.name} reads single texts, and {pair!r:.80} is a pair; give its texts one by one")
-        split = [raw_words(str(text)) for text in texts]
-        chances = self._chances(candidate, [[word.text for word in words] for words in split])
+        sentences = [split_words(str(text)) for text in texts]
+        probabilities = self._probabilities(candidate, [[word.text for word in words] for words in sentences])
         scheme = self.scheme
         return [
             self._prediction(scheme, str(text), words, of_words)
-            for text, words, of_words in zip(texts, split, chances, strict=True)
+            for text, words, of_words in zip(texts, sentences, probabilities, strict=True)
         ]
 
-    def _chances(self, candidate: Candidate, sentences: Sequence[Sequence[str]]) -> list[NDArray[Any]]:
-        """For each sentence the probabilities of the classes, (words, classes)."""
+    def _probabilities(self, candidate: Candidate, sentences: Sequence[Sequence[str]]) -> list[NDArray[Any]]:
+        """Return for each sentence the probabilities of the classes, (words, classes)."""
         import numpy as np
 
-        silent = np.zeros(len(self.labels))
-        silent[self.labels.index(self.scheme.outside or self.labels[0])] = 1  # Of a word that becomes no token.
-        chances = [np.tile(silent, (len(words), 1)) for words in sentences]
+        without_token = np.zeros(len(self.labels))
+        without_token[self.labels.index(self.scheme.outside or self.labels[0])] = 1
+        probabilities = [np.tile(without_token, (len(words), 1)) for words in sentences]
         windows = word_windows(sentences, candidate.tokenizer, max_length=self.max_length)
         inputs = [window.features for window in windows]
         for positions, _, output in forward(candidate.model, inputs, pad_token_id=candidate.tokenizer.pad_token_id):
             logits = output.logits.double().cpu().numpy()
             for of_window, position in zip(logits, positions, strict=True):
                 tokens = windows[position].tokens
-                chances[windows[position].sentence][list(tokens)] = _softmax(of_window[list(tokens.values())])
-        return chances
+                of_words = check_finite(of_window[list(tokens.values())])
+                probabilities[windows[position].sentence][list(tokens)] = softmax(of_words)
+        return probabilities
 
-    def _outcome(self, scheme: TagScheme, label: Any, answer: Sequence[int]) -> list[int]:
+    def _counts(self, scheme: TagScheme, label: Any, answer: Sequence[int]) -> list[int]:
         true, predicted = ({*scheme.entities([self.labels[number] for number in side])} for side in (label, answer))
-        counts = [Counter(entity.type for entity in found) for found in (true & predicted, predicted, true)]
-        words = [sum(one == other for one, other in zip(label, answer, strict=True)), len(label)]
+        by_type = [Counter(entity.type for entity in entities) for entities in (true & predicted, predicted, true)]
+        correct_words = sum(expected == actual for expected, actual in zip(label, answer, strict=True))
         return [
-            *(count.total() for count in counts),
-            *words,
-            *(count[name] for name in scheme.types for count in counts),
+            *(counts.total() for counts in by_type),
+            *(correct_words, len(label)),
+            *(counts[name] for name in scheme.types for counts in by_type),
         ]
 
     def _prediction(
-        self, scheme: TagScheme, text: str, words: Sequence[RawWord], chances: NDArray[Any]
+        self, scheme: TagScheme, text: str, words: Sequence[Word], probabilities: NDArray[Any]
     ) -> dict[str, Any]:
-        scores = chances.max(axis=1)
-        entities, covered = [], []
-        for found in scheme.entities([self.labels[number] for number in chances.argmax(axis=1)]):
-            start, end = words[found.start].start, words[found.end - 1].end
-            score = float(scores[found.start : found.end].mean())
-            entities.append({"type": found.type, "text": text[start:end], "start": start, "end": end, "score": score})
-            covered += scores[found.start : found.end].tolist()
-        of = covered or scores.tolist()
+        word_scores = probabilities.max(axis=1)
+        entities, entity_scores = [], []
+        for entity in scheme.entities([self.labels[number] for number in probabilities.argmax(axis=1)]):
+            start, end = words[entity.start].start, words[entity.end - 1].end
+            own_scores = word_scores[entity.start : entity.end]
+            score = float(own_scores.mean())
+            entities.append({"type": entity.type, "text": text[start:end], "start": start, "end": end, "score": score})
+            entity_scores += own_scores.tolist()
+        averaged = entity_scores or word_scores.tolist()
         label = " ".join(f"{entity['text']}/{entity['type']}" for entity in entities)
-        return {"label": label, "score": sum(of) / max(1, len(of)), "scores": {}, "entities": entities}
+        return {"label": label, "score": sum(averaged) / max(1, len(averaged)), "scores": {}, "entities": entities}
 
 
 def _sentences(examples: Sequence[Example]) -> list[list[str]]:
     return [example.text.split(" ") for example in examples]
-
-
-def _softmax(logits: NDArray[Any]) -> NDArray[Any]:
-    """Over the last axis; raises ``Diverged`` where a logit is not finite."""
-    import numpy as np
-
-    if not np.isfinite(logits).all():
-        raise Diverged("the model's output is not finite; a lower learning rate may help")
-    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return raised / raised.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]

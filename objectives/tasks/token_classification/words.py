@@ -1,4 +1,4 @@
-"""The words of a text as a person types it, each with the place where it stands."""
+"""Splitting of a text as typed into words with their positions."""
 
 from __future__ import annotations
 
@@ -6,39 +6,39 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-_CHUNK = re.compile(r"\S+")
+_NON_BLANK = re.compile(r"\S+")
 _JOINERS = "\u200c\u200d"
-"""Within a word of Persian or of Hindi; invisible, and neither a letter nor a blank."""
+"""Invisible characters within words of Persian or Hindi."""
 
 
 @dataclass(frozen=True)
-class RawWord:
-    """The characters ``start`` up to and without ``end`` of a text, ``text``."""
+class Word:
+    """The characters from ``start`` up to but excluding ``end`` of a text."""
 
     text: str
     start: int
     end: int
 
 
-def raw_words(text: str) -> list[RawWord]:
-    """Words are runs of letters, digits and underscores; any other character but a blank is a word of its own.
+def split_words(text: str) -> list[Word]:
+    r"""Return runs of letters, digits and underscores, and any other non-blank character as a word of its own.
 
-    A vowel sign or an accent belongs to the word before it, which ``\\w`` does not see.
+    A vowel sign or an accent, which ``\w`` does not match, belongs to the word before it.
     """
-    places: list[tuple[int, int]] = []
-    for chunk in _CHUNK.finditer(text):
-        is_open = False
-        for place in range(*chunk.span()):
-            goes_on = _is_in_word(text[place])
-            if goes_on and is_open:
-                places[-1] = (places[-1][0], place + 1)
+    bounds: list[tuple[int, int]] = []
+    for chunk in _NON_BLANK.finditer(text):
+        in_word = False
+        for position in range(*chunk.span()):
+            is_word_character = _is_word_character(text[position])
+            if is_word_character and in_word:
+                bounds[-1] = (bounds[-1][0], position + 1)
             else:
-                places.append((place, place + 1))
-            is_open = goes_on
-    return [RawWord(text[start:end], start, end) for start, end in places]
+                bounds.append((position, position + 1))
+            in_word = is_word_character
+    return [Word(text[start:end], start, end) for start, end in bounds]
 
 
-def _is_in_word(character: str) -> bool:
+def _is_word_character(character: str) -> bool:
     return (
         character.isalnum()
         or character == "_"

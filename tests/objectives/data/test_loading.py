@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from autoopt.objectives.data.settings import DataSettings
-from autoopt.objectives.data.sources import from_hub, one_of_hub, tables
+from autoopt.objectives.data.sources import hub_split, hub_splits, read_source
 from autoopt.objectives.data.text_data import TextData
 from autoopt.objectives.loading import load_text_data
 from autoopt.objectives.tasks.question_answering.task import QuestionAnswering
@@ -270,7 +270,7 @@ def test_a_dataset_of_the_hub_has_its_own_splits_and_the_names_of_its_classes() 
         columns = {"sentence": [f"s {count} {i}" for i in range(count)], "label": labels}
         return datasets.Dataset.from_dict(columns, features=features)
 
-    found = from_hub(
+    found = hub_splits(
         datasets.DatasetDict({"train": part(4, [0, 1, 0, 1]), "dev": part(2, [1, 0]), "test": part(2, [-1, -1])}),
         source="org/name",
     )
@@ -278,15 +278,15 @@ def test_a_dataset_of_the_hub_has_its_own_splits_and_the_names_of_its_classes() 
     assert found["train"].rows[1] == ["s 4 1", "yes"]
     assert found["validation"].places[0] == "org/name[dev]: row 1"
     with pytest.raises(DataError, match=r"org/name has no labelled split 'train'; its splits are dev"):
-        from_hub(datasets.DatasetDict({"dev": part(2, [1, 0])}), source="org/name")
+        hub_splits(datasets.DatasetDict({"dev": part(2, [1, 0])}), source="org/name")
     whole = datasets.DatasetDict({"dev": part(2, [1, 0]), "hidden": part(2, [-1, -1])})
-    assert one_of_hub(whole, "dev", source="org/name@dev").rows[0] == ["s 2 0", "yes"]
+    assert hub_split(whole, "dev", source="org/name@dev").rows[0] == ["s 2 0", "yes"]
     with pytest.raises(
         DataError, match=r"org/name@dve has no split 'dve'; did you mean 'dev'\?; its splits are dev, hid"
     ):
-        one_of_hub(whole, "dve", source="org/name@dve")
+        hub_split(whole, "dve", source="org/name@dve")
     with pytest.raises(DataError, match=r"org/name@hidden hides its labels, .*choose another split"):
-        one_of_hub(whole, "hidden", source="org/name@hidden")
+        hub_split(whole, "hidden", source="org/name@hidden")
 
 
 @pytest.mark.parametrize(
@@ -309,9 +309,9 @@ def test_a_dataset_of_the_hub_is_written_with_its_configuration_and_its_split(
 
     parts = ("train", "test", "dev", "validation_matched")
     monkeypatch.setattr("autoopt.objectives.data.sources._download", download)
-    (table,) = tables(address, part="test", whole=False).values()
+    (table,) = read_source(address, part="test", whole=False).values()
     assert table.rows == [[asked[2] or "test"]]
-    assert list(tables(address, part="train", whole=True)) == (
+    assert list(read_source(address, part="train", whole=True)) == (
         ["train"] if asked[2] else ["train", "validation", "test"]
     )
 
@@ -323,11 +323,12 @@ def test_a_hub_that_cannot_be_reached_is_a_problem_of_the_environment() -> None:
 
 def test_a_network_without_the_hub_is_noticed_at_once_and_told_apart() -> None:
     program = (
-        "from autoopt.objectives.data.sources import tables\n"
+        "from autoopt.objectives.data.sources import read_source\n"
         "from autoopt.objectives.models.model_folder import find_model\n"
         "from autoopt.strategies.errors import EnvironmentProblem\n"
-        "for ask in (lambda: tables('some/dataset', part='train', whole=True), lambda: find_model('some/model')):\n"
-        "    try: ask()\n"
+        "dataset = lambda: read_source('some/dataset', part='train', whole=True)\n"
+        "for download in (dataset, lambda: find_model('some/model')):\n"
+        "    try: download()\n"
         "    except EnvironmentProblem as error: print(error)\n"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
@@ -384,7 +385,7 @@ def test_the_tags_of_a_dataset_of_the_hub_have_their_names() -> None:
         return datasets.Dataset.from_dict(columns, features=features)
 
     whole = datasets.DatasetDict({"train": part([[1, 0], [0, 0]]), "test": part([[-1, -1]])})
-    found = from_hub(whole, source="org/name")
+    found = hub_splits(whole, source="org/name")
     assert set(found) == {"train"}
     assert found["train"].rows == [[["chelsea", "won"], ["B-team", "O"]], [["chelsea", "won"], ["O", "O"]]]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.objectives.data.splits import REST, apportion, count_of, split
+from autoopt.objectives.data.splits import REST, apportion, example_count, stratified_split
 from autoopt.strategies.candidate import Example
 from autoopt.strategies.errors import DataError
 
@@ -29,7 +29,7 @@ def test_splits_are_disjoint_exact_stratified_and_repeatable(counts: list[int], 
     test = data.draw(st.integers(classes, total - validation - classes))
     train = data.draw(st.integers(classes, total - validation - test))
     sizes = {"train": train, "validation": validation, "test": test}
-    drawn = split(examples(counts), sizes, seed=3, labels=names(counts), source="x")
+    drawn = stratified_split(examples(counts), sizes, seed=3, labels=names(counts), source="x")
     assert {name: len(drawn[name]) for name in sizes} == sizes
     assert Counter(e.text for part in drawn.values() for e in part) == Counter(e.text for e in examples(counts))
     for name, size in sizes.items():
@@ -39,12 +39,12 @@ def test_splits_are_disjoint_exact_stratified_and_repeatable(counts: list[int], 
             assert abs(had[label] - size * count / total) <= classes + 2
     shuffled = examples(counts)
     random.Random(1).shuffle(shuffled)
-    assert split(shuffled, sizes, seed=3, labels=names(counts), source="x") == drawn
+    assert stratified_split(shuffled, sizes, seed=3, labels=names(counts), source="x") == drawn
 
 
 def test_large_classes_are_in_each_split_to_within_two_of_their_proportion() -> None:
     counts = [510, 386, 417, 511, 401]
-    drawn = split(
+    drawn = stratified_split(
         examples(counts), {"train": 300, "validation": 400, "test": 600}, seed=0, labels=names(counts), source="x"
     )
     for part in ("train", "validation", "test"):
@@ -55,14 +55,15 @@ def test_large_classes_are_in_each_split_to_within_two_of_their_proportion() -> 
 
 def test_another_seed_draws_other_examples() -> None:
     first, second = (
-        split(examples([50, 50]), {"train": 20}, seed=seed, labels=names([1, 1]), source="x") for seed in (0, 1)
+        stratified_split(examples([50, 50]), {"train": 20}, seed=seed, labels=names([1, 1]), source="x")
+        for seed in (0, 1)
     )
     assert set(first["train"]) != set(second["train"])
     assert len(first[REST]) == 80
 
 
 def test_the_classes_are_mixed_within_a_split() -> None:
-    drawn = split(examples([100, 100]), {"train": 200}, seed=0, labels=names([1, 1]), source="x")
+    drawn = stratified_split(examples([100, 100]), {"train": 200}, seed=0, labels=names([1, 1]), source="x")
     assert 60 < sum(a.label != b.label for a, b in zip(drawn["train"], drawn["train"][1:], strict=False)) < 140
 
 
@@ -76,7 +77,7 @@ def test_shares_add_up_and_leave_what_is_to_be_spared(counts: list[int], spare: 
 
 @pytest.mark.parametrize(("amount", "count"), [(30, 30), (0.15, 150), (0.00001, 1), (1, 1)])
 def test_a_size_is_a_number_or_a_share(amount: int | float, count: int) -> None:
-    assert count_of(amount, 1000) == count
+    assert example_count(amount, 1000) == count
 
 
 @pytest.mark.parametrize(
@@ -101,4 +102,4 @@ def test_a_size_is_a_number_or_a_share(amount: int | float, count: int) -> None:
 )
 def test_a_split_that_cannot_be_is_refused(counts: list[int], sizes: dict[str, int], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        split(examples(counts), sizes, seed=0, labels=names(counts), source="x")
+        stratified_split(examples(counts), sizes, seed=0, labels=names(counts), source="x")

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.objectives.data.feature_table import features_of, table_of
+from autoopt.objectives.data.feature_table import features_to_table, table_to_features
 from autoopt.objectives.data.token_cache import TokenCache
 from autoopt.objectives.tasks.question_answering.task import QuestionAnswering
 from autoopt.objectives.tasks.sentence_pair.task import SentencePair
-from autoopt.objectives.tasks.text_classification.base import Problem
+from autoopt.objectives.tasks.sequence_classification import Problem
 from autoopt.objectives.tasks.text_classification.task import TextClassification
 from autoopt.strategies.candidate import Example, Features, Label, Span, TaskView
 from tests import tiny
@@ -182,10 +182,10 @@ COLUMNS = st.one_of(*(st.just(kind) for kind in (NUMBERS, REALS, st.lists(NUMBER
 @given(st.lists(COLUMNS, min_size=1, max_size=4), st.integers(1, 5), st.data())
 def test_a_table_of_features_gives_them_back(kinds: list[Any], count: int, data: st.DataObject) -> None:
     features = [{f"f{place}": data.draw(kind) for place, kind in enumerate(kinds)} for _ in range(count)]
-    table = table_of(features)
+    table = features_to_table(features)
     assert table is not None
-    assert features_of(table) == features
-    assert repr(features_of(table)) == repr(features)  # 1 is not 1.0.
+    assert table_to_features(table) == features
+    assert repr(table_to_features(table)) == repr(features)  # 1 is not 1.0.
 
 
 @pytest.mark.parametrize(
@@ -206,4 +206,4 @@ def test_a_table_of_features_gives_them_back(kinds: list[Any], count: int, data:
     ],
 )
 def test_what_a_table_could_not_give_back_as_it_was_is_not_made_one(features: list[Features]) -> None:
-    assert table_of(features) is None
+    assert features_to_table(features) is None

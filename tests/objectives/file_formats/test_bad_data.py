@@ -64,8 +64,8 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "an escape sequence for a label": ("a.csv", f"text,label\n{GOOD}one,\x1b[31mred\n", r"a.csv:42: the label '\\x1b\[31mred' .* holds a control character"),
     "a number for a text": ("a.jsonl", '{"text": 5, "label": "a"}\n', r"a.jsonl:1: the column 'text' holds 5 \(int\), no text; choose"),
     "no parquet": ("a.parquet", b"PAR1 but no more", r"a.parquet cannot be read as parquet: .*; write it again, or give csv"),
-    "a spreadsheet": ("a.xlsx", b"PK\x03\x04", r"a.xlsx is of no kind that can be read; convert it to one of .csv, .tsv"),
-    "a pickle": ("a.pkl", b"\x80\x04.", r"a.pkl is of no kind that can be read"),
+    "a spreadsheet": ("a.xlsx", b"PK\x03\x04", r"a.xlsx has an unsupported format; convert it to one of .arrow, .bio"),
+    "a pickle": ("a.pkl", b"\x80\x04.", r"a.pkl has an unsupported format"),
 }  # fmt: skip
 
 

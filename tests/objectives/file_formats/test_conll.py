@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.objectives.file_formats.readers import read
+from autoopt.objectives.file_formats import read
 from autoopt.strategies.errors import DataError
 from tests.places import DATA
 

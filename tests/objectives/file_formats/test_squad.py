@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from autoopt.objectives.data.settings import DataSettings
 from autoopt.objectives.data.text_data import TextData
-from autoopt.objectives.file_formats import squad
-from autoopt.objectives.file_formats.readers import read
-from autoopt.objectives.file_formats.table import Table
+from autoopt.objectives.file_formats import read
 from autoopt.objectives.loading import load_text_data
-from autoopt.objectives.tasks.question_answering.reading import read_answered
+from autoopt.objectives.tables import squad
+from autoopt.objectives.tables.table import Table
+from autoopt.objectives.tasks.question_answering.reading import read_questions
 from autoopt.objectives.tasks.question_answering.task import QuestionAnswering
 from autoopt.strategies.candidate import Span
 from autoopt.strategies.errors import DataError
@@ -57,7 +57,7 @@ def flat(*rows: list[Any], columns: tuple[str, ...] = ("question", "context", "a
 
 
 def spans(table: Table) -> list[Any]:
-    return [row.label for row in read_answered(table, SETTINGS).rows]
+    return [row.label for row in read_questions(table, SETTINGS).rows]
 
 
 def load(path: Path, content: Any, **settings: Any) -> TextData:
@@ -109,11 +109,13 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("given", "message"), BROKEN.values(), ids=BROKEN)
 def test_a_file_without_the_form_of_squad_is_refused_with_the_place(given: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        squad.table(Path("a.json"), given)
+        squad.question_table(Path("a.json"), given)
 
 
 def test_a_question_that_is_impossible_needs_no_list_of_answers() -> None:
-    table = squad.table(Path("a.json"), document({"question": "Who?", "is_impossible": True, "plausible_answers": []}))
+    table = squad.question_table(
+        Path("a.json"), document({"question": "Who?", "is_impossible": True, "plausible_answers": []})
+    )
     assert spans(table) == [()]
 
 
@@ -124,7 +126,7 @@ def test_the_forms_of_the_hub_and_of_squad_say_the_same() -> None:
     assert spans(table) == [(Span("Bob", 8), Span("Ann", 0))] * 2
     nothing = flat(["Who?", "Ann", []], ["Who?", "Ann", {"text": [], "answer_start": []}])
     assert spans(nothing) == [(), ()]
-    assert read_answered(nothing, SETTINGS).notes == ("2 of 2 questions have no answer in their context",)
+    assert read_questions(nothing, SETTINGS).notes == ("2 of 2 questions have no answer in their context",)
 
 
 def test_parquet_and_json_lines_are_read_alike(tmp_path: Path) -> None:
@@ -148,18 +150,18 @@ def test_parquet_and_json_lines_are_read_alike(tmp_path: Path) -> None:
 def test_columns_may_have_other_names() -> None:
     table = flat(["Ann", "Who?", {"text": ["Ann"], "answer_start": [0]}], columns=("story", "ask", "reply"))
     settings = DataSettings(source="unused", text="ask", text_pair="story", label="reply")
-    (row,) = read_answered(table, settings).rows
+    (row,) = read_questions(table, settings).rows
     assert (row.text, row.text_pair, row.label) == ("Who?", "Ann", (Span("Ann", 0),))
     with pytest.raises(
         DataError, match=r"no column that is known to hold questions; its columns are 'story', .*'text: C"
     ):
-        read_answered(table, SETTINGS)
+        read_questions(table, SETTINGS)
     with pytest.raises(DataError, match=r"no column 'storey', which data\.text_pair names; did you mean 'story'\?"):
-        read_answered(table, DataSettings(source="unused", text="ask", text_pair="storey"))
+        read_questions(table, DataSettings(source="unused", text="ask", text_pair="storey"))
 
 
 def test_a_context_keeps_its_blanks_since_starts_count_them() -> None:
-    (row,) = read_answered(flat(["  Who?", "\n  Ann", [{"text": "Ann", "answer_start": 3}]]), SETTINGS).rows
+    (row,) = read_questions(flat(["  Who?", "\n  Ann", [{"text": "Ann", "answer_start": 3}]]), SETTINGS).rows
     assert (row.text, row.text_pair, row.label) == ("Who?", "\n  Ann", (Span("Ann", 3),))
 
 
@@ -190,7 +192,7 @@ WRONG: dict[str, tuple[list[Any], str]] = {
 @pytest.mark.parametrize(("row", "message"), WRONG.values(), ids=WRONG)
 def test_a_row_that_cannot_be_used_is_named_with_the_remedy(row: list[Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        read_answered(flat(["Who?", "Ann", [{"text": "Ann", "answer_start": 0}]], row), SETTINGS)
+        read_questions(flat(["Who?", "Ann", [{"text": "Ann", "answer_start": 0}]], row), SETTINGS)
 
 
 def test_a_flat_table_may_say_what_is_impossible() -> None:
@@ -204,7 +206,7 @@ def test_a_flat_table_may_say_what_is_impossible() -> None:
 def test_a_few_answers_that_are_elsewhere_move_to_the_nearest_place(start: int, nearest: int) -> None:
     good = [["Who?", f"Ann {i}", [{"text": "Ann", "answer_start": 0}]] for i in range(19)]
     moved = ["Who?", "a bob a bob a bob", [{"text": "bob", "answer_start": start}]]
-    reading = read_answered(flat(*good, moved), SETTINGS)
+    reading = read_questions(flat(*good, moved), SETTINGS)
     assert reading.rows[-1].label == (Span("bob", nearest),)
     note = "moved the answers of 1 of 20 questions to where their text stands, the first at flat: row 20"
     assert reading.notes == (() if start == nearest else (note,))

@@ -79,15 +79,15 @@ def test_a_process_of_its_own_ends_the_same(
 
 
 def test_there_are_cases_for_every_task_and_every_kind_of_file() -> None:
-    from autoopt.objectives.file_formats.readers import READERS
+    from autoopt.objectives.file_formats import formats
     from autoopt.objectives.tasks import tasks
 
     named = {case.task if isinstance(case.task, str) else case.task["name"] for case in CASES.values()}
     files = " ".join(name for case in CASES.values() for name in case.files)
-    missing = [suffix for suffix in READERS if suffix not in files]
     assert len(CASES) >= 40
     assert set(tasks()) == named
-    assert {READERS[suffix] for suffix in missing} <= {READERS[suffix] for suffix in READERS if suffix in files}
+    covered = {kind.read for suffix, kind in formats().items() if suffix in files}
+    assert {kind.read for kind in formats().values()} == covered
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -39,7 +39,7 @@ FILES: dict[str, tuple[str, str]] = {
     "a length that is text": (HEAD + DATA + "  max_length: 64 tokens\n", r"e.yaml:5: data.max_length: expected a whole number, got '64 tokens'$"),
     "an unknown device": (HEAD + DATA + "target:\n  device: gpu\n", r"e.yaml:6: target.device: 'gpu' is not allowed; choose 'cpu' or 'cuda'"),
     "no threads": (HEAD + DATA + "target: {threads: 0}\n", r"e.yaml:5: target.threads: 0 is too small; the least is 1"),
-    "a setting of another task": (HEAD + DATA + "task:\n  stride: 32\n", r"e.yaml:6: task.stride: text_classification has no such setting; leave it out"),
+    "a setting of another task": (HEAD + DATA + "task:\n  stride: 32\n", r"e.yaml:6: task.stride: a setting of question_answering that text_classification does not have; remove it"),
     "a stride of nothing": (HEAD + DATA + "task: {name: question_answering, stride: 0}\n", r"e.yaml:5: task.stride: .*1"),
     "an unknown objective": (HEAD + DATA + "objectives: [quality, latncy]\n", r"e.yaml:5: objectives.1: 'latncy' is no metric; did you mean 'latency'\?"),
     "an objective twice": (HEAD + DATA + "objectives: [latency, latency_p50]\n", r"e.yaml:5: objectives: 'latency_p50' is listed twice"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autoopt.objectives.task import Task
-from autoopt.objectives.tasks.text_classification.base import Problem
+from autoopt.objectives.tasks.sequence_classification import Problem
 from autoopt.objectives.tasks.text_classification.task import TextClassification
 from autoopt.search.study.test_split import evaluate_on_test, readable, write_predictions
 from autoopt.strategies.candidate import Candidate, Example, Span

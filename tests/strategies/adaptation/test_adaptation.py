@@ -207,7 +207,9 @@ def test_an_intermediate_task_helps_where_the_task_has_few_examples(tmp_path: Pa
     rows += [f"today said {word},weather" for word in ("sharply", "after", "new", "the")]
     other.write_text("\n".join(["text,label", *rows]), encoding="utf-8")
     few = replace(
-        tiny.candidate(), train=tiny.examples(4, seed=1), other_data=partial(load_labelled, kind=TextClassification)
+        tiny.candidate(),
+        train=tiny.examples(4, seed=1),
+        other_data=partial(load_labelled, task_type=TextClassification),
     )
     settings = {"learning_rate": 2e-3, "epochs": 5}
     strategy = IntermediateTask(data=str(other), first_epochs=10, **settings)  # type: ignore[arg-type]

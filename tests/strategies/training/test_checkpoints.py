@@ -40,7 +40,7 @@ class Cut(BaseException):
 def given(strategy: Strategy | None = None) -> Candidate:
     if strategy is not None and "decoder" in strategy.needs:
         return replace(tiny_decoder.candidate(), unlabeled=tiny_decoder.CORPUS * 8)
-    other_data = partial(load_labelled, kind=TextClassification)
+    other_data = partial(load_labelled, task_type=TextClassification)
     return replace(tiny.candidate(layers=2), teacher=tiny.model(layers=2, seed=7), other_data=other_data)
 
 

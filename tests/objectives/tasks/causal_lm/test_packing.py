@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.objectives.tasks.causal_lm.packing import blocks
+from autoopt.objectives.tasks.causal_lm.packing import pack
 from autoopt.objectives.tasks.causal_lm.reading import Form
 from autoopt.objectives.tasks.causal_lm.task import CausalLM
 from autoopt.strategies.candidate import Candidate, Example
@@ -30,7 +30,7 @@ lines = st.lists(st.one_of(written, written.map(lambda text: text + "\n"), st.ju
 
 @given(lines, st.integers(4, 20), st.sampled_from(TOKENIZERS))
 def test_packing_loses_no_token_and_repeats_none(texts: list[str], max_length: int, tokenizer: Any) -> None:
-    found = blocks(tiny_decoder.examples(texts), tokenizer, max_length=max_length, form=Form.TEXT)
+    found = pack(tiny_decoder.examples(texts), tokenizer, max_length=max_length, form=Form.TEXT)
     assert [token for block in found for token in block.tokens.ids] == tiny_decoder.packed(texts, tokenizer)
     assert all(2 <= len(block.tokens.ids) <= max_length for block in found)
     assert sum(len(block.tokens.ids) < max_length for block in found) <= 2
@@ -38,7 +38,7 @@ def test_packing_loses_no_token_and_repeats_none(texts: list[str], max_length: i
 
 @given(lines)
 def test_every_byte_is_credited_and_examples_keep_their_order(texts: list[str]) -> None:
-    found = blocks(tiny_decoder.examples(texts), TOKENIZER, max_length=8, form=Form.TEXT)
+    found = pack(tiny_decoder.examples(texts), TOKENIZER, max_length=8, form=Form.TEXT)
     owners = [owner for block in found for owner in block.tokens.owners]
     assert sum(size for block in found for size in block.tokens.sizes) == sum(len(text.encode()) for text in texts)
     assert owners == sorted(owners)
@@ -47,7 +47,7 @@ def test_every_byte_is_credited_and_examples_keep_their_order(texts: list[str]) 
 
 def test_each_line_has_the_tokens_that_it_is_written_with() -> None:
     texts = ["the cat sat\n", "\n", "on the mat"]
-    found = blocks(tiny_decoder.examples(texts), TOKENIZER, max_length=100, form=Form.TEXT)
+    found = pack(tiny_decoder.examples(texts), TOKENIZER, max_length=100, form=Form.TEXT)
     (tokens,) = (block.tokens for block in found)
     own = [
         TOKENIZER.decode([token for token, owner in zip(tokens.ids, tokens.owners, strict=True) if owner == place])
@@ -59,7 +59,7 @@ def test_each_line_has_the_tokens_that_it_is_written_with() -> None:
 def test_a_document_of_many_lines_is_tokenized_in_pieces_and_ends_once() -> None:
     texts = [tiny_decoder.CORPUS[0]] * 9_000
     assert sum(map(len, texts)) > 200_000
-    found = blocks(tiny_decoder.examples(texts), tiny_decoder.tokenizer(start=True), max_length=1_000, form=Form.TEXT)
+    found = pack(tiny_decoder.examples(texts), tiny_decoder.tokenizer(start=True), max_length=1_000, form=Form.TEXT)
     ids = [token for block in found for token in block.tokens.ids]
     assert (ids.count(END), ids[0], ids.count(1)) == (1, 1, 1)
     assert TOKENIZER.decode(ids[1:-1]) == "".join(texts)

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from autoopt.objectives.measurement import Direction
 from autoopt.objectives.tasks import open_task
 from autoopt.objectives.tasks.causal_lm import scoring
-from autoopt.objectives.tasks.causal_lm.reading import Form, text_of
-from autoopt.objectives.tasks.causal_lm.task import CausalLM, _losses
+from autoopt.objectives.tasks.causal_lm.reading import Form, dump_messages
+from autoopt.objectives.tasks.causal_lm.task import CausalLM, _token_losses
 from autoopt.objectives.tasks.text_classification.task import TextClassification
 from autoopt.strategies import saving
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
@@ -118,7 +118,7 @@ def test_a_large_vocabulary_costs_no_precision() -> None:
     torch.manual_seed(0)
     logits, labels = 2 * torch.randn(2, 9, 50_000), torch.randint(50_000, (2, 9))
     exact = -logits[:, :-1].double().log_softmax(-1).gather(2, labels[:, 1:, None])[..., 0].numpy()
-    assert np.abs(_losses(labels, logits) - exact).mean() < 1e-6
+    assert np.abs(_token_losses(labels, logits) - exact).mean() < 1e-6
 
 
 def test_a_text_without_a_token_and_a_broken_model_have_no_score() -> None:
@@ -161,7 +161,7 @@ def test_responses_are_learned_and_given(tmp_path: Path, form: Form) -> None:
     task = CausalLM(max_length=24, form=form)
     asked = ["the cat", "a bird"]
     if form is Form.DIALOGUE:
-        asked = [text_of([{"role": "user", "content": text}]) for text in asked]
+        asked = [dump_messages([{"role": "user", "content": text}]) for text in asked]
     pairs = [Example(text, text_pair=said) for text, said in zip(asked, ("sat", "sang"), strict=True)]
     opened = replace(task.open_model(str(tiny_decoder.save(tmp_path / "given"))), train=tuple(pairs * 40))
     trained = FullFinetuning(learning_rate=2e-4, epochs=5, batch_size=1).apply(opened, effort=1, seed=0)
@@ -193,7 +193,7 @@ def test_a_long_prompt_is_continued_from_its_end() -> None:
 
 def test_a_pair_is_not_continued() -> None:
     given = tiny_decoder.candidate()
-    with pytest.raises(UsageError, match="causal_lm goes on with a single text, and was given a pair"):
+    with pytest.raises(UsageError, match="causal_lm continues a single text, and was given a pair"):
         CausalLM().predict(given, [("a", "b")])
 
 

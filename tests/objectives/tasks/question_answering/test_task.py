@@ -22,10 +22,10 @@ from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
 from autoopt.objectives.data.text_data import TextData
 from autoopt.objectives.tasks import open_task
-from autoopt.objectives.tasks.question_answering.scoring import best_threshold, normalized, outcome
+from autoopt.objectives.tasks.question_answering.scoring import best_threshold, normalize, outcome
 from autoopt.objectives.tasks.question_answering.spans import Answer
 from autoopt.objectives.tasks.question_answering.task import QuestionAnswering
-from autoopt.objectives.tasks.question_answering.windows import windows
+from autoopt.objectives.tasks.question_answering.windows import context_windows
 from autoopt.strategies import saving
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.candidate import Candidate, Example, Span
@@ -38,7 +38,7 @@ KEYS, WORDS = tiny.TOPIC_WORDS
 TOKENIZER = tiny.candidate().tokenizer
 TASK = QuestionAnswering(max_length=24)
 OPEN = replace(TASK, unanswerable=True)
-MET = QuestionAnswering.facts | {"encoder", "unlabeled", "cpu", "teacher", "cut", "layers"}
+MET = QuestionAnswering.facts([]) | {"encoder", "unlabeled", "cpu", "teacher", "cut", "layers"}
 
 
 def asked(question: str, context: str, *answers: str) -> Example:
@@ -152,8 +152,8 @@ def test_random_answers_score_as_the_rules_of_squad_say() -> None:
 
 
 def test_articles_go_only_as_whole_words_and_only_ascii_marks_go() -> None:
-    assert normalized("The theatre, an  a-b «Zoo»!") == "theatre ab «zoo»"
-    assert normalized("a\u00a0cat") == "cat"
+    assert normalize("The theatre, an  a-b «Zoo»!") == "theatre ab «zoo»"
+    assert normalize("a\u00a0cat") == "cat"
 
 
 def test_questions_with_and_without_an_answer_are_scored_apart() -> None:
@@ -204,7 +204,9 @@ def test_where_no_model_has_a_piece_to_offer_the_threshold_is_0() -> None:
 def test_every_window_fits_and_each_token_of_the_context_is_in_one() -> None:
     candidate = tiny.candidate()
     context = " ".join(random.Random(0).choices(WORDS, k=60))
-    found = list(windows([Example("shares profit", text_pair=context)], candidate.tokenizer, max_length=24, stride=5))
+    found = list(
+        context_windows([Example("shares profit", text_pair=context)], candidate.tokenizer, max_length=24, stride=5)
+    )
     assert len(found) > 2
     assert max(len(window.features["input_ids"]) for window in found) == 24
     assert {offset for window in found for offset in window.offsets} == {
@@ -243,7 +245,7 @@ def test_positions_are_those_of_the_answer_in_each_window_that_has_all_of_it(
     begin, end = parts[first].start(), parts[last].end()
     assume("\u200b" not in context[begin:end])  # Tokenizers leave it out.
     span = Span(context[begin:end], begin)
-    found = list(windows([Example("goal", (span,), context)], TOKENIZER, max_length=24, stride=8))
+    found = list(context_windows([Example("goal", (span,), context)], TOKENIZER, max_length=24, stride=8))
     has_any = False
     for window in found:
         first_token, last_token = window.positions([span]).values()
@@ -273,7 +275,7 @@ def test_what_is_right_is_given_to_windows_only_where_a_label_is() -> None:
 
 def test_of_many_examples_each_window_knows_its_own() -> None:
     made = [Example(WORDS[0], text_pair=" ".join([WORDS[place % 8]] * (1 + place % 30))) for place in range(600)]
-    found = list(windows(made, TOKENIZER, max_length=16, stride=4))
+    found = list(context_windows(made, TOKENIZER, max_length=16, stride=4))
     assert [window.example for window in found] == sorted(window.example for window in found)
     assert {window.example for window in found} == set(range(600))
     for window in found:
@@ -433,9 +435,9 @@ def test_no_answer_is_judged_by_its_least_score_over_the_windows() -> None:
     found, none, short = best(candidate, ("goal", f"{long} won"), ("goal", long), ("goal", "won"))
     assert (found.text, found.null_score, found.score) == ("won", 1.0, 16.0)
     assert (none.text, none.start, none.null_score) == ("", 0, 18.0)
-    assert short.doubt == found.doubt == -15.0
-    assert 0.9 < none.chance == none.null_chance
-    assert found.chance > 0.9 > 0.1 > found.null_chance
+    assert short.null_margin == found.null_margin == -15.0
+    assert 0.9 < none.probability == none.null_probability
+    assert found.probability > 0.9 > 0.1 > found.null_probability
 
 
 def test_no_answer_is_given_only_where_the_data_has_questions_without_one() -> None:
@@ -448,7 +450,7 @@ def test_no_answer_is_given_only_where_the_data_has_questions_without_one() -> N
 def test_a_context_without_a_word_has_no_answer() -> None:
     for task in (TASK, OPEN):
         blank, found = best(pointing({"won": 1.0}, task=task), ("goal", " "), ("goal", "won"))
-        assert (blank.text, blank.start, blank.chance, found.text) == ("", 0, 1.0, "won")
+        assert (blank.text, blank.start, blank.probability, found.text) == ("", 0, 1.0, "won")
 
 
 def test_logits_that_are_not_finite_are_not_answered() -> None:

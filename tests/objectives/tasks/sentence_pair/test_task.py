@@ -18,7 +18,7 @@ from autoopt.objectives.loading import load_text_data
 from autoopt.objectives.task import Task
 from autoopt.objectives.tasks import open_task
 from autoopt.objectives.tasks.sentence_pair.task import SentencePair
-from autoopt.objectives.tasks.text_classification.base import Problem
+from autoopt.objectives.tasks.sequence_classification import Problem
 from autoopt.objectives.tasks.text_classification.task import TextClassification
 from autoopt.strategies import saving
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning

@@ -98,7 +98,7 @@ def test_sentences_without_words_are_left_out_and_counted(tmp_path: Path) -> Non
     ("row", "message"),
     [
         ({"ner_tags": ["O"]}, r"a\.jsonl:3: 2 words in the column 'tokens' and 1 tags in 'ner_tags'; give each word"),
-        ({"tokens": ["a", " "]}, r"a\.jsonl:3: the column 'tokens' has an empty word; leave it out, and its tag"),
+        ({"tokens": ["a", " "]}, r"a\.jsonl:3: the column 'tokens' has an empty word; remove it and its tag"),
         ({"tokens": ["a", None]}, r"a\.jsonl:3: a list in the column 'tokens' holds None \(NoneType\), no word"),
         ({"tokens": ["a", "\ud800"]}, r"a\.jsonl:3: the column 'tokens' has half of a character"),
         ({"tokens": "a b"}, r"a\.jsonl:3: the column 'tokens' holds 'a b' \(str\), no list; .* with data\.text"),

@@ -6,7 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoopt.objectives.tasks.token_classification.task import TokenClassification
-from autoopt.objectives.tasks.token_classification.windows import cut, with_most_context, word_windows
+from autoopt.objectives.tasks.token_classification.windows import (
+    overlapping_ranges,
+    ranges_with_most_context,
+    word_windows,
+)
 from autoopt.strategies.candidate import Example
 from autoopt.strategies.training.batches import IGNORED_LABEL
 from tests import tiny
@@ -18,8 +22,8 @@ TASK = TokenClassification(labels=("O", "B-firm", "B-team", "I-firm", "I-team"),
 def test_windows_hold_all_words_within_their_room_and_each_is_answered_where_it_has_most_context(
     lengths: list[int], room: int
 ) -> None:
-    windows = cut(lengths, room)
-    owners = with_most_context(lengths, windows)
+    windows = overlapping_ranges(lengths, room)
+    owners = ranges_with_most_context(lengths, windows)
     assert set().union(*windows) == set(range(len(lengths)))
     assert all(sum(lengths[word] for word in words) <= room for words in windows)
     assert all(one.start < other.start and one.stop < other.stop for one, other in pairwise(windows))
@@ -34,9 +38,9 @@ def test_windows_hold_all_words_within_their_room_and_each_is_answered_where_it_
 
 def test_words_at_a_cut_have_neighbours_on_both_sides() -> None:
     lengths = [1] * 300
-    windows = cut(lengths, 30)
+    windows = overlapping_ranges(lengths, 30)
     assert {len(words) for words in windows} == {30}  # The last one is no rest of a few words.
-    owners = with_most_context(lengths, windows)
+    owners = ranges_with_most_context(lengths, windows)
     for word in range(3, 297):
         words = windows[owners[word]]
         assert min(word - words.start, words.stop - 1 - word) >= 3

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.objectives.tasks.token_classification.words import raw_words
+from autoopt.objectives.tasks.token_classification.words import split_words
 
 
 @pytest.mark.parametrize(
@@ -19,11 +19,11 @@ from autoopt.objectives.tasks.token_classification.words import raw_words
     ],
 )
 def test_a_text_is_split_into_words_and_single_marks(text: str, words: list[str]) -> None:
-    assert [word.text for word in raw_words(text)] == words
+    assert [word.text for word in split_words(text)] == words
 
 
 @given(st.text())
 def test_the_words_of_a_text_are_all_of_it_but_the_blanks(text: str) -> None:
-    found = raw_words(text)
+    found = split_words(text)
     assert all(text[word.start : word.end] == word.text != "" for word in found)
     assert "".join(word.text for word in found) == "".join(text.split())

@@ -1,4 +1,4 @@
-"""The lines of a text file: UTF-8 or nothing, in bounded memory, each with its number."""
+"""Numbered lines of a UTF-8 text file, read in bounded memory."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from autoopt.objectives.file_formats.gzipped import opened
-from autoopt.objectives.file_formats.table import MAX_CHARACTERS, MAX_FILE_BYTES
+from autoopt.objectives.tables.gzip_file import open_decompressed
+from autoopt.objectives.tables.table import MAX_CHARACTERS, MAX_FILE_BYTES
 from autoopt.strategies.errors import DataError
 
-_MARK = b"\xef\xbb\xbf"
-_OTHER_FILES: Mapping[bytes, str] = MappingProxyType(
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_SIGNATURES: Mapping[bytes, str] = MappingProxyType(
     {
         b"\xff\xfe": "a UTF-16 file; save it as UTF-8",
         b"\xfe\xff": "a UTF-16 file; save it as UTF-8",
@@ -26,18 +26,18 @@ _OTHER_FILES: Mapping[bytes, str] = MappingProxyType(
         b"\x80\x05": "a pickle, which is never read; save the data as csv or jsonl",
     }
 )
-"""What the first bytes give away, whatever the file is named."""
+"""File types by their first bytes, with the remedy."""
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield each line with its number from 1 and its line end; a byte order mark is dropped, any line end is taken.
+    """Yield the number, from 1, and the text of each line with its line end; a byte order mark is dropped.
 
-    A file whose name ends in ``.gz`` is unpacked. Raises ``DataError`` with byte offset and line for what is not UTF-8,
-    for NUL and for a line that is far too long.
+    A file whose name ends in ``.gz`` is decompressed. Raises ``DataError`` with byte offset and line for bytes that
+    are not UTF-8, for NUL, and for a line longer than ``MAX_CHARACTERS``.
     """
     number, offset = 0, 0
     _check_size(path)
-    with opened(path) as file:
+    with open_decompressed(path) as file:
         while raw := file.readline(MAX_CHARACTERS + 1):
             if len(raw) > MAX_CHARACTERS:
                 raise DataError(
@@ -49,28 +49,31 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                 number += 1
                 yield number, line
     if offset == 0:
-        raise _nothing_in(path)
+        raise _empty(path)
 
 
-def whole_text(path: Path, *, most: int = MAX_CHARACTERS, remedy: str = "one file is one text here: split it") -> str:
-    """Return a whole file of at most ``most`` bytes; raises ``DataError`` as ``lines`` does."""
+def read_text_file(
+    path: Path, *, max_bytes: int = MAX_CHARACTERS, remedy: str = "one file is one text here: split it"
+) -> str:
+    """Return the text of a file of at most ``max_bytes``. Raises ``DataError`` as ``lines`` does."""
     raw = b""
-    is_too_long = path.stat().st_size > most
+    is_too_long = path.stat().st_size > max_bytes
     if not is_too_long:
-        with opened(path) as file:
-            raw = file.read(most + 1)
-    if is_too_long or len(raw) > most:
-        raise DataError(f"{path} is longer than {most:,} bytes; {remedy}")
+        with open_decompressed(path) as file:
+            raw = file.read(max_bytes + 1)
+    if is_too_long or len(raw) > max_bytes:
+        raise DataError(f"{path} is longer than {max_bytes:,} bytes; {remedy}")
     return decode(raw, path=path, line=1, offset=0)
 
 
 def decode(raw: bytes, *, path: Path, line: int, offset: int) -> str:
-    """Return the text of ``raw``, which stands at ``offset`` in the file and begins in ``line``."""
+    """Return ``raw`` as text. ``offset`` and ``line`` are where it begins in the file, for messages."""
     if offset == 0:
-        for beginning, what in _OTHER_FILES.items():
-            if raw.startswith(beginning):
-                raise DataError(f"{path}:1: byte 0 begins {what}")
-        raw, offset = raw.removeprefix(_MARK), offset + (len(_MARK) if raw.startswith(_MARK) else 0)
+        for signature, description in _SIGNATURES.items():
+            if raw.startswith(signature):
+                raise DataError(f"{path}:1: byte 0 begins {description}")
+        if raw.startswith(_BYTE_ORDER_MARK):
+            raw, offset = raw.removeprefix(_BYTE_ORDER_MARK), len(_BYTE_ORDER_MARK)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -93,10 +96,10 @@ def _place(path: Path, line: int, raw: bytes, position: int) -> str:
 def _check_size(path: Path) -> None:
     size = path.stat().st_size
     if size == 0:
-        raise _nothing_in(path)
+        raise _empty(path)
     if size > MAX_FILE_BYTES:
         raise DataError(f"{path} has {size:,} bytes; at most {MAX_FILE_BYTES:,} are read: take a sample of it")
 
 
-def _nothing_in(path: Path) -> DataError:
+def _empty(path: Path) -> DataError:
     return DataError(f"{path} is empty; it must hold a header and at least one row for each class")

@@ -1,4 +1,4 @@
-"""From a table to labelled rows: what is missing, blank, or no class is found here, with the place where it stands."""
+"""From a table to rows labelled with classes or numbers; errors name the place of what is neither."""
 
 from __future__ import annotations
 
@@ -7,64 +7,63 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from unicodedata import category
 
-from autoopt.objectives.data.cells import blank_note, column_of_texts, encodable, is_missing
-from autoopt.objectives.data.columns import choose
+from autoopt.objectives.data.cells import blank_notes, check_encodable, is_missing, stripped_texts
+from autoopt.objectives.data.columns import choose_columns
 from autoopt.objectives.data.rows import RawLabel, Reading, Row
 from autoopt.objectives.data.settings import DataSettings
-from autoopt.objectives.file_formats.table import Cell, Table
+from autoopt.objectives.tables.table import Cell, Table
 from autoopt.strategies.errors import DataError
 
 MAX_CLASSES = 1000
-
-
 NUMBER_METRICS = frozenset({"pearson", "spearman"})
-"""Who asks for one of these has numbers as labels, whole ones too."""
+"""Metrics that make labels numbers, whole ones too."""
 
 
 def read_labelled(
-    table: Table, settings: DataSettings, *, metric: str | None, like: Sequence[Row], pairs: bool = False
+    table: Table, settings: DataSettings, *, metric: str | None, train_rows: Sequence[Row], pairs: bool = False
 ) -> Reading:
-    """Return the rows with a text, or with two where ``pairs`` are asked for, and notes on what was dropped.
+    """Return the rows, with two texts each if ``pairs``, and notes on those left out for a blank text.
 
-    A label is the name of a class; several names where the cells hold lists or ``data.label_separator`` is given; a
-    number where ``metric`` or the labels of ``like`` say so, or where all labels are numbers with fractions among them.
-    Rows whose text is blank are dropped. Raises ``DataError`` for a missing label, for a cell that is no text or no
-    label, and where most texts are blank.
+    A label is the name of a class; several names if cells hold lists or ``data.label_separator`` is given; a number if
+    ``metric`` or the labels of ``train_rows`` say so, or if all labels are numbers and some have fractions. Raises
+    ``DataError`` for a missing label, a cell that is not a text or a label, and if most texts are blank.
     """
-    columns = choose(table, text=settings.text, text_pair=settings.text_pair, label=settings.label)
+    columns = choose_columns(table, text=settings.text, text_pair=settings.text_pair, label=settings.label)
     if pairs and columns.text_pair is None:
         raise DataError(
             f"{table.source} has one column of texts, '{columns.text}', and this task needs two; its columns are "
             f"{', '.join(table.columns)}; name the other one, for example 'text_pair: COLUMN' under data"
         )
-    texts = column_of_texts(table, columns.text)
-    others = column_of_texts(table, columns.text_pair) if columns.text_pair else [None] * len(texts)
-    labels = _labels(table, columns.label or "", separator=settings.label_separator, metric=metric, like=like)
+    texts = stripped_texts(table, columns.text)
+    second_texts = stripped_texts(table, columns.text_pair) if columns.text_pair else [None] * len(texts)
+    labels = _labels(
+        table, columns.label or "", separator=settings.label_separator, metric=metric, train_rows=train_rows
+    )
     rows, blank = [], []
-    for text, pair, label, place in zip(texts, others, labels, table.places, strict=True):
-        if not text or (columns.text_pair and not pair):
+    for text, second, label, place in zip(texts, second_texts, labels, table.places, strict=True):
+        if not text or (columns.text_pair and not second):
             blank.append(place)
         else:
-            rows.append(Row(text, pair, label, place))
+            rows.append(Row(text, second, label, place))
     pair_name = f" and '{columns.text_pair}'" if columns.text_pair else ""
     return Reading(
         rows,
         f"texts from the column '{columns.text}'{pair_name}, labels from '{columns.label}'",
-        tuple(blank_note(table, columns.text, blank)),
+        tuple(blank_notes(table, columns.text, blank)),
     )
 
 
 def class_names(rows: Sequence[Row], *, source: str) -> tuple[str, ...]:
-    """Return the classes in order, numbers by their value; none where the labels are numbers.
+    """Return the classes in order, numbers by value; empty if the labels are numbers.
 
-    Raises ``DataError`` for one class, or for far too many.
+    Raises ``DataError`` for a single class, or for more than can be classes.
     """
     if rows and isinstance(rows[0].label, float):
-        _check_numbers(rows, source)
+        _check_not_constant(rows, source)
         return ()
     counts = Counter(name for row in rows for name in _names(row.label))
-    several = any(isinstance(row.label, tuple) for row in rows)
-    if len(counts) < (1 if several else 2):
+    is_multi_label = any(isinstance(row.label, tuple) for row in rows)
+    if len(counts) < (1 if is_multi_label else 2):
         only = next(iter(counts), "none")
         raise DataError(
             f"{source} has one class only ('{only}' in all {len(rows):,} rows); "
@@ -75,7 +74,7 @@ def class_names(rows: Sequence[Row], *, source: str) -> tuple[str, ...]:
             f"{source} has {len(counts):,} different labels in {len(rows):,} rows, which "
             f"does not look like classes (at most {MAX_CLASSES:,}, several rows each); choose another with data.label"
         )
-    if all(_is_whole(name) for name in counts):
+    if all(_is_integer(name) for name in counts):
         return tuple(sorted(counts, key=int))
     return tuple(sorted(counts))
 
@@ -86,7 +85,7 @@ def _names(label: RawLabel) -> tuple[str, ...]:
     return (label,) if isinstance(label, str) else ()
 
 
-def _check_numbers(rows: Sequence[Row], source: str) -> None:
+def _check_not_constant(rows: Sequence[Row], source: str) -> None:
     if len({row.label for row in rows}) < 2:
         raise DataError(
             f"{source} has the same number, {rows[0].label}, in all {len(rows):,} rows; nothing can be learned "
@@ -95,34 +94,36 @@ def _check_numbers(rows: Sequence[Row], source: str) -> None:
 
 
 def _labels(
-    table: Table, column: str, *, separator: str | None, metric: str | None, like: Sequence[Row]
+    table: Table, column: str, *, separator: str | None, metric: str | None, train_rows: Sequence[Row]
 ) -> list[RawLabel]:
     position = table.columns.index(column)
     cells = [row[position] for row in table.rows]
     if separator or any(isinstance(cell, list) for cell in cells):
         return [_several(cell, place, column, separator) for cell, place in zip(cells, table.places, strict=True)]
-    read: Callable[[Cell, str, str], RawLabel] = _number if _are_numbers(cells, metric=metric, like=like) else _label
-    found: list[RawLabel] = [read(cell, place, column) for cell, place in zip(cells, table.places, strict=True)]
-    missing = [place for name, place in zip(found, table.places, strict=True) if name is None]
+    parse: Callable[[Cell, str, str], RawLabel] = (
+        _number if _are_numbers(cells, metric=metric, train_rows=train_rows) else _label
+    )
+    labels: list[RawLabel] = [parse(cell, place, column) for cell, place in zip(cells, table.places, strict=True)]
+    missing = [place for label, place in zip(labels, table.places, strict=True) if label is None]
     if missing:
         raise DataError(
-            f"{missing[0]}: the column '{column}' has no label in {len(missing):,} of {len(found):,} rows, the first "
+            f"{missing[0]}: the column '{column}' has no label in {len(missing):,} of {len(labels):,} rows, the first "
             "of them here; fill them in, remove these rows, or give them as data.unlabeled"
         )
-    return found
+    return labels
 
 
-def _are_numbers(cells: Sequence[Cell], *, metric: str | None, like: Sequence[Row]) -> bool:
+def _are_numbers(cells: Sequence[Cell], *, metric: str | None, train_rows: Sequence[Row]) -> bool:
     if metric is not None:
         return metric in NUMBER_METRICS
-    if like:
-        return isinstance(like[0].label, float)
-    values = [_parsed(cell) for cell in cells if not is_missing(cell)]
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    return bool(known) and len(known) == len(values) and not all(value.is_integer() for value in known)
+    if train_rows:
+        return isinstance(train_rows[0].label, float)
+    values = [_as_float(cell) for cell in cells if not is_missing(cell)]
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    return bool(finite) and len(finite) == len(values) and not all(value.is_integer() for value in finite)
 
 
-def _parsed(cell: Cell) -> float | None:
+def _as_float(cell: Cell) -> float | None:
     if isinstance(cell, bool) or not isinstance(cell, str | int | float):
         return None
     try:
@@ -134,7 +135,7 @@ def _parsed(cell: Cell) -> float | None:
 def _number(cell: Cell, place: str, column: str) -> float | None:
     if is_missing(cell):
         return None
-    value = _parsed(cell)
+    value = _as_float(cell)
     if value is None or not math.isfinite(value):
         raise DataError(
             f"{place}: the column '{column}' holds {cell!r:.60}, no finite number; choose the column of the numbers "
@@ -167,7 +168,7 @@ def _label(cell: Cell, place: str, column: str) -> str | None:
     if not isinstance(cell, str | int | float):
         raise DataError(f"{place}: the column '{column}' holds {cell!r:.60}, no class; choose another with data.label")
     if isinstance(cell, str):
-        name = encodable(cell, place, column).strip()
+        name = check_encodable(cell, place, column).strip()
         if any(category(character) == "Cc" for character in name):
             raise DataError(
                 f"{place}: the label {name!r:.60} in the column '{column}' holds a control character, as no class "
@@ -177,5 +178,5 @@ def _label(cell: Cell, place: str, column: str) -> str | None:
     return str(cell).lower() if isinstance(cell, bool) else str(int(cell))
 
 
-def _is_whole(name: str) -> bool:
+def _is_integer(name: str) -> bool:
     return name.removeprefix("-").isdecimal() and name.isascii()

@@ -1,4 +1,4 @@
-"""Rows as they were read, each with the place where it stands, before anything is known of their meaning."""
+"""Rows as read from a file, each with its place, before their meaning is known."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, TypeAlias
 Cell: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
 
 MAX_CHARACTERS = 1_000_000
-"""The longest line, field or text that is read. A longer one is a quote that nobody closed, or no text."""
+"""Maximum length of a line, a field or a text. Anything longer is an unclosed quote, or not text."""
 MAX_FILE_BYTES = 4_000_000_000
-"""What a file may have, unpacked."""
+"""Maximum size of a file, decompressed."""
 TEXT_COLUMN, LABEL_COLUMN = "text", "label"
-"""The columns of what has no names for them: a folder of class folders, plain lines."""
+"""Column names of sources that have none: class folders and plain lines."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """``rows[i][j]`` is the cell of row i in column j; ``places[i]`` says where the row stands: ``train.csv:7``."""
+    """``rows[i][j]`` is the cell of row i in column j; ``places[i]`` is where the row stands: ``train.csv:7``."""
 
     source: str
     columns: tuple[str, ...]

@@ -1,0 +1,1 @@
+"""Rows of a data file before their meaning is known, and what file formats share to read them."""
