@@ -12,10 +12,10 @@ from pydantic.fields import FieldInfo
 
 from autoopt.objectives.data.rows import RawLabel, Reading, Row
 from autoopt.objectives.data.settings import DataSettings
-from autoopt.objectives.judging import bootstrap
 from autoopt.objectives.measurement import QUALITY, Direction, Measurement
 from autoopt.objectives.models.model_folder import find_model
 from autoopt.objectives.models.pretrained import Head, open_pretrained
+from autoopt.objectives.scoring import bootstrap
 from autoopt.objectives.tables.table import Table
 from autoopt.strategies.candidate import Candidate, Example, Features, Label
 from autoopt.strategies.errors import UsageError, did_you_mean
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from autoopt.objectives.data.text_data import TextData
-    from autoopt.objectives.judging.bootstrap import Statistic
+    from autoopt.objectives.scoring.bootstrap import Statistic
 
 
 @dataclass(frozen=True)

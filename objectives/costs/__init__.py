@@ -1,1 +1,56 @@
-"""What serving costs: one cost a file, the folder is the registry."""
+"""What serving costs: one file a cost, this folder is their registry."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping, Set
+from functools import cache
+from types import MappingProxyType
+
+from autoopt.objectives.cost import Cost, Role, Serving
+from autoopt.objectives.measurement import Measurement
+from autoopt.objectives.timing.pairing import Pairs
+
+
+@cache
+def costs() -> Mapping[str, Cost]:
+    """Return every cost by its name, in alphabetical order.
+
+    Raises ``TypeError`` if a file does not define exactly one.
+    """
+    return MappingProxyType(
+        {name: _only_cost(name) for name in sorted(module.name for module in pkgutil.iter_modules(__path__))}
+    )
+
+
+def names_of(role: Role) -> tuple[str, ...]:
+    """Return the costs of a role, its default first."""
+    of_role = [cost for cost in costs().values() if cost.role is role]
+    return tuple(cost.name for cost in sorted(of_role, key=lambda cost: not cost.default_of_role))
+
+
+def measure_costs(serving: Serving, wanted: Set[str], *, only_exact: bool = False) -> dict[str, Measurement]:
+    """Measure what is always measured and what is ``wanted``; with ``only_exact`` only what needs no timing."""
+    chosen = (cost for cost in costs().values() if cost.always or cost.name in wanted)
+    return {
+        measured.name: measured for cost in chosen if cost.exact or not only_exact for measured in cost.measure(serving)
+    }
+
+
+def pairs_for(wanted: Set[str]) -> Pairs:
+    """Return how many pairs of calls verification needs for the wanted costs."""
+    chosen = [cost.pairs for cost in costs().values() if cost.always or cost.name in wanted]
+    return max(chosen, key=lambda pairs: pairs.minimum)
+
+
+def _only_cost(name: str) -> Cost:
+    module = importlib.import_module(f"{__name__}.{name}")
+    defined = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Cost) and value.__module__ == module.__name__
+    ]
+    if len(defined) != 1:
+        raise TypeError(f"{module.__name__} defines {len(defined)} costs; a file here defines exactly one")
+    return defined[0]()

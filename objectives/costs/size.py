@@ -1,24 +1,23 @@
-"""How large a model is: bytes of the saved artefact, and its parameters."""
+"""Bytes of all files of the saved candidate, tokenizer included."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from autoopt.objectives.measurement import Direction, Measurement
+from autoopt.objectives import units
+from autoopt.objectives.cost import Cost, Role, Serving
+from autoopt.objectives.measurement import Measurement
 from autoopt.strategies.saving import size_bytes
 
-PARAMETERS = "parameters"
 
+class Size(Cost):
+    """What a download or a container image grows by."""
 
-def measure_size(folder: Path) -> Measurement:
-    """All files of a saved candidate, tokenizer included."""
-    return Measurement.exact("size", float(size_bytes(folder)), "bytes", Direction.MINIMIZE)
+    dimension = units.SIZE
+    role = Role.SPACE
+    always = True
+    default_of_role = True
+    exact = True
 
-
-def parameters(model: Any) -> int:
-    """Numbers in the model's weights, quantized ones included; a tied weight counts once."""
-    if isinstance(known := getattr(model, "weights", None), int):  # A graph of another runtime.
-        return known
-    tensors = {tensor.data_ptr(): tensor for tensor in model.state_dict().values() if tensor.numel()}
-    return sum(tensor.numel() for tensor in tensors.values())
+    def measure(self, serving: Serving) -> Sequence[Measurement]:
+        return (Measurement.exact(self.name, float(size_bytes(serving.folder)), "bytes", self.direction),)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from autoopt.objectives.judging import units
+from autoopt.objectives import units
 from autoopt.strategies.errors import UsageError
 
 

@@ -6,30 +6,12 @@ import math
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
 
-from autoopt.objectives.judging import units
-from autoopt.objectives.measurement import Measurement
+from autoopt.objectives import units
+from autoopt.objectives.costs import costs
+from autoopt.objectives.measurement import QUALITY, Direction, Measurement
 from autoopt.strategies.errors import UsageError, did_you_mean
 
-ALIASES = MappingProxyType({"latency": "latency_p50"})
-"""Other names of metrics."""
-METRICS = MappingProxyType(
-    {
-        "quality": units.SHARE,
-        "latency_p50": units.LATENCY,
-        "latency_p95": units.LATENCY,
-        "latency_p99": units.LATENCY,
-        "latency_single": units.LATENCY,
-        "throughput": units.RATE,
-        "size": units.SIZE,
-        "memory": units.SIZE,
-        "parameters": units.COUNT,
-        "energy": units.ENERGY,
-    }
-)
-"""What can be limited, and the kind of quantity that it is."""
-HIGHER_IS_BETTER = frozenset({"quality", "throughput"})
 CAP = 1000.0
 """Violations are kept within this: a sampler adds them up, and one that is infinite would hide all others."""
 
@@ -44,6 +26,16 @@ class Relation(StrEnum):
 
     AT_MOST = "<="
     AT_LEAST = ">="
+
+
+class IntervalEnd(StrEnum):
+    """Which number of a measurement a limit is held against."""
+
+    VALUE = "value"
+    WORSE = "worse"
+    """Within the limit even at the worse end of the interval: for what is promised."""
+    BETTER = "better"
+    """Over the limit even at the better end: for what is given up."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +68,19 @@ class Limit:
             raise UsageError(f"'{text}' limits {metric} to nothing; the limit must be above 0")
         return cls(metric, relation, value, of_baseline, " ".join(str(text).split()))
 
-    def violation(self, measured: Measurement, baseline: Measurement | None, *, clear: bool = False) -> float:
+    def violation(
+        self, measured: Measurement, baseline: Measurement | None, *, end: IntervalEnd = IntervalEnd.VALUE
+    ) -> float:
         """Return how far ``measured`` is beyond the limit, relative to the limit; 0 or less is within.
 
-        With ``clear`` the worse end of the confidence interval must be within too. Quality is always judged by its
-        value: a few hundred examples give an interval wider than any margin that one would ask for. ``baseline`` is
-        the baseline's measurement of the same metric. Always finite.
+        ``end`` says which end of the confidence interval is judged. Quality is always judged by its value: a few
+        hundred examples give an interval wider than any margin that one would ask for. ``baseline`` is the baseline's
+        measurement of the same metric. Always finite.
         """
         if measured.name != self.metric:
             raise ValueError(f"'{self.text}' limits {self.metric}; it was given {measured.name}")
         limit = self.bound(baseline)
-        value = self._judged(measured, clear=clear)
+        value = self._judged(measured, end)
         beyond = value - limit if self.relation is Relation.AT_MOST else limit - value
         if not math.isfinite(beyond):
             return CAP
@@ -102,29 +96,46 @@ class Limit:
             raise ValueError(f"'{self.text}' needs the baseline's {self.metric}")
         return self.value * baseline.value
 
-    def _judged(self, measured: Measurement, *, clear: bool) -> float:
-        if not clear or self.metric == "quality":
+    def _judged(self, measured: Measurement, end: IntervalEnd) -> float:
+        if end is IntervalEnd.VALUE or self.metric == QUALITY:
             return measured.value
-        return measured.high if self.relation is Relation.AT_MOST else measured.low
+        takes_high = (end is IntervalEnd.WORSE) == (self.relation is Relation.AT_MOST)
+        return measured.high if takes_high else measured.low
 
     def __str__(self) -> str:
         return self.text
 
 
+def metrics() -> dict[str, units.Dimension]:
+    """Return everything that can be limited or searched for, with its kind of quantity."""
+    return {QUALITY: units.SHARE, **{name: cost.dimension for name, cost in costs().items()}}
+
+
+def other_names() -> dict[str, str]:
+    """Return the other names of metrics, each with the metric's own."""
+    return {other: name for name, cost in costs().items() for other in cost.other_names}
+
+
+def direction_of(metric: str) -> Direction:
+    """Return the direction in which a metric is better."""
+    return Direction.MAXIMIZE if metric == QUALITY else costs()[metric].direction
+
+
 def metric_name(name: str) -> str:
     """Return the metric's own name for it or its alias; raises ``UsageError`` with the nearest one."""
-    metric = ALIASES.get(name, name)
-    if metric not in METRICS:
-        known = (*METRICS, *ALIASES)
+    metric = other_names().get(name, name)
+    if metric not in metrics():
+        known = (*metrics(), *other_names())
         raise UsageError(f"'{name}' is no metric{did_you_mean(name, known)}; metrics are {', '.join(known)}")
     return metric
 
 
 def _relation(metric: str, sign: str, text: str) -> Relation:
-    wanted = Relation.AT_LEAST if metric in HIGHER_IS_BETTER else Relation.AT_MOST
+    is_higher_better = direction_of(metric) is Direction.MAXIMIZE
+    wanted = Relation.AT_LEAST if is_higher_better else Relation.AT_MOST
     given = {"≤": "<=", "≥": ">="}.get(sign, sign)
     if given != wanted:
-        better = "higher" if metric in HIGHER_IS_BETTER else "lower"
+        better = "higher" if is_higher_better else "lower"
         raise UsageError(f"'{text}': {metric} is better when {better}, so a limit on it is written with {wanted}")
     return wanted
 
@@ -141,7 +152,8 @@ def _bound(metric: str, text: str, limit: str) -> tuple[float, bool]:
 
 
 def _absolute(metric: str, text: str) -> float:
-    value = units.parse_quantity(text, METRICS[metric])
-    if METRICS[metric] is units.SHARE and value > 1:
+    dimension = metrics()[metric]
+    value = units.parse_quantity(text, dimension)
+    if dimension is units.SHARE and value > 1:
         raise UsageError(f"{metric} is at most 1, so {text} can never be reached; write 0.9 or 90%")
     return value

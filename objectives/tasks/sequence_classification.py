@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self, assert_never
 
 from autoopt.objectives.data.labelled import class_names
 from autoopt.objectives.data.rows import Row
-from autoopt.objectives.judging import scores
 from autoopt.objectives.models.pretrained import Head
+from autoopt.objectives.scoring import scores
 from autoopt.objectives.task import Task
 from autoopt.objectives.tasks.outputs import check_finite, softmax
 from autoopt.strategies.candidate import Candidate, Example, Features
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from autoopt.objectives.data.text_data import TextData
-    from autoopt.objectives.judging.bootstrap import Statistic
+    from autoopt.objectives.scoring.bootstrap import Statistic
 
 
 class Problem(StrEnum):

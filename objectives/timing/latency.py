@@ -24,8 +24,6 @@ from autoopt.objectives.timing.clock import Clock, Sample, take
 from autoopt.objectives.timing.pairing import SCREENING, Duel, Pairs, Work, calls_of, in_turn, total_s, warmed_up
 from autoopt.objectives.timing.percentiles import median_interval, p95, p99
 
-LATENCIES = ("latency_p50", "latency_p95", "latency_p99")
-"""In milliseconds, for one call."""
 ALIKE = 0.8
 """A candidate whose share of a processor is less than this part of the reference's does something else than compute."""
 
@@ -176,33 +174,37 @@ def compare(
     return _comparison(pooled, ratios, others=least_disturbed(tried).others, noisy=True)
 
 
-def measurements(comparison: Comparison, calibration: Calibration) -> dict[str, Measurement]:
-    """Return ``latency_p50``, ``latency_ratio``, and those of ``latency_p95`` and ``latency_p99`` that were calibrated.
+def latency(
+    name: str, reference_ms: float, comparison: Comparison, calibration: Calibration, *, samples: int
+) -> Measurement:
+    """Return a latency of the candidate in ms: the reference's, times the paired ratio with its interval.
 
-    All are of one call, which answers a whole batch. The samples of a 95th or 99th percentile are those of the
-    calibration, which it rests on.
+    It is that of one call, which answers a whole batch. ``samples`` is the number of calls that it rests on.
     """
+    return Measurement(
+        name=name,
+        value=comparison.ratio * reference_ms,
+        unit="ms",
+        direction=Direction.MINIMIZE,
+        low=comparison.low * reference_ms,
+        high=comparison.high * reference_ms,
+        samples=samples,
+        noisy=comparison.noisy or calibration.noisy,
+    )
 
-    def scaled(name: str, unit: str, scale: float, *, noisy: bool, samples: int) -> Measurement:
-        return Measurement(
-            name=name,
-            value=comparison.ratio * scale,
-            unit=unit,
-            direction=Direction.MINIMIZE,
-            low=comparison.low * scale,
-            high=comparison.high * scale,
-            samples=samples,
-            noisy=noisy,
-        )
 
-    noisy = comparison.noisy or calibration.noisy
-    p50_name, *tail_names = LATENCIES
-    found = [scaled(p50_name, "ms", calibration.p50_ms, noisy=noisy, samples=comparison.samples)]
-    for name, tail_ms in zip(tail_names, (calibration.p95_ms, calibration.p99_ms), strict=True):
-        if tail_ms is not None:
-            found.append(scaled(name, "ms", tail_ms, noisy=noisy, samples=calibration.samples))
-    found.append(scaled("latency_ratio", "of baseline", 1.0, noisy=comparison.noisy, samples=comparison.samples))
-    return {measured.name: measured for measured in found}
+def latency_ratio(comparison: Comparison) -> Measurement:
+    """Return the candidate's time as a share of the baseline's."""
+    return Measurement(
+        name="latency_ratio",
+        value=comparison.ratio,
+        unit="of baseline",
+        direction=Direction.MINIMIZE,
+        low=comparison.low,
+        high=comparison.high,
+        samples=comparison.samples,
+        noisy=comparison.noisy,
+    )
 
 
 def _comparison(duel: Duel, ratios: Sequence[float], *, others: float | None, noisy: bool) -> Comparison:

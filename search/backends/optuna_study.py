@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from autoopt.objectives.judging.budget import Limit
 from autoopt.objectives.measurement import Direction
 from autoopt.search.backends.optuna_samplers import distribution, sampler_of, suggester
 from autoopt.search.backends.optuna_storage import existing, quiet_optuna, retried, storage_at
@@ -52,7 +53,7 @@ class OptunaStudy:
         storage: Any,
         space: Space,
         objectives: Mapping[str, Direction],
-        limits: Sequence[str],
+        limits: Sequence[Limit],
         sampler: optuna.samplers.BaseSampler,
         proposer: Proposer | None,
     ) -> None:
@@ -81,7 +82,7 @@ class OptunaStudy:
         space: Space,
         *,
         objectives: Mapping[str, Direction],
-        limits: Sequence[str],
+        limits: Sequence[Limit],
         sampler: str,
         seed: int,
     ) -> OptunaStudy:
@@ -214,7 +215,7 @@ class OptunaStudy:
         del self._begun[begun.number]
 
     def _constraints(self, record: TrialRecord) -> list[float]:
-        return [record.violations.get(limit, 0.0) for limit in self._limits]
+        return [record.violations.get(limit.text, 0.0) for limit in self._limits]
 
     def _end(self, trial: optuna.Trial, constraints: list[float], values: list[float] | None, state: State) -> None:
         """End a trial that was drawn in memory."""

@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from autoopt.objectives.measurement import Direction, Measurement
+from autoopt.objectives.cost import Role
+from autoopt.objectives.costs import names_of
+from autoopt.objectives.measurement import QUALITY, Direction, Measurement
 
 
 class Measured(Protocol):
@@ -53,8 +55,8 @@ def hypervolume(points: Iterable[Sequence[float]], corner: Sequence[float]) -> f
 
 def champion(items: Sequence[Item], objectives: Mapping[str, Direction]) -> Item:
     """The item of best quality; of several, the one that is best in the other objectives in their order."""
-    others = {name: direction for name, direction in objectives.items() if name != "quality"}
-    return min(items, key=lambda item: (-item.measurements["quality"].value, *losses(item, others)))
+    others = {name: direction for name, direction in objectives.items() if name != QUALITY}
+    return min(items, key=lambda item: (-item.measurements[QUALITY].value, *losses(item, others)))
 
 
 def knee(items: Sequence[Item], objectives: Mapping[str, Direction]) -> Item:
@@ -69,10 +71,6 @@ def knee(items: Sequence[Item], objectives: Mapping[str, Direction]) -> Item:
     return items[min(range(len(items)), key=lambda index: distance(points[index]))]
 
 
-FAST = ("latency_p50", "latency_p95", "latency_p99", "latency_single", "throughput")
-SMALL = ("size", "memory", "parameters")
-
-
 def aliases(items: Sequence[Item], objectives: Mapping[str, Direction]) -> dict[str, Item]:
     """Name the items to take: ``champion``, ``fastest``, ``smallest``, ``balanced``; none where there are no items.
 
@@ -82,8 +80,8 @@ def aliases(items: Sequence[Item], objectives: Mapping[str, Direction]) -> dict[
         return {}
     return {
         "champion": champion(items, objectives),
-        "fastest": best(items, _first(FAST, objectives)),
-        "smallest": best(items, _first(SMALL, objectives)),
+        "fastest": best(items, _first(names_of(Role.SPEED), objectives)),
+        "smallest": best(items, _first(names_of(Role.SPACE), objectives)),
         "balanced": knee(items, objectives),
     }
 
@@ -100,7 +98,9 @@ def _first(metrics: Sequence[str], objectives: Mapping[str, Direction]) -> str:
 
 def fastness(item: Measured, objectives: Mapping[str, Direction]) -> float:
     """What says how fast an item is, less being faster: the first such objective, else the first cost."""
-    costs = [name for name in objectives if name in FAST] or [name for name in objectives if name != "quality"]
+    costs = [name for name in objectives if name in names_of(Role.SPEED)] or [
+        name for name in objectives if name != QUALITY
+    ]
     return losses(item, {name: objectives[name] for name in costs[:1]})[0] if costs else 0.0
 
 

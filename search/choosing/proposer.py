@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import starmap
 from statistics import fmean
 
+from autoopt.objectives.judging.budget import Limit
 from autoopt.objectives.measurement import QUALITY, Direction
 from autoopt.search.choosing.acquisition import Constraint, candidates_near, most_promising
 from autoopt.search.choosing.forecast import passes
 from autoopt.search.choosing.front import losses, pareto
 from autoopt.search.space.recipe import Recipe, Steps
-from autoopt.search.space.space import InvalidRecipe, Space
+from autoopt.search.space.space import InvalidRecipe, Space, strategy_of
 from autoopt.search.trial.record import State, TrialRecord
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.knobs import KnobValue
@@ -35,7 +36,9 @@ class Proposer:
     What was computed before costs nothing: a new leaf of a trained trunk is cheap, and is tried for less.
     """
 
-    def __init__(self, space: Space, objectives: Mapping[str, Direction], limits: Sequence[str], *, seed: int) -> None:
+    def __init__(
+        self, space: Space, objectives: Mapping[str, Direction], limits: Sequence[Limit], *, seed: int
+    ) -> None:
         self._space, self._objectives, self._limits = space, dict(objectives), tuple(limits)
         self._chance = random.Random(seed)
         self._known: dict[int, Mapping[str, KnobValue] | None] = {}
@@ -92,7 +95,7 @@ class Proposer:
             values,
             limited=[
                 Constraint(
-                    np.array([record.violations.get(limit, 0.0) for record in seen]), 0.0, _is_cost(limit.split()[0])
+                    np.array([record.violations.get(limit.text, 0.0) for record in seen]), 0.0, _is_cost(limit.metric)
                 )
                 for limit in self._limits
             ],
@@ -109,7 +112,7 @@ class Proposer:
 
     def reshapes(self, parameter: str) -> bool:
         """Whether what serving costs depends on it."""
-        return parameter.partition(".")[0].partition("_without_")[0] in self._reshaping
+        return strategy_of(parameter) in self._reshaping
 
     def _latest(self, told: Sequence[TrialRecord]) -> Sequence[TrialRecord]:
         """Those that the surrogate is made of: the front and the latest, since its time grows with their cube."""

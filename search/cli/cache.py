@@ -75,7 +75,7 @@ def prune(limit: str, root: Path | None, as_json: bool) -> None:
     """Remove what was used longest ago, and what was cut off or put aside, until the rest takes SIZE at most."""
     import shutil
 
-    from autoopt.objectives.judging import units
+    from autoopt.objectives import units
     from autoopt.search.trial.stage_eviction import evict, leftovers, needed_now
 
     size = int(units.parse_quantity(limit, units.SIZE))

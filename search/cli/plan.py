@@ -65,11 +65,28 @@ class Outlook:
         return confirmation_seconds(self.work, self.design[: search.trials], seeds=search.confirm_seeds)
 
 
+def _print_schema(context: click.Context, _: click.Parameter, is_wanted: bool) -> None:
+    if not is_wanted or context.resilient_parsing:
+        return
+    from autoopt.search.experiment.experiment import Experiment
+
+    print_json(Experiment.model_json_schema())
+    context.exit()
+
+
 @click.command(short_help="Check an experiment and show what its search would do.")
 @click.argument("file")
 @overrides_option
 @root_option
 @json_option
+@click.option(
+    "--schema",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_schema,
+    help="Print the JSON Schema of experiment files, for an editor, and exit.",
+)
 def plan(file: str, overrides: tuple[str, ...], root: Path | None, as_json: bool) -> None:
     """Check an experiment and show what a search of it would do. Trains nothing.
 

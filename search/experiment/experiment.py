@@ -208,10 +208,3 @@ def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         return
     for key, inner in value.items():
         yield from _flat(inner, f"{prefix}.{key}" if prefix else key)
-
-
-if __name__ == "__main__":
-    import json
-    import sys
-
-    sys.stdout.write(json.dumps(Experiment.model_json_schema(), indent=1) + "\n")

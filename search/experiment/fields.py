@@ -8,8 +8,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, PlainSerializer, WithJsonSchema
 
-from autoopt.objectives.judging import units
-from autoopt.objectives.judging.budget import ALIASES, METRICS, Limit, metric_name
+from autoopt.objectives import units
+from autoopt.objectives.judging.budget import Limit, metric_name, metrics, other_names
 from autoopt.strategies.errors import UsageError
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
@@ -80,7 +80,7 @@ BudgetLimit = Annotated[
 ObjectiveName = Annotated[
     str,
     BeforeValidator(as_validator(lambda value: metric_name(str(value)))),
-    WithJsonSchema({"enum": [*METRICS, *ALIASES]}),
+    WithJsonSchema({"enum": [*metrics(), *other_names()]}),
 ]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from autoopt.objectives.costs.energy import ENERGY, meter_of
+from autoopt.objectives.costs import costs
 from autoopt.objectives.data.text_data import TextData
-from autoopt.objectives.judging.budget import HIGHER_IS_BETTER
+from autoopt.objectives.judging.budget import direction_of
 from autoopt.objectives.loading import load_text_data
-from autoopt.objectives.measurement import Direction
+from autoopt.objectives.measurement import QUALITY, Direction
 from autoopt.objectives.models.model_folder import ModelFolder, find_model
 from autoopt.objectives.target import Target
 from autoopt.objectives.task import Task
@@ -53,15 +53,13 @@ def _target(experiment: Experiment, candidate: Candidate, validation: Sequence[E
 
 def check_measurable(experiment: Experiment) -> None:
     """Raise ``EnvironmentProblem`` if the experiment needs a measurement that this machine cannot make."""
-    if ENERGY in experiment.metrics():
-        meter_of(Target(device=experiment.target.device))
+    for metric in sorted(experiment.metrics() - {QUALITY}):
+        costs()[metric].check(Target(device=experiment.target.device))
 
 
 def directions(experiment: Experiment) -> dict[str, Direction]:
     """Return the direction of each objective."""
-    return {
-        name: Direction.MAXIMIZE if name in HIGHER_IS_BETTER else Direction.MINIMIZE for name in experiment.objectives
-    }
+    return {name: direction_of(name) for name in experiment.objectives}
 
 
 def facts(experiment: Experiment, data: TextData) -> frozenset[str]:

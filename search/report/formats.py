@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from autoopt.objectives.judging import units
-from autoopt.objectives.judging.bootstrap import Difference
+from autoopt.objectives import units
+from autoopt.objectives.cost import Role
+from autoopt.objectives.costs import costs
 from autoopt.objectives.measurement import Measurement
+from autoopt.objectives.scoring.bootstrap import Difference
 from autoopt.objectives.tasks import metrics_shown_with_quality
 from autoopt.search.report.sanitize import printable
 from autoopt.search.study.evidence import Gap, Seeds, Spread
@@ -21,7 +23,7 @@ def shown(measured: Measurement | None) -> str:
     """Any measurement in the way that fits its name and unit."""
     if measured is None:
         return NOTHING
-    if measured.name in ("size", "memory"):
+    if measured.unit in ("bytes", "B"):
         return size(measured)
     if measured.unit in ("examples/s", "J"):
         return amount(measured)
@@ -129,11 +131,13 @@ def amount(measured: Measurement | None) -> str:
     return f"{measured.value:.4g} {printable(measured.unit)}{ends}{_noise(measured)}"
 
 
-def more_speed(measurements: Mapping[str, Measurement]) -> list[str]:
-    """What is asked for beside ``latency_p50``: ``p99 9.1 ms [8.8, 9.4]``, ``120 examples/s [115, 124]``."""
-    named = {"latency_p99": "p99", "latency_single": "one example"}
-    latencies = [f"{name} {latency(measurements[key])}" for key, name in named.items() if key in measurements]
-    return [*latencies, *(amount(measurements[key]) for key in ("throughput", "energy") if key in measurements)]
+def further_costs(measurements: Mapping[str, Measurement], *, roles: Collection[Role]) -> list[str]:
+    """Costs of these roles beside the main ones: ``p99 9.1 ms [8.8, 9.4]``, ``120 examples/s [115, 124]``."""
+    return [
+        f"{cost.label} {shown(measurements[name])}".strip()
+        for name, cost in costs().items()
+        if cost.role in roles and cost.label is not None and name in measurements
+    ]
 
 
 def times_smaller(measured: Measurement | None, baseline: Measurement | None) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from autoopt.objectives.judging.bootstrap import Difference
+from autoopt.objectives.cost import Role
 from autoopt.objectives.measurement import Measurement
+from autoopt.objectives.scoring.bootstrap import Difference
 from autoopt.search.report import formats
 from autoopt.search.report.sanitize import plain_text
 from autoopt.search.space.recipe import Recipe
@@ -106,10 +107,11 @@ def _cells(row: Row, baseline: Row, *, wide: bool) -> Iterable[str]:
     if row.number == baseline.number:
         speed = smaller = formats.NOTHING  # Once faster and once smaller than itself: it need not be said.
     faster = f"{speed} faster" if speed != formats.NOTHING else ""
-    yield _lines([formats.latency(measured.get("latency_p50")), faster, *formats.more_speed(measured)])
+    further = formats.further_costs(measured, roles={Role.SPEED, Role.OTHER})
+    yield _lines([formats.latency(measured.get("latency_p50")), faster, *further])
+    further = formats.further_costs(measured, roles={Role.SPACE})
     smaller = f"{smaller} smaller" if smaller != formats.NOTHING else ""
-    memory = f"memory {formats.size(measured['memory'])}" if "memory" in measured else ""
-    yield _lines([formats.size(measured.get("size")), smaller, memory])
+    yield _lines([formats.size(measured.get("size")), smaller, *further])
 
 
 def _test_lines(row: Row) -> Iterable[str]:

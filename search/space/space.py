@@ -15,6 +15,7 @@ from autoopt.strategies.catalog import catalog
 from autoopt.strategies.knobs import Choice, Int, Knob, KnobValue
 from autoopt.strategies.strategy import Family, Strategy
 
+_WITHOUT = "_without_"
 NONE = "none"
 RECIPE_NEEDS = frozenset({"teacher", "cut", "layers"})
 """Needs that depend on the rest of the recipe; all others depend on the study."""
@@ -203,11 +204,16 @@ def build_space(choices: Mapping[str, StrategyChoice], facts: frozenset[str], la
     return Space(tuple(offers), withheld, layers)
 
 
+def strategy_of(parameter: str) -> str:
+    """Return the strategy, or the group of strategies, that a parameter of ``Space.parameters`` belongs to."""
+    return parameter.partition(".")[0].partition(_WITHOUT)[0]
+
+
 def _question(parameter: str, offers: Sequence[StrategyChoice], usable: Sequence[StrategyChoice]) -> tuple[str, Choice]:
     """What is asked to choose among the usable ones of those offered: the parameter's name and its options."""
     names = [offer.strategy.name for offer in usable]
     # The set of options is part of the name: Optuna allows a categorical parameter one set for ever.
-    name = "_without_".join([parameter, *(offer.strategy.name for offer in offers if offer not in usable)])
+    name = _WITHOUT.join([parameter, *(offer.strategy.name for offer in offers if offer not in usable)])
     return name, Choice(False, True) if names == [name] else Choice(NONE, *names)
 
 

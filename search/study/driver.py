@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from autoopt.objectives.judging.budget import Limit
-from autoopt.objectives.measurement import Direction
+from autoopt.objectives.judging.verdict import judge, judge_measured, total
+from autoopt.objectives.measurement import QUALITY, Direction
 from autoopt.search.backends.optuna_study import OptunaStudy, ProposedTrial
 from autoopt.search.choosing.front import fastness, losses, pareto
 from autoopt.search.choosing.gain import WINDOW, gain_per_hour
@@ -148,14 +149,14 @@ class Driver:
         """How a trial stands at this rung, or at its end."""
         measurements = dict(record.measurements)
         if rung is not None:
-            measurements["quality"] = replace(measurements["quality"], value=record.rungs[rung])
+            measurements[QUALITY] = replace(measurements[QUALITY], value=record.rungs[rung])
         seen = replace(record, measurements=measurements)
-        costs = [limit for limit in self._limits if limit.metric != "quality"]
+        costs = [limit for limit in self._limits if limit.metric != QUALITY]
         excess = self._violations(seen, costs, self.baseline)
         return RungEntry(
             losses(seen, self._objectives),
             fastness(seen, self._objectives),
-            sum(max(0.0, by) for by in excess.values()),
+            total(excess),
         )
 
     def _in_work(self) -> set[Steps]:
@@ -236,13 +237,8 @@ class Driver:
     def _violations(
         self, record: TrialRecord, limits: Sequence[Limit], reference: TrialRecord | None
     ) -> dict[str, float]:
-        found = {}
-        for limit in limits:
-            measured = record.measurements.get(limit.metric)
-            compared = reference.measurements.get(limit.metric) if reference else None
-            if measured is not None and (compared is not None or not limit.of_baseline):
-                found[limit.text] = limit.violation(measured, compared)
-        return found
+        verdict = judge if record.state is State.COMPLETE else judge_measured
+        return verdict(record.measurements, limits, reference.measurements if reference else {}).by_text
 
     def _discard_beaten(self) -> None:
         """Delete saved candidates that are on no front and not the least violating."""

@@ -8,8 +8,8 @@ from math import hypot
 from statistics import fmean, stdev
 from typing import Any
 
-from autoopt.objectives.judging.bootstrap import Difference
 from autoopt.objectives.measurement import QUALITY, Direction, Measurement
+from autoopt.objectives.scoring.bootstrap import Difference
 
 TEST_PREFIX = "test_"
 """Before the name of a score on the test split."""

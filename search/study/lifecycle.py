@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from autoopt.objectives.judging.budget import IntervalEnd
+from autoopt.objectives.judging.verdict import judge
 from autoopt.objectives.measurement import Direction
 from autoopt.search.backends.optuna_storage import database_url
 from autoopt.search.backends.optuna_study import OptunaStudy
@@ -160,7 +162,7 @@ class Search:
             self.experiment.study,
             self.space,
             objectives=self.objectives,
-            limits=[limit.text for limit in self.experiment.budget],
+            limits=self.experiment.budget,
             sampler=self.experiment.search.sampler,
             seed=self.experiment.search.seed,
         )
@@ -229,16 +231,9 @@ class Search:
         return self._outcome(verified, {record.number for record in candidates})
 
     def _judge(self, model: Verified, reference: Verified) -> Verified:
-        """Judge the budgets again on the new measurements, with the whole interval."""
-        violations = {
-            limit.text: limit.violation(
-                model.measurements[limit.metric], reference.measurements[limit.metric], clear=True
-            )
-            for limit in self.experiment.budget
-            if limit.metric in model.measurements and limit.metric in reference.measurements
-        }
-        unmeasured = {limit.text: 1.0 for limit in self.experiment.budget if limit.text not in violations}
-        return replace(model, record=replace(model.record, violations={**violations, **unmeasured}))
+        """Judge the budgets again on the new measurements, by the worse end of the interval."""
+        verdict = judge(model.measurements, self.experiment.budget, reference.measurements, end=IntervalEnd.WORSE)
+        return replace(model, record=replace(model.record, violations=verdict.by_text))
 
     def _outcome(self, verified: Sequence[Verified], candidates: set[int]) -> Outcome:
         reference = verified[0]

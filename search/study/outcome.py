@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autoopt.objectives.judging.bootstrap import Difference
 from autoopt.objectives.measurement import Measurement
+from autoopt.objectives.scoring.bootstrap import Difference
 from autoopt.search.study.evidence import Seeds
 from autoopt.search.study.verification import Verified
 from autoopt.search.trial.record import TrialRecord

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
-from autoopt.objectives.judging.budget import Limit
+from autoopt.objectives.judging.budget import IntervalEnd, Limit
+from autoopt.objectives.judging.verdict import judge
 from autoopt.objectives.measurement import Measurement
 from autoopt.search.backends.mlflow_names import check_name
 from autoopt.search.choosing.front import champion, losses, pareto
@@ -110,13 +111,8 @@ class StudyView:
         verified = self.verified(record.number)
         measured = verified.record.measurements if verified else record.measurements
         reference = self.baseline.measurements if self.baseline else {}
-        violations = {}
-        for limit in limits:
-            if limit.metric not in measured or (limit.of_baseline and limit.metric not in reference):
-                violations[limit.text] = 1.0
-            else:
-                compared = reference.get(limit.metric)
-                violations[limit.text] = limit.violation(measured[limit.metric], compared, clear=verified is not None)
+        end = IntervalEnd.WORSE if verified else IntervalEnd.VALUE
+        violations = judge(measured, limits, reference, end=end).by_text
         judged = replace(record, measurements=measured, violations=violations)
         return Answer(judged, replace(verified, record=judged) if verified else None)
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoopt.objectives.judging.bootstrap import Difference, paired_difference
 from autoopt.objectives.measurement import Measurement
+from autoopt.objectives.scoring.bootstrap import Difference, paired_difference
 from autoopt.objectives.task import Task
 from autoopt.search.study.evidence import TEST_PREFIX
 from autoopt.strategies.candidate import Candidate, Example, Span

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autoopt.objectives.judging.bootstrap import Difference
 from autoopt.objectives.measurement import Measurement
+from autoopt.objectives.scoring.bootstrap import Difference
 from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.study.evidence import TEST_QUALITY, Gap, Seeds, difference_measurements, gap
 from autoopt.search.trial.record import TrialRecord
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str]) -> None:
 def _lines(folder: StudyFolder, baseline: int, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
     import torch
 
-    from autoopt.objectives.costs.bench import Bench
+    from autoopt.objectives.bench import Bench
     from autoopt.objectives.data.token_cache import TokenCache
     from autoopt.objectives.tasks import open_task
     from autoopt.search.experiment.experiment import load_experiment

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from autoopt.objectives.judging.verdict import is_kept, total
 from autoopt.objectives.measurement import QUALITY, Measurement
 from autoopt.search.space.recipe import Recipe
 
@@ -60,7 +61,7 @@ class TrialRecord:
     @property
     def feasible(self) -> bool:
         """Complete, and within every budget."""
-        return self.state is State.COMPLETE and all(excess <= 0 for excess in self.violations.values())
+        return self.state is State.COMPLETE and is_kept(self.violations)
 
     @property
     def final_quality(self) -> float | None:
@@ -70,7 +71,7 @@ class TrialRecord:
     @property
     def total_violation(self) -> float:
         """Sum of what is beyond the limits."""
-        return sum(max(0.0, excess) for excess in self.violations.values())
+        return total(self.violations)
 
     def to_json(self) -> dict[str, Any]:
         return {

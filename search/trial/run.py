@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias, cast
 
-from autoopt.objectives.measurement import Direction, Measurement
+from autoopt.objectives.judging.budget import IntervalEnd
+from autoopt.objectives.judging.verdict import judge_measured
+from autoopt.objectives.measurement import Measurement
 from autoopt.objectives.task import Task
 from autoopt.search.space.recipe import TRUNK, Recipe
 from autoopt.search.trial.record import StageRecord, State, TrialRecord
@@ -48,7 +50,7 @@ def run_trial(
     built = build(recipe, workspace, report=report) if is_trained(recipe, workspace) else None
     report("screening")
     screening_started = time.monotonic()
-    measurements = measure(built[0], recipe, workspace) if built else screen(recipe, workspace)
+    measurements = workspace.measure(built[0], recipe) if built else screen(recipe, workspace)
     screening = StageRecord("screening", time.monotonic() - screening_started, reused=False)
     reason = excess(measurements, workspace) if screened else ""
     if reason and (built or not audited(recipe)):
@@ -62,7 +64,7 @@ def run_trial(
     candidate, stages = built or build(recipe, workspace, report=report, rungs=rungs)
     if not built and (reason or any(type(step).adaptive for step in recipe.steps)):
         report("measuring")
-        measurements = measure(candidate, recipe, workspace)
+        measurements = workspace.measure(candidate, recipe)
     if reason and (still := excess(measurements, workspace)):
         seconds = time.monotonic() - started
         stages = (screening, *stages)
@@ -78,7 +80,7 @@ def run_trial(
         number,
         recipe,
         State.COMPLETE,
-        {**scores, **measurements, **workspace.sizes(candidate, folder)},
+        {**scores, **measurements, **workspace.exact_costs(candidate, folder)},
         stages=(screening, *stages, scoring),
         seconds=time.monotonic() - started,
         rungs=rungs.qualities if rungs else {},
@@ -99,28 +101,19 @@ def audited(recipe: Recipe) -> bool:
 
 def screen(recipe: Recipe, workspace: Workspace) -> dict[str, Measurement]:
     """Measure what the recipe's shape costs to serve; it does not depend on the weights, so nothing is trained."""
-    return measure(build(recipe, workspace, effort=0.0)[0], recipe, workspace)
-
-
-def measure(candidate: Candidate, recipe: Recipe, workspace: Workspace) -> dict[str, Measurement]:
-    """What the candidate costs to serve."""
-    return {**workspace.latency(candidate), **workspace.size_of(candidate, recipe)}
+    return workspace.measure(build(recipe, workspace, effort=0.0)[0], recipe)
 
 
 def excess(measurements: Mapping[str, Measurement], workspace: Workspace) -> str:
-    """Say which limits are exceeded even by the better end of the interval; empty where none is.
+    """Return which limits are exceeded even at the better end of the interval, as text; empty if none is.
 
-    What was measured on a disturbed machine is said to be so.
+    The text says so if the machine was disturbed while a value was measured.
     """
+    verdict = judge_measured(measurements, workspace.experiment.budget, workspace.reference, end=IntervalEnd.BETTER)
     beyond = []
-    for limit in workspace.experiment.budget:
-        measured, reference = measurements.get(limit.metric), workspace.reference.get(limit.metric)
-        if measured is None:
-            continue
-        best = measured.low if measured.direction is Direction.MINIMIZE else measured.high
-        if (over := limit.violation(replace(measured, value=best), reference)) > 0:
-            noise = ", measured on a disturbed machine" if measured.noisy else ""
-            beyond.append(f"{limit.text}: over by at least {over:.0%}{noise}")
+    for limit, over in verdict.exceeded.items():
+        noise = ", measured on a disturbed machine" if measurements[limit.metric].noisy else ""
+        beyond.append(f"{limit.text}: over by at least {over:.0%}{noise}")
     return "; ".join(beyond)
 
 

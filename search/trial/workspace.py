@@ -5,23 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from autoopt.objectives.costs.bench import SINGLE, energy_of, samples_for, single, sizes
-from autoopt.objectives.costs.energy import ENERGY
-from autoopt.objectives.costs.memory import MEMORY, measure_memory
-from autoopt.objectives.costs.throughput import THROUGHPUT, throughput
+from autoopt.objectives.costs import costs, measure_costs, pairs_for
 from autoopt.objectives.data.text_data import TextData
 from autoopt.objectives.data.token_cache import TokenCache
 from autoopt.objectives.loading import load_labelled
 from autoopt.objectives.measurement import Measurement
 from autoopt.objectives.target import Target
 from autoopt.objectives.task import Task
-from autoopt.objectives.timing.latency import LATENCIES, Calibration, Comparison, measurements
+from autoopt.objectives.timing.latency import Calibration, Comparison
+from autoopt.objectives.timing.pairing import THOROUGH
 from autoopt.objectives.timing.shape_table import ShapeTable, calibrated, compare_shape, signature
 from autoopt.search.experiment.experiment import Experiment, load_experiment
 from autoopt.search.experiment.opening import open_data, single_target_of, target_of, task_of
@@ -101,7 +99,7 @@ class Workspace:
     @cached_property
     def calibration(self) -> Calibration:
         """What the base model takes on this machine, the same for all trials of the study, also if it is noisy."""
-        return self._calibrated(self.shapes, "calibration.json", samples=samples_for(self.wanted))
+        return self._calibrated(self.shapes, "calibration.json", samples=pairs_for(self.wanted).minimum)
 
     @cached_property
     def single_shapes(self) -> ShapeTable:
@@ -112,58 +110,34 @@ class Workspace:
     @cached_property
     def single_calibration(self) -> Calibration:
         """What the base model takes for one example."""
-        return self._calibrated(self.single_shapes, "calibration-single.json", samples=samples_for(frozenset()))
+        return self._calibrated(self.single_shapes, "calibration-single.json", samples=THOROUGH.minimum)
 
     @cached_property
     def reference(self) -> Mapping[str, Measurement]:
         """What the baseline costs, known before it is trained: nothing of it depends on the weights."""
-        identity = Comparison.identity(self.calibration)
-        return {**self._costs(self.base, identity), **self.size_of(self.base, Recipe(()))}
+        return self.measure(self.base, Recipe(()))
 
     @cached_property
     def limit_ratio(self) -> float | None:
-        """The tightest limit on the time of a call, as a share of the baseline's."""
-        ratios = []
-        for limit in self.experiment.budget:
-            measured = self.reference.get(limit.metric)
-            if measured is not None and limit.metric in LATENCIES:
-                ratios.append(limit.bound(measured) / measured.value)
-            elif measured is not None and limit.metric == THROUGHPUT:
-                ratios.append(measured.value / limit.bound(measured))
-        return min(ratios, default=None)
+        """The tightest limit on the time of a call, as a share of the baseline's; None if there is none."""
+        ratios = [
+            costs()[limit.metric].limit_ratio(limit.bound(measured), measured.value)
+            for limit in self.experiment.budget
+            if limit.metric in costs() and (measured := self.reference.get(limit.metric))
+        ]
+        return min((ratio for ratio in ratios if ratio is not None), default=None)
 
-    def latency(self, candidate: Candidate) -> dict[str, Measurement]:
-        """Latency of the candidate's shape and what else depends on it, out of the table where it is there."""
-        return self._costs(
-            candidate,
-            compare_shape(
-                candidate.model,
-                self.base.model,
-                self.target,
-                self.shapes,
-                calibration=self.calibration,
-                limit_ratio=self.limit_ratio,
-            ),
-        )
+    def measure(self, candidate: Candidate, recipe: Recipe) -> dict[str, Measurement]:
+        """Measure what the candidate costs to serve, from the table of shapes if its shape is there."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.scratch) as own:  # Another worker may measure the same recipe now.
+            folder = Path(own) / "candidate"
+            self.save(candidate, recipe, folder)
+            return measure_costs(TableServing(self, candidate.model, folder), self.wanted)
 
-    def _costs(self, candidate: Candidate, comparison: Comparison) -> dict[str, Measurement]:
-        found = measurements(comparison, self.calibration)
-        if THROUGHPUT in self.wanted:
-            found[THROUGHPUT] = throughput(comparison, self.calibration, self.target)
-        if SINGLE in self.wanted:
-            found[SINGLE] = self._single(candidate, found)
-        if ENERGY in self.wanted:
-            shape = signature(candidate.model)
-            found[ENERGY] = self.shapes.once(ENERGY, shape, lambda: energy_of(candidate.model, self.target))
-        return found
-
-    def _single(self, candidate: Candidate, found: dict[str, Measurement]) -> Measurement:
-        shapes = self.single_shapes
-        if shapes.target == self.target:
-            return single(found)
-        calibration = self.single_calibration
-        comparison = compare_shape(candidate.model, self.base.model, shapes.target, shapes, calibration=calibration)
-        return single(measurements(comparison, calibration))
+    def exact_costs(self, candidate: Candidate, folder: Path) -> dict[str, Measurement]:
+        """Count again on the finished model what is counted rather than timed."""
+        return measure_costs(TableServing(self, candidate.model, folder), self.wanted, only_exact=True)
 
     def _calibrated(self, shapes: ShapeTable, name: str, *, samples: int) -> Calibration:
         """Hold on to the first calibration of this study, in a file of this name."""
@@ -178,26 +152,54 @@ class Workspace:
             work.replace(kept)
             return found
 
-    def size_of(self, candidate: Candidate, recipe: Recipe) -> dict[str, Measurement]:
-        """Size of the candidate as it would be saved, and the memory that it takes to serve it."""
-        self.scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.scratch) as own:  # Another worker may size the same recipe now.
-            folder = Path(own) / "candidate"
-            self.save(candidate, recipe, folder)
-            found = self.sizes(candidate, folder)
-            if MEMORY in self.wanted:
-                shape = signature(candidate.model)
-                found[MEMORY] = self.shapes.once(MEMORY, shape, lambda: measure_memory(folder, self.target))
-            return found
-
-    def sizes(self, candidate: Candidate, folder: Path) -> dict[str, Measurement]:
-        """Bytes of the saved candidate and the number of its parameters."""
-        return sizes(candidate.model, folder)
-
     def save(self, candidate: Candidate, recipe: Recipe, folder: Path) -> None:
         """Save a candidate with its recipe in its notes; waits while something is being timed on this machine."""
         with quiet.step():
             save(candidate, folder, notes={"recipe": recipe.to_json(), "study": self.experiment.study})
+
+
+@dataclass(frozen=True)
+class TableServing:
+    """A model of a trial being measured: what was measured of its shape before is not measured again."""
+
+    workspace: Workspace
+    model: Any
+    folder: Path
+    thorough: bool = False
+
+    @property
+    def target(self) -> Target:
+        return self.workspace.target
+
+    @property
+    def calibration(self) -> Calibration:
+        return self.workspace.calibration
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        workspace = self.workspace
+        if self.model is workspace.base.model:
+            return Comparison.identity(self.calibration)
+        return compare_shape(
+            self.model,
+            workspace.base.model,
+            self.target,
+            workspace.shapes,
+            calibration=self.calibration,
+            limit_ratio=workspace.limit_ratio,
+        )
+
+    def single(self) -> tuple[Comparison, Calibration]:
+        workspace = self.workspace
+        shapes = workspace.single_shapes
+        if shapes.target == self.target:
+            return self.comparison, self.calibration
+        calibration = workspace.single_calibration
+        comparison = compare_shape(self.model, workspace.base.model, shapes.target, shapes, calibration=calibration)
+        return comparison, calibration
+
+    def once(self, metric: str, measure: Callable[[], Measurement]) -> Measurement:
+        return self.workspace.shapes.once(metric, signature(self.model), measure)
 
 
 def model_fingerprint(model: Any) -> str:

@@ -224,10 +224,9 @@ def simulated(table: Recorded, space: Space, arm: str, seed: int, *, workers: in
         mock.patch.object(Driver, "should_continue", judge),
     ):
         folder = StudyFolder(Path(home))
-        limits = [limit.text for limit in given.budget]
         url = database_url(folder.path / "optuna.db")
         study = OptunaStudy.open(
-            url, "simulated", space, objectives=objectives, limits=limits, sampler=sampler, seed=seed
+            url, "simulated", space, objectives=objectives, limits=given.budget, sampler=sampler, seed=seed
         )
         driver = Driver(
             study,

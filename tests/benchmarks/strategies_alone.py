@@ -26,7 +26,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from autoopt.objectives.judging.bootstrap import paired_difference
+from autoopt.objectives.scoring.bootstrap import paired_difference
 from autoopt.objectives.tasks import open_task
 from autoopt.search.experiment.experiment import load_experiment
 from autoopt.search.experiment.opening import facts, open_data

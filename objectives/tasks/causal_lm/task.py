@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from autoopt.objectives.data.text_data import TextData
-    from autoopt.objectives.judging.bootstrap import Statistic
+    from autoopt.objectives.scoring.bootstrap import Statistic
 
 STATISTICS: Mapping[str, Statistic] = MappingProxyType(
     {"perplexity": scoring.perplexity, "bits_per_byte": scoring.bits_per_byte}

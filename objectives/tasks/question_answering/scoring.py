@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from autoopt.objectives.judging import scores
+from autoopt.objectives.scoring import scores
 from autoopt.strategies.candidate import Span
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from autoopt.objectives.data.text_data import TextData
-    from autoopt.objectives.judging.bootstrap import Statistic
+    from autoopt.objectives.scoring.bootstrap import Statistic
 
 MIN_LENGTH = 8
 """Minimum length of a window in tokens, with room for some words of question and context."""

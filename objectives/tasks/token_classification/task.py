@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from autoopt.objectives.data.rows import Reading, Row
 from autoopt.objectives.data.settings import DataSettings
-from autoopt.objectives.judging import scores
 from autoopt.objectives.models.pretrained import Head
+from autoopt.objectives.scoring import scores
 from autoopt.objectives.tables.table import Table
 from autoopt.objectives.task import Task, label_facts
 from autoopt.objectives.tasks.outputs import check_finite, softmax
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerBase
 
-    from autoopt.objectives.judging.bootstrap import Statistic
+    from autoopt.objectives.scoring.bootstrap import Statistic
 
 _TOTALS = 5
 """Columns of an outcome that count all types together; three columns for each type follow."""

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.objectives.judging.budget import CAP, HIGHER_IS_BETTER, METRICS, Limit, Relation
+from autoopt.objectives.judging.budget import CAP, IntervalEnd, Limit, Relation, direction_of, metrics
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.strategies.errors import UsageError
 
 
 def measured(name: str, value: float, low: float | None = None, high: float | None = None) -> Measurement:
-    direction = Direction.MAXIMIZE if name in HIGHER_IS_BETTER else Direction.MINIMIZE
+    direction = direction_of(name)
     ends = (value if low is None else low, value if high is None else high)
     return Measurement(name=name, value=value, unit="", direction=direction, low=ends[0], high=ends[1], samples=9)
 
@@ -97,20 +97,20 @@ def test_a_clear_verdict_needs_the_whole_interval_but_for_quality() -> None:
     latency, quality = Limit.parse("latency <= 10ms"), Limit.parse("quality >= 0.8")
     unsure = measured("latency_p50", 9.5, low=9.0, high=11.0)
     assert latency.violation(unsure, None) < 0
-    assert latency.violation(unsure, None, clear=True) == pytest.approx(0.1)
-    assert quality.violation(measured("quality", 0.81, low=0.75, high=0.86), None, clear=True) < 0
+    assert latency.violation(unsure, None, end=IntervalEnd.WORSE) == pytest.approx(0.1)
+    assert quality.violation(measured("quality", 0.81, low=0.75, high=0.86), None, end=IntervalEnd.WORSE) < 0
 
 
 def test_a_clear_verdict_on_throughput_needs_the_lower_end() -> None:
     limit = Limit.parse("throughput >= 100/s")
     unsure = measured("throughput", 110.0, low=80.0, high=140.0)
     assert limit.violation(unsure, None) < 0
-    assert limit.violation(unsure, None, clear=True) == pytest.approx(0.2)
+    assert limit.violation(unsure, None, end=IntervalEnd.WORSE) == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize("metric", sorted(METRICS))
+@pytest.mark.parametrize("metric", sorted(metrics()))
 def test_every_metric_can_be_limited_against_the_baseline(metric: str) -> None:
-    sign = ">=" if metric in HIGHER_IS_BETTER else "<="
+    sign = ">=" if direction_of(metric) is Direction.MAXIMIZE else "<="
     limit = Limit.parse(f"{metric} {sign} 0.5 * baseline")
     worse, better = (1.0, 4.0) if sign == ">=" else (4.0, 1.0)
     baseline = measured(metric, 4.0)

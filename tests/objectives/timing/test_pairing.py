@@ -3,7 +3,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from autoopt.objectives.measurement import Direction
 from autoopt.objectives.target import Target
 from autoopt.objectives.timing.attempts import PAUSE_S
 from autoopt.objectives.timing.clock import Call, Clock
-from autoopt.objectives.timing.latency import Calibration, Comparison, calibrate, compare, measurements
+from autoopt.objectives.timing.latency import Calibration, Comparison, calibrate, compare, latency, latency_ratio
 from autoopt.objectives.timing.pairing import (
     FEWEST_ROUNDS,
     FOR_P99,
@@ -420,27 +420,13 @@ def comparison_of(ratio: float, low: float, high: float, *, noisy: bool = False)
 
 def test_milliseconds_are_the_ratio_times_what_the_reference_took_in_quiet() -> None:
     calibration = Calibration(p50_ms=40, p95_ms=50, p99_ms=None, samples=150, cpu_over_wall=1.0, noisy=False)
-    found = measurements(comparison_of(0.5, 0.45, 0.6, noisy=True), calibration)
-    p50, p95, ratio = found["latency_p50"], found["latency_p95"], found["latency_ratio"]
-    assert (p50.value, p50.low, p50.high, p50.unit) == (20, 18, 24, "ms")
-    assert (p95.value, p95.low, p95.high, p95.unit) == (25, 22.5, 30, "ms")
+    comparison = comparison_of(0.5, 0.45, 0.6)
+    p50, ratio = latency("latency_p50", 40, comparison, calibration, samples=16), latency_ratio(comparison)
+    assert (p50.value, p50.low, p50.high, p50.unit, p50.samples) == (20, 18, 24, "ms", 16)
     assert (ratio.value, ratio.low, ratio.high, ratio.unit) == (0.5, 0.45, 0.6, "of baseline")
-    assert all(item.direction is Direction.MINIMIZE and item.noisy for item in found.values())
-    assert (p50.samples, ratio.samples, p95.samples) == (16, 16, 150), "a tail is that of the calibration"
-
-
-def test_a_95th_percentile_is_not_reported_where_the_reference_has_none() -> None:
-    calibration = Calibration(p50_ms=40, p95_ms=None, p99_ms=None, samples=20, cpu_over_wall=1.0, noisy=True)
-    found = measurements(comparison_of(0.5, 0.4, 0.6), calibration)
-    assert set(found) == {"latency_p50", "latency_ratio"}
-    assert found["latency_p50"].noisy, "milliseconds are as good as the calibration"
-    assert not found["latency_ratio"].noisy
-
-
-def test_a_99th_percentile_is_reported_where_the_calibration_has_one() -> None:
-    calibration = Calibration(p50_ms=40, p95_ms=50, p99_ms=60, samples=662, cpu_over_wall=1.0, noisy=False)
-    p99 = measurements(comparison_of(0.5, 0.45, 0.6), calibration)["latency_p99"]
-    assert (p99.value, p99.low, p99.high, p99.samples) == (30, 27, 36, 662)
+    assert p50.direction is ratio.direction is Direction.MINIMIZE
+    noisy = replace(calibration, noisy=True)
+    assert latency("latency_p50", 40, comparison, noisy, samples=16).noisy, "as good as the calibration"
 
 
 def test_the_pairs_for_a_99th_percentile_are_enough_for_it_on_both_sides() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from autoopt.objectives.judging.budget import Limit
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.search.backends.optuna_storage import database_url
 from autoopt.search.backends.optuna_study import OptunaStudy
@@ -58,7 +59,7 @@ def known(count: int) -> list[TrialRecord]:
 
 
 def proposer(seed: int = 0) -> Proposer:
-    return Proposer(SPACE, OBJECTIVES, ["latency_p50 <= 12ms"], seed=seed)
+    return Proposer(SPACE, OBJECTIVES, [Limit.parse("latency_p50 <= 12ms")], seed=seed)
 
 
 def test_nothing_is_expected_where_little_is_known() -> None:
@@ -86,7 +87,7 @@ def test_where_nothing_reshapes_a_recipe_is_proposed_all_the_same() -> None:
     chance = random.Random(0)
     drawn = [recipe for recipe, _ in candidates_near([], space.propose, chance)]
     records = [done(number, recipe) for number, recipe in enumerate(drawn[:LEAST])]
-    found = Proposer(space, OBJECTIVES, ["latency_p50 <= 40ms"], seed=0).propose(records)
+    found = Proposer(space, OBJECTIVES, [Limit.parse("latency_p50 <= 40ms")], seed=0).propose(records)
     assert found is not None
     assert found.id not in {record.recipe.id for record in records}
 
@@ -224,7 +225,7 @@ def test_a_study_follows_its_start_design_until_enough_is_known(tmp_path: Path) 
         "s",
         SPACE,
         objectives=OBJECTIVES,
-        limits=["latency_p50 <= 12ms"],
+        limits=[Limit.parse("latency_p50 <= 12ms")],
         sampler="auto",
         seed=0,
     )

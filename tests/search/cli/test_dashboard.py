@@ -48,7 +48,7 @@ def begun(root: Root, tmp_path: Path) -> Root:
         "news",
         space_of(experiment, open_data(experiment)),
         objectives=directions(experiment),
-        limits=[limit.text for limit in experiment.budget],
+        limits=experiment.budget,
         sampler="tpe",
         seed=0,
     )

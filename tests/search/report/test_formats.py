@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from autoopt.objectives.judging.bootstrap import Difference
+from autoopt.objectives.cost import Role
 from autoopt.objectives.measurement import Direction, Measurement
+from autoopt.objectives.scoring.bootstrap import Difference
 from autoopt.search.report import formats
 from autoopt.search.study.evidence import Gap, Seeds, Spread
 from tests.search.samples import measured, quality, record, verified
@@ -62,18 +63,18 @@ def test_memory_is_shown_as_a_size_and_what_has_an_interval_with_it() -> None:
 
 
 def test_what_was_asked_for_beside_the_median_latency_is_shown_and_nothing_else() -> None:
-    assert formats.more_speed(measured(0.9, 0.25)) == []
+    assert formats.further_costs(measured(0.9, 0.25), roles=set(Role)) == []
     asked = {
         "throughput": cost("throughput", 100, "examples/s"),
         "energy": cost("energy", 0.5, "J"),
         "latency_p99": latency(12, 11, 13),
         "latency_single": latency(3, 2, 4),
     }
-    assert formats.more_speed({**measured(0.9, 0.25), **asked}) == [
+    assert formats.further_costs({**measured(0.9, 0.25), **asked}, roles={Role.SPEED, Role.OTHER}) == [
+        "0.5 J [0.45, 0.55]",
         "p99 12.0 ms [11.0, 13.0]",
         "one example 3.0 ms [2.0, 4.0]",
         "100 examples/s [90, 110]",
-        "0.5 J [0.45, 0.55]",
     ]
 
 

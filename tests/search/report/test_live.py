@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from autoopt.objectives.judging.bootstrap import Difference
 from autoopt.objectives.measurement import Direction
+from autoopt.objectives.scoring.bootstrap import Difference
 from autoopt.search.report.live import LiveView, PlainView, Plan, Score, picture, watching
 from autoopt.search.trial.record import State, TrialRecord
 from tests.search.samples import BASELINE, HOSTILE, SMALL, baseline, measured, record, verified

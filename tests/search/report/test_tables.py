@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console, RenderableType
 
-from autoopt.objectives.judging.bootstrap import Difference
 from autoopt.objectives.measurement import Direction, Measurement
+from autoopt.objectives.scoring.bootstrap import Difference
 from autoopt.search.report import tables
 from autoopt.search.study.evidence import Seeds, Spread
 from autoopt.search.study.verification import Verified

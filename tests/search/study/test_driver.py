@@ -62,7 +62,7 @@ class Bench:
             "bench",
             SPACE,
             objectives=OBJECTIVES,
-            limits=[limit.text for limit in LIMITS],
+            limits=LIMITS,
             sampler="tpe",
             seed=0,
         )

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.objectives.judging.bootstrap import Difference, bootstrap_interval
-from autoopt.objectives.judging.scores import accuracy
 from autoopt.objectives.measurement import Direction, Measurement
+from autoopt.objectives.scoring.bootstrap import Difference, bootstrap_interval
+from autoopt.objectives.scoring.scores import accuracy
 from autoopt.search.study.evidence import Seeds, Spread, gap
 from autoopt.search.study.outcome import Outcome
 from tests.search.samples import baseline, outcome, quality, record, verified

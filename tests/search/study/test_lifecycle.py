@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from autoopt.objectives.judging.bootstrap import Difference
+from autoopt.objectives.scoring.bootstrap import Difference
 from autoopt.objectives.tasks.text_classification.task import TextClassification
 from autoopt.search.backends.optuna_storage import database_url
 from autoopt.search.backends.optuna_study import records

@@ -15,18 +15,17 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from autoopt.objectives.costs.energy import meter_of
 from autoopt.objectives.data.text_data import TextData
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.objectives.target import Target
+from autoopt.objectives.timing import energy_meter, memory_process
+from autoopt.objectives.timing.energy_meter import meter_of
 from autoopt.objectives.timing.latency import Calibration, Comparison
 from autoopt.objectives.timing.shape_table import ShapeTable, signature
 from autoopt.search.cli.main import autoopt
-from autoopt.search.experiment import opening
 from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.experiment.opening import check_measurable, directions, single_target_of, target_of
 from autoopt.search.space.recipe import Recipe
-from autoopt.search.trial import workspace as module
 from autoopt.search.trial.record import State
 from autoopt.search.trial.run import excess, run_trial, screen
 from autoopt.search.trial.stage_store import StageStore
@@ -83,7 +82,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Memory and energy are what they are by definition here; the list says how often they were measured."""
     seen: list[str] = []
 
-    def memory(folder: Path, _: Target) -> Measurement:
+    def memory(folder: Path, _: Target, *, runs: int) -> Measurement:
+        assert runs == 1
         seen.append("memory")
         weights = (folder / "model.safetensors").stat().st_size
         return Measurement.exact("memory", 100.0 * weights, "bytes", Direction.MINIMIZE)
@@ -92,8 +92,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append("energy")
         return Measurement.exact("energy", 0.5, "J", Direction.MINIMIZE)
 
-    monkeypatch.setattr(module, "measure_memory", memory)
-    monkeypatch.setattr(module, "energy_of", energy)
+    monkeypatch.setattr(memory_process, "measure_memory", memory)
+    monkeypatch.setattr(energy_meter, "energy_of", energy)
     return seen
 
 
@@ -222,7 +222,7 @@ def test_throughput_is_better_when_higher_and_every_other_cost_when_lower() -> N
 def test_energy_is_refused_where_nothing_counts_it_and_only_if_it_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "meter_of", partial(meter_of, powercap=tmp_path))
+    monkeypatch.setattr(energy_meter, "meter_of", partial(meter_of, powercap=tmp_path))
     check_measurable(experiment_of(["quality", "latency"], ["memory <= 1GB"]))
     for asking in (experiment_of(["quality", "energy"]), experiment_of(budget=["energy <= 1 J"])):
         with pytest.raises(EnvironmentProblem, match="energy cannot be measured here"):
@@ -233,7 +233,7 @@ def test_energy_is_refused_where_nothing_counts_it_and_only_if_it_is_asked_for(
 def test_energy_that_cannot_be_measured_ends_with_5_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    monkeypatch.setattr(opening, "meter_of", partial(meter_of, powercap=tmp_path / "none"))
+    monkeypatch.setattr(energy_meter, "meter_of", partial(meter_of, powercap=tmp_path / "none"))
     file = write_experiment(tmp_path / "given", objectives=["quality", "energy"])
     result = CliRunner().invoke(autoopt, [command, str(file), "--root", str(tmp_path / "root")])
     assert result.exit_code == 5, result.output

@@ -182,13 +182,14 @@ def test_what_serving_costs_is_measured_once_more_where_it_depends_on_the_weight
     seen: list[str] = []
     measured: list[str] = []
     workspace = opened(tmp_path)
-    measure = Workspace.latency
+    measure = Workspace.measure
 
-    def watched(self: Workspace, candidate: Candidate) -> dict[str, Measurement]:
-        measured.append(signature(candidate.model))
-        return measure(self, candidate)
+    def watched(self: Workspace, candidate: Candidate, recipe: Recipe) -> dict[str, Measurement]:
+        if candidate is not self.base:
+            measured.append(signature(candidate.model))
+        return measure(self, candidate, recipe)
 
-    monkeypatch.setattr(Workspace, "latency", watched)
+    monkeypatch.setattr(Workspace, "measure", watched)
     recipe = Recipe.of([*BASELINE.steps, find(strategy)()])
     record = run_trial(3, recipe, workspace, folder=tmp_path / "model", report=seen.append)
     assert stages_in(seen) == ["screening", "full_finetuning", strategy, "measuring", "scoring"]

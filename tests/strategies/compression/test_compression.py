@@ -14,7 +14,7 @@ import torch
 from hypothesis import given as for_any
 from hypothesis import strategies as st
 
-from autoopt.objectives.costs.size import parameters
+from autoopt.objectives.costs.parameters import parameter_count
 from autoopt.objectives.timing.shape_table import signature
 from autoopt.strategies import saving
 from autoopt.strategies.acceleration.int8_dynamic import Int8Dynamic
@@ -274,7 +274,7 @@ def test_8_bits_in_onnx_runtime_nearly_keep_the_answers_and_have_a_shape_of_thei
     assert (tiny.logits(quantized) - tiny.logits(trained)).norm() < 0.1 * tiny.logits(trained).norm()
     again = OnnxRuntime().apply(replace(trained, model=tiny.model(seed=9)), effort=1, seed=0)
     assert signature(quantized.model) == signature(again.model) != signature(trained.model)
-    assert parameters(quantized.model) == parameters(trained.model)
+    assert parameter_count(quantized.model) == parameter_count(trained.model)
 
 
 def test_8_bit_embeddings_nearly_keep_the_answers_and_shrink_the_table(trained: Candidate) -> None:

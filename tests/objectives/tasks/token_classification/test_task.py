@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.objectives.judging import bootstrap
+from autoopt.objectives.scoring import bootstrap
 from autoopt.objectives.tasks import open_task
 from autoopt.objectives.tasks.token_classification.task import STATISTICS, TokenClassification
 from autoopt.strategies import saving

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from autoopt.objectives.judging import bootstrap
-from autoopt.objectives.judging.bootstrap import bootstrap_interval, paired_difference
-from autoopt.objectives.judging.scores import (
+from autoopt.objectives.scoring import bootstrap
+from autoopt.objectives.scoring.bootstrap import bootstrap_interval, paired_difference
+from autoopt.objectives.scoring.scores import (
     accuracy,
     macro_f1,
     matthews,

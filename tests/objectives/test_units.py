@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.objectives.judging.units import (
+from autoopt.objectives.units import (
     COUNT,
     DURATION,
     ENERGY,

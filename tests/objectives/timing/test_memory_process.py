@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from autoopt.objectives.costs.memory import measure_memory
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.objectives.target import Target
+from autoopt.objectives.timing.memory_process import measure_memory
 from autoopt.strategies import saving
 from autoopt.strategies.errors import EnvironmentProblem
 from tests import tiny
@@ -68,7 +68,7 @@ def test_a_folder_that_holds_no_model_ends_with_the_reason(tmp_path: Path) -> No
 
 def test_importing_what_starts_the_process_imports_nothing_heavy() -> None:
     program = (
-        "import sys; import autoopt.objectives.costs.memory;"
+        "import sys; import autoopt.objectives.timing.memory_process;"
         "print(sorted({'torch', 'transformers', 'numpy'} & set(sys.modules)))"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from autoopt.objectives.costs.energy import BLOCKS, Domain, measure_energy, meter_of
 from autoopt.objectives.measurement import Direction
 from autoopt.objectives.target import Target
 from autoopt.objectives.timing.attempts import PAUSE_S
 from autoopt.objectives.timing.clock import Clock
+from autoopt.objectives.timing.energy_meter import BLOCKS, Domain, measure_energy, meter_of
 from autoopt.objectives.timing.nvml import Gpu
 from autoopt.strategies.errors import EnvironmentProblem
 

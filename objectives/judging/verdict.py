@@ -1,0 +1,82 @@
+"""The verdict: whether measurements keep the limits. The one place that says what a missing measurement means.
+
+A limit counts as violated by 100 % if the metric was not measured, or if it is relative and the baseline's was not:
+what is not known is never promised. Only ``judge_measured`` leaves such limits out, for trials that have not come to
+their end and have no quality yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from autoopt.objectives.judging.budget import IntervalEnd, Limit
+from autoopt.objectives.measurement import Measurement
+
+UNMEASURED = 1.0
+"""Violation of a limit on something that was not measured."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How far measurements are beyond each limit, relative to it; 0 or less is within."""
+
+    excess: Mapping[Limit, float]
+
+    @property
+    def feasible(self) -> bool:
+        return is_kept(self.by_text)
+
+    @property
+    def by_text(self) -> dict[str, float]:
+        """The same by the text of each limit, as records store it."""
+        return {limit.text: excess for limit, excess in self.excess.items()}
+
+    @property
+    def exceeded(self) -> dict[Limit, float]:
+        """The limits that are not kept."""
+        return {limit: excess for limit, excess in self.excess.items() if excess > 0}
+
+
+def judge(
+    measurements: Mapping[str, Measurement],
+    limits: Iterable[Limit],
+    reference: Mapping[str, Measurement],
+    *,
+    end: IntervalEnd = IntervalEnd.VALUE,
+) -> Verdict:
+    """Judge a finished trial by every limit; ``reference`` are the baseline's measurements."""
+    return Verdict(
+        {
+            limit: UNMEASURED
+            if _unmeasured(limit, measurements, reference)
+            else limit.violation(measurements[limit.metric], reference.get(limit.metric), end=end)
+            for limit in limits
+        }
+    )
+
+
+def judge_measured(
+    measurements: Mapping[str, Measurement],
+    limits: Iterable[Limit],
+    reference: Mapping[str, Measurement],
+    *,
+    end: IntervalEnd = IntervalEnd.VALUE,
+) -> Verdict:
+    """Judge an unfinished trial by the limits on what was measured so far."""
+    measured = [limit for limit in limits if not _unmeasured(limit, measurements, reference)]
+    return judge(measurements, measured, reference, end=end)
+
+
+def is_kept(violations: Mapping[str, float]) -> bool:
+    """Whether every limit is kept, given how far each is exceeded."""
+    return all(excess <= 0 for excess in violations.values())
+
+
+def total(violations: Mapping[str, float]) -> float:
+    """Return the sum of what is beyond the limits."""
+    return sum(max(0.0, excess) for excess in violations.values())
+
+
+def _unmeasured(limit: Limit, measurements: Mapping[str, Measurement], reference: Mapping[str, Measurement]) -> bool:
+    return limit.metric not in measurements or (limit.of_baseline and limit.metric not in reference)

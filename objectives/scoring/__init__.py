@@ -1,0 +1,1 @@
+"""Scores of answers, their confidence intervals, and the comparison of two models."""
