@@ -54,13 +54,15 @@ class TaskSection(Section):
     @model_validator(mode="after")
     def _check_settings(self) -> Self:
         """Raise a ``ValidationError`` for each key that is not a setting of the task, or has an invalid value."""
-        given, model = self.settings(), self.task_type.settings()
+        model, extra = self.task_type.settings(), self.model_extra or {}
         known = list(model.model_fields)
-        unknown = [_unknown_key(self, key, known) for key in self.model_extra or {} if key not in known]
+        unknown = [_unknown_key(self, key, known) for key in extra if key not in known]
         if unknown:
             raise ValidationError.from_exception_data("task", unknown)
+        given = self.settings()
         values = model.model_validate(given)
-        (self.model_extra or {}).update({key: getattr(values, key) for key in given})
+        extra.clear()
+        extra.update({key: getattr(values, key) for key in given})
         return self
 
     @classmethod
