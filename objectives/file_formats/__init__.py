@@ -41,8 +41,14 @@ def formats() -> Mapping[str, FileFormat]:
     for info in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{info.name}")
         for value in vars(module).values():
-            if isinstance(value, FileFormat):
-                by_suffix.update(dict.fromkeys(value.suffixes, value))
+            if not isinstance(value, FileFormat):
+                continue
+            duplicates = sorted(by_suffix.keys() & set(value.suffixes))
+            if duplicates:
+                raise TypeError(
+                    f"{module.__name__} defines a second format for {duplicates[0]}; a suffix has one format"
+                )
+            by_suffix.update(dict.fromkeys(value.suffixes, value))
     return by_suffix
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autoopt.objectives import file_formats
-from autoopt.objectives.file_formats import FileFormat, formats, is_data_file, os_errors_reported, read
+from autoopt.objectives.file_formats import formats, is_data_file, os_errors_reported, read
 from autoopt.strategies.errors import DataError
 
 every_suffix = pytest.mark.parametrize("suffix", sorted(formats()))
@@ -102,11 +102,15 @@ def test_a_format_is_one_file_in_the_folder(tmp_path: Path, monkeypatch: pytest.
     assert is_data_file("a.words.gz")
 
 
-def test_no_two_formats_have_a_suffix_in_common() -> None:
-    kinds = {id(kind): kind for kind in formats().values()}
-    suffixes = [suffix for kind in kinds.values() for suffix in kind.suffixes]
-    assert sorted(suffixes) == sorted(formats())
-    assert all(isinstance(kind, FileFormat) for kind in kinds.values())
+def test_two_formats_with_the_same_suffix_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "other_csv.py").write_text(
+        "from autoopt.objectives.file_formats import FileFormat\n"
+        "OTHER = FileFormat(suffixes=('.csv',), read=None, example=None)\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(file_formats, "__path__", [*file_formats.__path__, str(tmp_path)])
+    with pytest.raises(TypeError, match=r"other_csv defines a second format for .csv; a suffix has one format"):
+        formats()
 
 
 def test_an_error_of_the_system_is_reported_with_the_path() -> None:
