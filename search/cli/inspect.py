@@ -27,10 +27,11 @@ ERROR_LINES = 12
 @json_option
 def status(study: str | None, root: Path | None, as_json: bool) -> None:
     """Show the studies, or the one that is named: whether it runs, how far it is, what it has found."""
-    from autoopt.search.study.study_view import load_study_view, study_names
+    from autoopt.search.api import open_study
+    from autoopt.search.study.study_view import study_names
 
     home = studies_root(root)
-    surveys = [load_study_view(home, name) for name in ([study] if study else study_names(home))]
+    surveys = [open_study(name, root=home.path).view for name in ([study] if study else study_names(home))]
     if as_json:
         print_json([_status(found) for found in surveys])
     elif surveys:
@@ -83,10 +84,10 @@ def _print_status(surveys: list[StudyView]) -> None:
 @json_option
 def show(study: str, trial: int, root: Path | None, as_json: bool) -> None:
     """Show one trial in full: its recipe, what was measured, what each stage took, why it failed."""
+    from autoopt.search.api import open_study
     from autoopt.search.study.outcome import verified_json
-    from autoopt.search.study.study_view import load_study_view
 
-    found = load_study_view(studies_root(root), study)
+    found = open_study(study, root=studies_root(root).path).view
     record = found.trial(trial)
     error = found.folder.trial(trial) / "error.txt"
     trace = error.read_text(encoding="utf-8", errors="replace") if error.is_file() else ""
@@ -174,10 +175,10 @@ def front(study: str, budgets: tuple[str, ...], root: Path | None, as_json: bool
     code 3 where nothing is within them.
     """
     from autoopt.objectives.judging.budget import Limit
-    from autoopt.search.study.study_view import load_study_view
+    from autoopt.search.api import open_study
 
     limits = [Limit.parse(budget) for budget in budgets]
-    found = load_study_view(studies_root(root), study)
+    found = open_study(study, root=studies_root(root).path).view
     there = _answered(found, limits, as_json=as_json) if limits else _verified(found, as_json=as_json)
     if not there:
         click.get_current_context().exit(NOTHING_FEASIBLE)

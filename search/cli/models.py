@@ -7,11 +7,14 @@ import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from autoopt.search.cli.options import command_line, json_option, print_json, root_option, studies_root
+
+if TYPE_CHECKING:
+    from autoopt.search.api import LoadedModel
 
 CHUNK = 256
 """So many texts are read and answered at a time."""
@@ -68,8 +71,7 @@ def _address(experiment: Path) -> str | None:
 @json_option
 def predict(folder: Path, texts: tuple[str, ...], pairs: tuple[str, ...], file: Path | None, as_json: bool) -> None:
     """Let a pulled model answer: its label and its score for each text, a line each, separated by a tab."""
-    from autoopt.objectives.tasks import open_task
-    from autoopt.strategies.saving import load
+    from autoopt.search.api import load_model
 
     if bool(texts) == (file is not None):
         raise click.UsageError("give texts with --text, or a file with --file; one of the two")
@@ -77,8 +79,8 @@ def predict(folder: Path, texts: tuple[str, ...], pairs: tuple[str, ...], file: 
         raise click.UsageError(
             f"{len(pairs)} --text-pair and {len(texts)} --text were given; give one --text-pair for each --text"
         )
-    candidate = load(folder, open_task=open_task)
-    answers = _answers(candidate, zip(texts, pairs, strict=True) if pairs else texts or _lines(file))
+    model = load_model(folder)
+    answers = _answers(model, zip(texts, pairs, strict=True) if pairs else texts or _lines(file))
     if as_json:
         print_json(list(answers))
         return
@@ -86,13 +88,13 @@ def predict(folder: Path, texts: tuple[str, ...], pairs: tuple[str, ...], file: 
         click.echo(f"{_on_a_line(answer['label'])}\t{answer['score']:.4f}")
 
 
-def _answers(candidate: Any, texts: Iterable[str | tuple[str, str]]) -> Iterator[dict[str, Any]]:
+def _answers(model: LoadedModel, texts: Iterable[str | tuple[str, str]]) -> Iterator[dict[str, Any]]:
     import torch
 
     torch.set_num_threads(1)
     waiting = iter(texts)
     while chunk := list(islice(waiting, CHUNK)):
-        for text, answer in zip(chunk, candidate.task.predict(candidate, chunk), strict=True):
+        for text, answer in zip(chunk, model.predict(chunk), strict=True):
             given = {"text": text} if isinstance(text, str) else {"text": text[0], "text_pair": text[1]}
             yield {**given, **answer}
 

@@ -20,8 +20,12 @@ from autoopt.search.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from autoopt.search.experiment.experiment import Experiment
     from autoopt.search.paths import Root
+    from autoopt.search.space.space import Space
+    from autoopt.search.study.lifecycle import Audience
     from autoopt.search.study.outcome import Outcome
 
 NOTHING_FEASIBLE = 3
@@ -92,12 +96,17 @@ def search(
     within the budgets, the least violating model is kept; 4 every trial or the baseline failed; 5 the machine or a
     service does not allow it; 130 or 143 interrupted.
     """
+    from autoopt.search import api
     from autoopt.search.study.assembly import root_of
 
     typed = Invocation(file, overrides, trials, timeout, max_compute, no_warm_start, root)
     experiment = typed.load()
     home = root_of(experiment, root)
-    outcome = _searched(experiment, home, again=typed.line())
+    folder = home.study(experiment.study).path
+    with note_on_failure(f"Every trial that ended is kept in {folder}. To go on: {typed.line()}"):
+        result = api.search(experiment, root=home.path, progress=_progress, warn=warn)
+    outcome = result.outcome
+    assert outcome is not None  # noqa: S101 - a search that returns has verified its front
     if as_json:
         print_json(_document(outcome, home))
     else:
@@ -107,15 +116,12 @@ def search(
         click.get_current_context().exit(NOTHING_FEASIBLE)
 
 
-def _searched(experiment: Experiment, root: Root, *, again: str) -> Outcome:
-    """Check all that can be checked in seconds, and only then make or open the study."""
+def _progress(experiment: Experiment, space: Space) -> AbstractContextManager[Audience]:
+    """Show the search on stderr as it runs."""
     from autoopt.search.experiment.opening import directions
     from autoopt.search.report.live import Plan, watching
     from autoopt.search.space.start_design import baseline
-    from autoopt.search.study.assembly import assemble, checked_space
-    from autoopt.search.study.lock import exclusive
 
-    space = checked_space(experiment, warn)
     plan = Plan(
         study=experiment.study,
         trials=experiment.search.trials,
@@ -123,14 +129,7 @@ def _searched(experiment: Experiment, root: Root, *, again: str) -> Outcome:
         baseline_id=baseline(space).id,
         objectives=directions(experiment),
     )
-    folder = root.study(experiment.study)
-    with (
-        note_on_failure(f"Every trial that ended is kept in {folder.path}. To go on: {again}"),
-        exclusive(folder.lock),
-        watching(plan, console(stderr=True)) as audience,
-        assemble(experiment, root, space, audience) as assembled,
-    ):
-        return assembled.complete()
+    return watching(plan, console(stderr=True))
 
 
 def _document(outcome: Outcome, root: Root) -> dict[str, object]:

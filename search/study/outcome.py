@@ -100,19 +100,28 @@ def read_front(path: Path) -> Outcome | None:
     return Outcome.from_json(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
+def trial_table(records: Sequence[TrialRecord]) -> tuple[list[str], list[list[Any]]]:
+    """Return column names and one row per trial."""
+    metrics = sorted({name for record in records for name in record.measurements})
+    header = ["trial", "state", "feasible", "recipe", *metrics, "seconds", "reused_stages", "reason"]
+    return header, [
+        [
+            *(record.number, record.state.value, record.feasible, str(record.recipe)),
+            *(record.measurements[name].value if name in record.measurements else None for name in metrics),
+            *(record.seconds, sum(stage.reused for stage in record.stages), record.reason),
+        ]
+        for record in records
+    ]
+
+
 def write_trials(records: Sequence[TrialRecord], path: Path) -> None:
     """Write a table with a row for each trial."""
-    metrics = sorted({name for record in records for name in record.measurements})
+    header, rows = trial_table(records)
     work = path.with_suffix(".tmp")
     with work.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["trial", "state", "feasible", "recipe", *metrics, "seconds", "reused_stages", "reason"])
-        for record in records:
-            values = [record.measurements[name].value if name in record.measurements else "" for name in metrics]
-            reused = sum(stage.reused for stage in record.stages)
-            state = record.state.value
-            row = [record.number, state, record.feasible, str(record.recipe), *values, record.seconds, reused]
-            writer.writerow([*row, record.reason])
+        writer.writerow(header)
+        writer.writerows(rows)
     work.replace(path)
 
 
