@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from autoopt.objectives.judging.budget import IntervalEnd
+from autoopt.objectives.judging.budget import IntervalEnd, Limit
 from autoopt.objectives.judging.verdict import judge
 from autoopt.objectives.measurement import Direction
 from autoopt.search.backends.optuna_storage import database_url
@@ -225,15 +225,10 @@ class Search:
         self.audience.say(f"verifying the front in a fresh process, models to measure: {len(candidates)}")
         verified: list[Verified] = []
         for model in verify(self.folder, reference, [r for r in candidates if r.number != reference.number]):
-            judged = self._judge(model, verified[0] if verified else model)
+            judged = judge_verified(model, verified[0] if verified else model, self.experiment.budget)
             self.audience.verified(judged)
             verified.append(judged)
         return self._outcome(verified, {record.number for record in candidates})
-
-    def _judge(self, model: Verified, reference: Verified) -> Verified:
-        """Judge the budgets again on the new measurements, by the worse end of the interval."""
-        verdict = judge(model.measurements, self.experiment.budget, reference.measurements, end=IntervalEnd.WORSE)
-        return replace(model, record=replace(model.record, violations=verdict.by_text))
 
     def _outcome(self, verified: Sequence[Verified], candidates: set[int]) -> Outcome:
         reference = verified[0]
@@ -249,6 +244,12 @@ class Search:
             failed=tuple(sorted(failed, key=lambda model: model.record.total_violation)),
             beaten=tuple(model for model in feasible if model not in models),
         )
+
+
+def judge_verified(model: Verified, reference: Verified, limits: Sequence[Limit]) -> Verified:
+    """Judge a model's new measurements by the worse end of their intervals."""
+    verdict = judge(model.measurements, limits, reference.measurements, end=IntervalEnd.WORSE)
+    return replace(model, record=replace(model.record, violations=verdict.by_text))
 
 
 def _nothing_worked(driver: Driver) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from autoopt.objectives.judging.verdict import judge_measured
+from autoopt.objectives.measurement import QUALITY
 from autoopt.search.backends.optuna_storage import database_url, study_names
 from autoopt.search.backends.optuna_study import records
 from autoopt.search.choosing.front import aliases, pareto
@@ -58,11 +60,11 @@ def _records(experiment: Experiment, root: Root) -> list[TrialRecord]:
 
 def _best(experiment: Experiment, known: list[TrialRecord]) -> Iterator[Recipe]:
     objectives = directions(experiment)
-    costs = [name for name in objectives if name != "quality"]
+    costs = [name for name in objectives if name != QUALITY]
     complete = [
         record
         for record in known
-        if record.state is State.COMPLETE and all(name in record.measurements for name in ("quality", *costs))
+        if record.state is State.COMPLETE and all(name in record.measurements for name in (QUALITY, *costs))
     ]
     if not complete:
         return
@@ -70,11 +72,8 @@ def _best(experiment: Experiment, known: list[TrialRecord]) -> Iterator[Recipe]:
     within = [
         record
         for record in complete
-        if all(
-            limit.violation(record.measurements[limit.metric], reference.measurements[limit.metric]) <= 0
-            for limit in experiment.budget
-            if limit.metric in record.measurements and limit.metric in reference.measurements
-        )
+        # The earlier study may not have measured everything that this one limits.
+        if judge_measured(record.measurements, experiment.budget, reference.measurements).feasible
     ]
     for record in aliases(pareto(within or complete, objectives), objectives).values():
         yield record.recipe

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias, cast
 
-from autoopt.objectives.judging.budget import IntervalEnd
+from autoopt.objectives.judging.budget import IntervalEnd, Limit
 from autoopt.objectives.judging.verdict import judge_measured
 from autoopt.objectives.measurement import Measurement
 from autoopt.objectives.task import Task
@@ -52,7 +52,7 @@ def run_trial(
     screening_started = time.monotonic()
     measurements = workspace.measure(built[0], recipe) if built else screen(recipe, workspace)
     screening = StageRecord("screening", time.monotonic() - screening_started, reused=False)
-    reason = excess(measurements, workspace) if screened else ""
+    reason = excess(measurements, workspace.experiment.budget, workspace.reference) if screened else ""
     if reason and (built or not audited(recipe)):
         stages = (screening, *(built[1] if built else ()))
         seconds = time.monotonic() - started
@@ -65,7 +65,7 @@ def run_trial(
     if not built and (reason or any(type(step).adaptive for step in recipe.steps)):
         report("measuring")
         measurements = workspace.measure(candidate, recipe)
-    if reason and (still := excess(measurements, workspace)):
+    if reason and (still := excess(measurements, workspace.experiment.budget, workspace.reference)):
         seconds = time.monotonic() - started
         stages = (screening, *stages)
         reason = f"{still}; built in full to see whether screening is right"
@@ -104,12 +104,14 @@ def screen(recipe: Recipe, workspace: Workspace) -> dict[str, Measurement]:
     return workspace.measure(build(recipe, workspace, effort=0.0)[0], recipe)
 
 
-def excess(measurements: Mapping[str, Measurement], workspace: Workspace) -> str:
+def excess(
+    measurements: Mapping[str, Measurement], limits: Sequence[Limit], reference: Mapping[str, Measurement]
+) -> str:
     """Return which limits are exceeded even at the better end of the interval, as text; empty if none is.
 
     The text says so if the machine was disturbed while a value was measured.
     """
-    verdict = judge_measured(measurements, workspace.experiment.budget, workspace.reference, end=IntervalEnd.BETTER)
+    verdict = judge_measured(measurements, limits, reference, end=IntervalEnd.BETTER)
     beyond = []
     for limit, over in verdict.exceeded.items():
         noise = ", measured on a disturbed machine" if measurements[limit.metric].noisy else ""

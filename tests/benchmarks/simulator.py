@@ -116,7 +116,9 @@ class Search:
         stages = [StageRecord("screening", beside["screening"], reused=False)]
         yield beside["screening"]
         costs = {name: found for name, found in measured.items() if name != "quality"}
-        if assignment.screened and (reason := excess(costs, self._workspace())):
+        workspace = self._workspace()
+        reason = excess(costs, workspace.experiment.budget, workspace.reference)
+        if assignment.screened and reason:
             self._leave(assignment, TrialRecord(assignment.number, recipe, State.REJECTED, costs, reason=reason))
             return
         where = addresses(recipe.steps, "recorded", effort=1.0, seed=0)

@@ -53,6 +53,7 @@ class Bench:
 
     folder: StudyFolder
     trials: int = 6
+    limits: tuple[Limit, ...] = LIMITS
     seen: list[TrialRecord] = field(default_factory=list)
     ran: list[int] = field(default_factory=list)
 
@@ -62,7 +63,7 @@ class Bench:
             "bench",
             SPACE,
             objectives=OBJECTIVES,
-            limits=LIMITS,
+            limits=self.limits,
             sampler="tpe",
             seed=0,
         )
@@ -79,7 +80,7 @@ class Bench:
             self.folder,
             baseline=baseline(SPACE),
             objectives=OBJECTIVES,
-            limits=LIMITS,
+            limits=self.limits,
             trials=self.trials,
             deadline=deadline,
             grace_s=grace_s,
