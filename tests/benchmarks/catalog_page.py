@@ -1,4 +1,4 @@
-"""Write strategies/README.md: what each strategy does, by its own docstring, and what it gave, as it was measured.
+"""Write strategies/CATALOG.md: what each strategy does, by its own docstring, and what it gave, as it was measured.
 
     python tests/benchmarks/catalog_page.py
 
@@ -17,8 +17,8 @@ from autoopt.strategies.catalog import catalog
 from autoopt.strategies.strategy import Family, Strategy
 
 MEASURED = Path(__file__).with_name("strategies_alone.json")
-PAGE = Path(__file__).parents[2] / "strategies" / "README.md"
-INTRODUCTION = """# The strategies
+PAGE = Path(__file__).parents[2] / "strategies" / "CATALOG.md"
+INTRODUCTION = """# The catalog of strategies
 
 One file each, in the folder of its family; a recipe applies the families in the order below. `autoopt strategies NAME`
 shows one with its knobs, `autoopt plan FILE` which ones an experiment offers, and why not the others.

@@ -11,7 +11,7 @@ recipes run at a time, and a row is printed as soon as it and those before it ar
 experiment, such as strategies for named entities, is named at the end. About an hour on 2 cores for all.
 
 ``--json`` puts the rows into a file, beside those of other strategies and experiments that are in it already:
-strategies/README.md is made from tests/benchmarks/strategies_alone.json by tests/benchmarks/catalog_page.py.
+strategies/CATALOG.md is made from tests/benchmarks/strategies_alone.json by tests/benchmarks/catalog_page.py.
 """
 
 from __future__ import annotations
