@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from autoopt.strategies.candidate import Candidate, TaskView
 from autoopt.strategies.catalog import find
 from autoopt.strategies.errors import CorruptArtefact, ModelError
+from autoopt.strategies.system.files import whole_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -37,9 +35,7 @@ def save(candidate: Candidate, folder: Path, *, notes: Mapping[str, Any] | None 
     An existing folder is replaced. ``notes`` is JSON that goes with the model, such as its recipe. The training data
     is not saved.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with whole_folder(folder) as work:
         _write_model(candidate, work)
         candidate.tokenizer.save_pretrained(work)
         description = {
@@ -52,14 +48,6 @@ def save(candidate: Candidate, folder: Path, *, notes: Mapping[str, Any] | None 
         (work / DESCRIPTION).write_text(json.dumps(description, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         digests = {path.name: _digest(path) for path in sorted(work.iterdir())}
         (work / MANIFEST).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
-        for path in work.iterdir():
-            _flush(path)
-        if folder.exists():
-            shutil.rmtree(folder)
-        work.rename(folder)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
 
 
 def load(folder: Path, *, open_task: Callable[[Mapping[str, Any]], TaskView]) -> Candidate:
@@ -179,11 +167,3 @@ def _shared(model: Any, loaded: Iterable[str]) -> set[str]:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,6 +21,8 @@ DOORS = {
     "optuna_dashboard": ("search/backends/optuna_",),
     "mlflow": ("search/backends/mlflow_",),
     "click": ("search/cli/",),
+    "fcntl": ("strategies/system/locks.py",),
+    "filelock": ("strategies/system/locks.py",),
 }
 """What the path of a file begins with that may import the vendor."""
 MOST_FILES = 16
@@ -101,6 +103,7 @@ def test_imports_go_down_only_and_vendors_stay_behind_their_doors(path: str) -> 
         ("search/trial/run.py", "import mlflow.tracking"),
         ("search/backends/ray_runner.py", "import optuna"),
         ("search/report/live.py", "import click"),
+        ("search/study/lock.py", "import fcntl"),
         ("strategies/adaptation/lora.py", "from autoopt.objectives.costs.size import Size"),
         ("objectives/costs/size.py", "from autoopt import search"),
     ],

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +17,7 @@ from autoopt import objectives
 from autoopt.objectives.data.feature_table import features_to_table, table_to_features
 from autoopt.objectives.data.gc_pause import gc_paused
 from autoopt.strategies.candidate import Example, Features, Span, TaskView
+from autoopt.strategies.system.files import write_whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -81,12 +81,11 @@ class TokenCache:
         if table is None:
             return
         with contextlib.suppress(OSError):  # The features are known; what is lost is time.
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as work:
-                path = Path(work) / "tokens"
-                with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_file(file, table.schema) as writer:
-                    writer.write_table(table)
-                path.replace(self.folder / f"{key}-{_digest(path)}.arrow")
+            buffer = pyarrow.BufferOutputStream()
+            with pyarrow.ipc.new_file(buffer, table.schema) as writer:
+                writer.write_table(table)
+            content = buffer.getvalue()
+            write_whole(self.folder / f"{key}-{hashlib.sha256(content).hexdigest()}.arrow", content)
 
 
 def key_of(task: TaskView, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> str:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from autoopt.objectives.target import Target
 from autoopt.objectives.timing.clock import Clock, Sample, conditions
-from autoopt.strategies.system import quiet
+from autoopt.strategies.system import measurement_gate
 
 UNDISTURBED = 0.9
 """A single thread that gets less than this share of a processor is not alone on it."""
@@ -51,7 +51,7 @@ def attempts(
     while len(tried) < ATTEMPTS and all(attempt.noisy for attempt in tried):
         if tried:
             clock.pause(min(PAUSE_S, took_s))
-        with quiet.measuring(), conditions(target):
+        with measurement_gate.measuring(), conditions(target):
             ended, begun = clock.watch(), clock.wall()
             taken = take()
             others, took_s = ended(), clock.wall() - begun

@@ -2,7 +2,7 @@
 
 A shared machine changes its speed from minute to minute, a ratio of two calls in turn does not. So a candidate's
 latency is the median of paired ratios times what the reference took once, in quiet. All is timed under
-``quiet.measuring``: one measurement at a time on this machine, with training paused.
+``measurement_gate.measuring``: one measurement at a time on this machine, with training paused.
 
 Where texts of several lengths are served, a pair is a round: each length once by each model, in turn, and its ratio is
 that of the two sums. So every length counts by the time that it takes, as it does for whoever waits or pays; the median

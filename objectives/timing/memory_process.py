@@ -19,7 +19,7 @@ from typing import Any
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.objectives.target import Target
 from autoopt.strategies.errors import EnvironmentProblem
-from autoopt.strategies.system import quiet
+from autoopt.strategies.system import measurement_gate
 
 MEMORY = "memory"
 PATIENCE_S = 600.0
@@ -60,7 +60,7 @@ def _run(folder: Path, target: Target) -> float:
         json.dumps(target.to_json()),
     ]
     try:
-        with quiet.step():  # It would disturb a measurement of latency.
+        with measurement_gate.compute_step():  # It would disturb a measurement of latency.
             ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
         raise EnvironmentProblem(

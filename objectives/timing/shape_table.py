@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +14,8 @@ from autoopt.objectives.target import Target
 from autoopt.objectives.timing.latency import Calibration, Comparison
 from autoopt.objectives.timing.machine import fingerprint, fingerprint_id
 from autoopt.objectives.timing.model_call import calibrate_model, compare_models
+from autoopt.strategies.system import locks
+from autoopt.strategies.system.files import write_whole
 
 _CALIBRATION = "calibration"
 _NO_SHAPE = frozenset({"layer_idx"})
@@ -85,10 +84,7 @@ class ShapeTable:
     @contextmanager
     def claim(self, shape: str, *, reference: str) -> Iterator[None]:
         """Hold while a shape is measured and put: who wants the same one waits and then finds it."""
-        path = self._path(shape, reference).with_suffix(".lock")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locks.hold(self._path(shape, reference).with_suffix(".lock")):
             yield
 
     def _path(self, name: str, reference: str) -> Path:
@@ -97,8 +93,8 @@ class ShapeTable:
     def _write(self, path: Path, fields: dict[str, Any]) -> None:
         about = self.folder / "machine.json"
         if not about.exists():
-            _write_whole(about, {"machine": fingerprint(self.target), "target": self.target.to_json()})
-        _write_whole(path, fields)
+            _write(about, {"machine": fingerprint(self.target), "target": self.target.to_json()})
+        _write(path, fields)
 
 
 def calibrated(reference_model: Any, target: Target, table: ShapeTable, *, samples: int = 150) -> Calibration:
@@ -159,14 +155,8 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _write_whole(path: Path, fields: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, work = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"fields": fields, "sha256": _digest(fields)}, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(work).replace(path)
+def _write(path: Path, fields: dict[str, Any]) -> None:
+    write_whole(path, json.dumps({"fields": fields, "sha256": _digest(fields)}, indent=1, sort_keys=True))
 
 
 def _digest(fields: dict[str, Any]) -> str:

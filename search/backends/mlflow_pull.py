@@ -13,6 +13,7 @@ from autoopt.search.backends.mlflow_registry import RegisteredVersion, registere
 from autoopt.search.paths import Root
 from autoopt.strategies.errors import CorruptArtefact, UnknownName, UsageError, did_you_mean
 from autoopt.strategies.saving import DESCRIPTION, MANIFEST, verify
+from autoopt.strategies.system.files import install_folder
 
 _DATA: Final = frozenset({".safetensors", ".json", ".txt", ".model", ".jinja"})
 """What a saved candidate is made of: weights, descriptions, and the files of tokenizers."""
@@ -39,9 +40,7 @@ def pull(reference: str, destination: Path, *, root: Root, uri: str | None, forc
         verify(candidate)
         if hashlib.sha256((candidate / MANIFEST).read_bytes()).hexdigest() != version.digest:
             raise CorruptArtefact(f"the {MANIFEST} of {wanted} is not the one that was registered; nothing was kept")
-        if destination.exists():
-            destination.rename(Path(work) / "old")
-        candidate.rename(destination)
+        install_folder(candidate, destination)
     return destination
 
 

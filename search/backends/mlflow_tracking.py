@@ -19,7 +19,7 @@ from autoopt.search.backends.mlflow_names import check_name
 from autoopt.search.backends.mlflow_runs import Ending, StudyRuns
 from autoopt.search.paths import Root
 from autoopt.search.trial.record import State, TrialRecord
-from autoopt.strategies.system import quiet
+from autoopt.strategies.system import measurement_gate
 
 _LOG = logging.getLogger(__name__)
 _RETRY_AFTER_S = 30.0
@@ -128,7 +128,7 @@ class MlflowTracker:
         written = 0
         while self._pending:
             if aside:
-                with quiet.step():
+                with measurement_gate.compute_step():
                     pass  # The gate is not held: a dead server takes seconds to be noticed.
             try:
                 written += self._pending[0](self._connected()) is True

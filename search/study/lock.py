@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import os
 import socket
@@ -12,44 +12,39 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from autoopt.strategies.errors import StudyLocked
+from autoopt.strategies.system import locks
+from autoopt.strategies.system.files import write_whole
 
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Hold the study; raises ``StudyLocked`` with the holder where another process does."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(locks.hold(path, wait=False))
         except BlockingIOError:
             raise StudyLocked(
                 f"this study is being searched by {_holder(path)}; wait for it, or end it, then run the same command"
             ) from None
-        os.truncate(descriptor, 0)
         started = time.strftime("%Y-%m-%d %H:%M:%S")
         about = {"process": os.getpid(), "host": socket.gethostname(), "since": started}
-        os.pwrite(descriptor, json.dumps(about).encode(), 0)
+        write_whole(_about(path), json.dumps(about))
         yield
-    finally:
-        os.close(descriptor)
 
 
 def holder(path: Path) -> str | None:
     """Who holds the study now, None where nobody does."""
-    if not path.is_file():
-        return None
-    with path.open("r+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _holder(path)
-    return None
+    return _holder(path) if locks.is_held(path) else None
 
 
 def _holder(path: Path) -> str:
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = json.loads(_about(path).read_text(encoding="utf-8"))
         return f"process {about['process']} on {about['host']} since {about['since']}"
     except (OSError, ValueError, KeyError):
         return "another process"
+
+
+def _about(path: Path) -> Path:
+    """Return the file that describes the holder; only the lock says whether it still runs."""
+    return path.with_name(f"{path.name}.json")

@@ -14,6 +14,7 @@ from autoopt.objectives.scoring.bootstrap import Difference
 from autoopt.search.study.evidence import Seeds
 from autoopt.search.study.verification import Verified
 from autoopt.search.trial.record import TrialRecord
+from autoopt.strategies.system.files import whole_file, write_whole
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,7 @@ def compute_of(records: Sequence[TrialRecord]) -> tuple[float, float]:
 
 def write_front(outcome: Outcome, path: Path) -> None:
     """Write the outcome whole or not at all."""
-    work = path.with_suffix(".tmp")
-    work.write_text(json.dumps(outcome.to_json(), indent=1) + "\n", encoding="utf-8")
-    work.replace(path)
+    write_whole(path, json.dumps(outcome.to_json(), indent=1) + "\n")
 
 
 def read_front(path: Path) -> Outcome | None:
@@ -117,12 +116,10 @@ def trial_table(records: Sequence[TrialRecord]) -> tuple[list[str], list[list[An
 def write_trials(records: Sequence[TrialRecord], path: Path) -> None:
     """Write a table with a row for each trial."""
     header, rows = trial_table(records)
-    work = path.with_suffix(".tmp")
-    with work.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as work, work.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
-    work.replace(path)
 
 
 def verified_json(model: Verified) -> dict[str, Any]:

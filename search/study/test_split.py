@@ -13,6 +13,7 @@ from autoopt.objectives.scoring.bootstrap import Difference, paired_difference
 from autoopt.objectives.task import Task
 from autoopt.search.study.evidence import TEST_PREFIX
 from autoopt.strategies.candidate import Candidate, Example, Span
+from autoopt.strategies.system.files import whole_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,15 +59,12 @@ def write_predictions(task: Task, examples: Sequence[Example], answers: Sequence
 
     There is ``text_pair`` where the example has one. Classes stand with their names. Written whole or not at all.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    work = path.with_suffix(".tmp")
-    with work.open("w", encoding="utf-8") as file:
+    with whole_file(path) as work, work.open("w", encoding="utf-8") as file:
         for example, answer in zip(examples, answers, strict=True):
             texts = {"text": example.text, "text_pair": example.text_pair}
             line: dict[str, Any] = {name: text for name, text in texts.items() if text is not None}
             line |= {"truth": readable(example.label, task.labels), "answer": readable(answer, task.labels)}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
-    work.replace(path)
 
 
 def readable(label: Any, classes: Sequence[str]) -> Any:

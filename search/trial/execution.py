@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import gc
 import json
-import os
 import shutil
 import time
 import traceback
@@ -22,6 +21,7 @@ from autoopt.search.trial.record import State, TrialRecord
 from autoopt.search.trial.run import Report, run_trial
 from autoopt.search.trial.rungs import Judge
 from autoopt.search.trial.workspace import Workspace
+from autoopt.strategies.system.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,7 @@ def attempt(number: int, recipe: Recipe, run: Callable[[], TrialRecord], *, trac
 
 def write_record(record: TrialRecord, path: Path) -> None:
     """Write the record whole or not at all, and on the disk before this returns."""
-    work = path.with_suffix(f".{os.getpid()}.tmp")
-    with work.open("w", encoding="utf-8") as file:
-        json.dump(record.to_json(), file)
-        file.flush()
-        os.fsync(file.fileno())
-    work.replace(path)
+    write_whole(path, json.dumps(record.to_json()))
 
 
 def read_record(path: Path) -> TrialRecord:

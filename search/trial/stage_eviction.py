@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import os
 import shutil
@@ -16,9 +16,12 @@ from typing import TypeAlias
 
 from autoopt.strategies.errors import CorruptArtefact, ModelError
 from autoopt.strategies.saving import describe, size_bytes, verify
+from autoopt.strategies.system import locks
+from autoopt.strategies.system.files import write_whole
 
 NEEDED = "needed"
-"""The folder of the marks: a file for each process that needs entries, locked for as long as it does."""
+"""The folder of the marks: a file for each process that needs entries, and beside it a lock that it holds."""
+LOCK = ".lock"
 LEASE, TRAINING, CORRUPT = ".lease", ".training", ".corrupt-"
 """What an entry's name is followed by: its lock, its checkpoints, and where it was put aside."""
 
@@ -72,51 +75,28 @@ def needed(folder: Path) -> Iterator[Mark]:
     marks = folder / NEEDED
     marks.mkdir(parents=True, exist_ok=True)
     path = marks / f"{os.getpid()}-{uuid.uuid4().hex[:8]}.json"
-    with path.open("w", encoding="utf-8") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-
-        def mark(addresses: Iterable[str]) -> None:
-            # Written in place, since the lock is that of this file; a reader that finds half of it waits a moment.
-            content = json.dumps(sorted(addresses))
-            held.seek(0)
-            held.write(content)
-            held.truncate()
-            held.flush()
-
-        mark(())
+    with locks.hold(path.with_suffix(LOCK)):
         try:
-            yield mark
+            yield lambda addresses: write_whole(path, json.dumps(sorted(addresses)))
         finally:
-            path.unlink(missing_ok=True)
+            _remove_mark(path)
 
 
 def needed_now(folder: Path) -> set[str]:
     """The addresses that living processes need; the marks of dead ones are removed."""
-    found: set[str] = set()
+    addresses: set[str] = set()
     for path in (folder / NEEDED).glob("*.json"):
-        try:
-            with path.open("r+", encoding="utf-8") as mark:
-                try:
-                    fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    found |= set(_read(mark.name))
-                else:
-                    path.unlink(missing_ok=True)
-        except FileNotFoundError:
-            continue
-    return found
+        if locks.is_held(path.with_suffix(LOCK)):
+            with contextlib.suppress(FileNotFoundError):  # Its process has just ended.
+                addresses |= set(json.loads(path.read_text(encoding="utf-8")))
+        else:
+            _remove_mark(path)
+    return addresses
 
 
-def _read(name: str) -> list[str]:
-    for _ in range(50):
-        try:
-            addresses: list[str] = json.loads(Path(name).read_text(encoding="utf-8"))
-            return addresses
-        except ValueError:
-            time.sleep(0.01)
-        except FileNotFoundError:
-            return []
-    return []
+def _remove_mark(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.with_suffix(LOCK).unlink(missing_ok=True)
 
 
 def evict(folder: Path, limit: int) -> list[Entry]:
@@ -141,21 +121,14 @@ def evict(folder: Path, limit: int) -> list[Entry]:
 
 def remove(entry: Entry) -> bool:
     """Remove an entry unless somebody holds its lease; False where it stays."""
-    lease = entry.path.with_suffix(LEASE)
-    lease.touch()
-    with lease.open("r+") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        # Renamed first: nobody finds half an entry.
-        doomed = entry.path.with_name(f".{entry.address}.{uuid.uuid4().hex[:8]}")
-        try:
-            entry.path.rename(doomed)
-        except FileNotFoundError:
-            return False
-        shutil.rmtree(doomed, ignore_errors=True)
-        return True
+    doomed = entry.path.with_name(f".{entry.address}.{uuid.uuid4().hex[:8]}")
+    try:
+        with locks.hold(entry.path.with_suffix(LEASE), wait=False):
+            entry.path.rename(doomed)  # No reader finds half an entry.
+            shutil.rmtree(doomed, ignore_errors=True)
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    return True
 
 
 def check(folder: Path) -> list[Entry]:
@@ -186,16 +159,5 @@ def leftovers(folder: Path, *, needed: Collection[str] = ()) -> list[Path]:
 
 def _is_left_over(path: Path, needed: Collection[str]) -> bool:
     if path.suffix == TRAINING:
-        return path.stem not in needed and not _held(path.with_suffix(LEASE))
+        return path.stem not in needed and not locks.is_held(path.with_suffix(LEASE))
     return CORRUPT in path.name or path.name.startswith(".")
-
-
-def _held(lease: Path) -> bool:
-    try:
-        with lease.open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
@@ -21,6 +20,7 @@ from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.errors import CorruptArtefact, ModelError
 from autoopt.strategies.saving import describe, load_weights, save
 from autoopt.strategies.strategy import Family, Strategy
+from autoopt.strategies.system import locks
 from autoopt.strategies.training import checkpoints
 
 _LIBRARIES = ("torch", "transformers", "peft", "numpy")
@@ -140,16 +140,8 @@ class StageStore:
     def _entry(self, where: str) -> Path:
         return path_of(self.folder, where)
 
-    @contextmanager
-    def _lease(self, where: str) -> Iterator[None]:
-        path = self._entry(where).with_suffix(LEASE)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+    def _lease(self, where: str) -> AbstractContextManager[None]:
+        return locks.hold(self._entry(where).with_suffix(LEASE))
 
 
 @cache

@@ -28,7 +28,7 @@ from autoopt.search.space.recipe import Recipe
 from autoopt.search.trial.stage_store import StageStore, origin
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.saving import save
-from autoopt.strategies.system import quiet
+from autoopt.strategies.system import measurement_gate
 from autoopt.strategies.training.precision import training_precision
 
 
@@ -154,7 +154,7 @@ class Workspace:
 
     def save(self, candidate: Candidate, recipe: Recipe, folder: Path) -> None:
         """Save a candidate with its recipe in its notes; waits while something is being timed on this machine."""
-        with quiet.step():
+        with measurement_gate.compute_step():
             save(candidate, folder, notes={"recipe": recipe.to_json(), "study": self.experiment.study})
 
 

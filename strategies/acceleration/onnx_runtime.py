@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.system import quiet
+from autoopt.strategies.system import measurement_gate
 
 
 class OnnxRuntime(Strategy):
@@ -35,7 +35,7 @@ class OnnxRuntime(Strategy):
         from autoopt.strategies.stand_ins.onnx_model import OnnxModel
 
         model: Any = candidate.copy_model()
-        with quiet.step():
+        with measurement_gate.compute_step():
             graph = exported(model, int8=self.precision == "int8")
         described = {
             "size": len(graph),

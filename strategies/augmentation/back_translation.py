@@ -13,7 +13,7 @@ from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.errors import ModelError, UsageError
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.system import quiet
+from autoopt.strategies.system import measurement_gate
 
 BATCH_SIZE = 16
 LONGEST = 256
@@ -73,7 +73,7 @@ def translated(name: str, texts: tuple[str, ...]) -> tuple[str, ...]:
             [texts[place] for place in places], return_tensors="pt", padding=True, truncation=True, max_length=LONGEST
         )
         inputs = {key: batch[key] for key in ("input_ids", "attention_mask")}
-        with torch.inference_mode(), quiet.step():
+        with torch.inference_mode(), measurement_gate.compute_step():
             ids = model.generate(**inputs, max_new_tokens=LONGEST, do_sample=False, num_beams=1)
         for place, text in zip(places, tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True):
             found[place] = text

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from autoopt.strategies.candidate import ANSWERS, Candidate, Example, Features
 from autoopt.strategies.errors import DataError
 from autoopt.strategies.networks.architectures import layers, set_layers
-from autoopt.strategies.system import quiet
+from autoopt.strategies.system import measurement_gate
 from autoopt.strategies.training import batches
 from autoopt.strategies.training.precision import mixed_precision
 
@@ -57,7 +57,7 @@ class LayerCall:
         """What ``layer`` makes of it, (batch, length, width)."""
         import torch
 
-        with torch.inference_mode(), quiet.step(), mixed_precision(self.hidden.device):
+        with torch.inference_mode(), measurement_gate.compute_step(), mixed_precision(self.hidden.device):
             output = layer(self.hidden, *self.args, **self.kwargs)
         return output[0] if isinstance(output, tuple) else output  # type: ignore[no-any-return]
 

@@ -12,7 +12,7 @@ from autoopt.strategies.candidate import Batch, Candidate, Features
 from autoopt.strategies.networks.architectures import layers, layout, replace_module
 from autoopt.strategies.networks.calibration import LayerCall
 from autoopt.strategies.networks.refitting import linear_of, refit, second_moments
-from autoopt.strategies.system import quiet
+from autoopt.strategies.system import measurement_gate
 from autoopt.strategies.training.batches import collate
 from autoopt.strategies.training.precision import mixed_precision
 
@@ -96,7 +96,7 @@ def loss_of(candidate: Candidate, model: Any, features: Sequence[Features]) -> f
 
     total = 0.0
     for batch in _batches(candidate, features):
-        with torch.inference_mode(), quiet.step(), mixed_precision(model.device):
+        with torch.inference_mode(), measurement_gate.compute_step(), mixed_precision(model.device):
             total += float(candidate.criterion(model(**batch), batch)) * len(batch["input_ids"])
     return total / len(features)
 
@@ -136,7 +136,7 @@ def sensitivity(candidate: Candidate, model: Any, features: Sequence[Features]) 
         layer.get_submodule(where.ffn_out).register_forward_pre_hook(gate(of_columns, place, width.in_features))
     found = []
     for batch in _batches(candidate, features):
-        with quiet.step():
+        with measurement_gate.compute_step():
             with mixed_precision(model.device):
                 loss = candidate.criterion(model(**batch), batch)
             found.append(torch.autograd.grad(loss, [of_heads, of_columns]))

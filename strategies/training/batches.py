@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autoopt.strategies.candidate import ANSWERS, Features
-from autoopt.strategies.system import quiet
+from autoopt.strategies.system import measurement_gate
 
 if TYPE_CHECKING:
     import torch
@@ -68,6 +68,6 @@ def forward(
         positions = order[start : start + batch_size]
         batch = collate([features[index] for index in positions], pad_token_id=pad_token_id)
         inputs = {name: tensor.to(model.device) for name, tensor in batch.items() if name not in ANSWERS}
-        with torch.inference_mode(), quiet.step():
+        with torch.inference_mode(), measurement_gate.compute_step():
             output = model(**inputs, output_hidden_states=hidden_states)
         yield positions, batch, output

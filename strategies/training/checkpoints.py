@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from autoopt.strategies.system.digests import tensor_digest
+from autoopt.strategies.system.files import whole_file
 
 if TYPE_CHECKING:
     import torch
@@ -89,10 +91,11 @@ class Checkpoint:
             return []
         try:
             with safe_open(self.file, framework="pt") as opened:
-                if (opened.metadata() or {}).get("steps") != str(self.steps):
-                    return []
+                metadata = opened.metadata() or {}
                 kept = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         except (SafetensorError, OSError):
+            return []
+        if metadata != self._metadata(kept):
             return []
         tensors = self._tensors()
         if any(name not in kept or kept[name].shape != tensor.shape for name, tensor in tensors.items()):
@@ -119,11 +122,12 @@ class Checkpoint:
         for number, parameter in enumerate(self._parameters()):
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{number}.{key}"] = value.detach().cpu().contiguous()
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        work = self.file.with_suffix(f".{os.getpid()}")
-        save_file(tensors, work, metadata={"steps": str(self.steps)})
-        work.replace(self.file)
+        with whole_file(self.file) as work:
+            save_file(tensors, work, metadata=self._metadata(tensors))
         self._saved = time.monotonic()
+
+    def _metadata(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
+        return {"steps": str(self.steps), "digest": tensor_digest(sorted(tensors.items()))}
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         """By name, each once, also where it has several names."""

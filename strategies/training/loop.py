@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from autoopt.strategies.candidate import Batch, Candidate, Features, Objective, own_loss, run
 from autoopt.strategies.errors import Diverged, OutOfMemory
-from autoopt.strategies.system import quiet
+from autoopt.strategies.system import measurement_gate
 from autoopt.strategies.training import progress
 from autoopt.strategies.training.batches import collate, shuffled
 from autoopt.strategies.training.checkpoints import Checkpoint
@@ -132,7 +132,7 @@ def train(
                 group["lr"] = peak * min((step + 1) / warmup, (total - step) / max(1, total - warmup))
             before_step(step, total)
             torch.manual_seed(_drawn(seed, step))
-            with quiet.step():
+            with measurement_gate.compute_step():
                 losses.append(_step(model, examples, loss, optimizer, schedule, pad_token_id, step))
             _see_whether_it_goes_astray(losses)
             checkpoint.save_at_times(losses)

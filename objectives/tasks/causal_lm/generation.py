@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autoopt.strategies.system import quiet
+from autoopt.strategies.system import measurement_gate
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def generate(model: Any, prompt: Sequence[int], *, end: int, max_tokens: int) ->
     probabilities: list[float] = []
     model.eval()
     while len(ids) < max_tokens:
-        with torch.inference_mode(), quiet.step():
+        with torch.inference_mode(), measurement_gate.compute_step():
             output = model(input_ids=inputs, past_key_values=past, use_cache=True)
         distribution = output.logits[0, -1].float().softmax(-1)
         token = int(distribution.argmax())

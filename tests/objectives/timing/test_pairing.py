@@ -22,7 +22,7 @@ from autoopt.objectives.timing.pairing import (
     WARM_UP_CALLS_OF_MANY,
     Pairs,
 )
-from autoopt.strategies.system import quiet
+from autoopt.strategies.system import measurement_gate
 
 TARGET = Target(sequence_length=16)
 
@@ -387,7 +387,7 @@ def test_no_step_of_work_runs_while_a_call_is_timed() -> None:
     ran_meanwhile = []
 
     def step() -> None:
-        with quiet.step():
+        with measurement_gate.compute_step():
             has_run.set()
 
     worker = threading.Thread(target=step)

@@ -87,16 +87,29 @@ def test_it_goes_on_and_does_not_begin_again(tmp_path: Path) -> None:
     assert seen == [3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "another training", "no safetensors"])
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "truncated": lambda content: content[:-10],
+    "no safetensors": lambda _: b"nonsense",
+    "zeroed tail": lambda content: content[: len(content) // 2] + bytes(len(content) - len(content) // 2),
+    **{
+        f"bit flipped at {percent} %": lambda content, percent=percent: flipped(content, len(content) * percent // 100)
+        for percent in (5, 35, 65, 95)
+    },
+}
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("damage", ["another training", *DAMAGES])
 def test_a_checkpoint_that_cannot_be_used_is_left_aside(damage: str, tmp_path: Path) -> None:
     folder = tmp_path / "stage"
     with pytest.raises(Cut), checkpoints.kept_in(folder, every=0), progress.shown(cut_after(3), every=0):
         FullFinetuning().apply(given(), effort=1 if damage == "another training" else EFFORT, seed=0)
     (file,) = folder.iterdir()
-    if damage == "truncated":
-        file.write_bytes(file.read_bytes()[:-10])
-    if damage == "no safetensors":
-        file.write_bytes(b"nonsense")
+    if damage in DAMAGES:
+        file.write_bytes(DAMAGES[damage](file.read_bytes()))
     after = trained(FullFinetuning(), folder)
     assert tiny.digest(after.model) == tiny.digest(trained(FullFinetuning(), tmp_path / "whole").model)
 

@@ -14,11 +14,11 @@ import pytest
 HOLDER = """
 import sys, time
 from pathlib import Path
-from autoopt.strategies.system import quiet
+from autoopt.strategies.system import measurement_gate
 
 name, folder = sys.argv[1], Path(sys.argv[2])
 (folder / "asked").touch()
-with getattr(quiet, name)():
+with getattr(measurement_gate, name)():
     (folder / "held").touch()
     while not (folder / "release").exists():
         time.sleep(0.01)
@@ -29,7 +29,7 @@ PATIENCE_S = 60
 
 
 class Holder:
-    """A process that takes a lock of ``quiet`` and holds it until it is told to let go."""
+    """A process that takes a lock of the gate and holds it until it is told to let go."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.folder = folder
@@ -78,18 +78,18 @@ def start(tmp_path: Path) -> Iterator[Callable[[str], Holder]]:
 def test_a_step_waits_while_something_is_measured(start: Callable[[str], Holder]) -> None:
     measuring = start("measuring")
     measuring.wait_until_held()
-    step = start("step")
+    step = start("compute_step")
     assert step.still_waits()
     measuring.release()
     step.wait_until_held()
 
 
 def test_a_measurement_waits_for_the_step_under_way_and_lets_no_other_begin(start: Callable[[str], Holder]) -> None:
-    under_way = start("step")
+    under_way = start("compute_step")
     under_way.wait_until_held()
     measuring = start("measuring")
     assert measuring.still_waits()
-    later = start("step")
+    later = start("compute_step")
     assert later.still_waits()
     under_way.release()
     measuring.wait_until_held()
@@ -108,12 +108,12 @@ def test_measurements_take_turns(start: Callable[[str], Holder]) -> None:
 
 
 def test_steps_do_not_wait_for_each_other(start: Callable[[str], Holder]) -> None:
-    first, second = start("step"), start("step")
+    first, second = start("compute_step"), start("compute_step")
     first.wait_until_held()
     second.wait_until_held()
 
 
-@pytest.mark.parametrize(("killed", "waits"), [("measuring", "step"), ("step", "measuring")])
+@pytest.mark.parametrize(("killed", "waits"), [("measuring", "compute_step"), ("compute_step", "measuring")])
 def test_a_killed_holder_blocks_nobody(start: Callable[[str], Holder], killed: str, waits: str) -> None:
     holder = start(killed)
     holder.wait_until_held()
