@@ -30,6 +30,7 @@ from autoopt.search.trial.record import State, TrialRecord
 from autoopt.search.trial.stage_eviction import needed
 from autoopt.search.trial.stage_store import addresses
 from autoopt.strategies.errors import ExperimentError, TrialError
+from autoopt.strategies.system.files import write_whole
 
 GRACE = 0.1
 """As a share of the search's time: how long trials may go on after it."""
@@ -173,7 +174,7 @@ class Search:
                 f"the study '{self.experiment.study}' was begun with another catalog of strategies, so that its trials "
                 "cannot be compared with new ones; give the study another name with --set study=NAME"
             )
-        self.folder.experiment.write_text(self.experiment.to_yaml(), encoding="utf-8")
+        write_whole(self.folder.experiment, self.experiment.to_yaml())
         return study
 
     def _resume(self, driver: Driver) -> None:

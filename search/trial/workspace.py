@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Mapping
@@ -29,6 +28,8 @@ from autoopt.search.trial.stage_store import StageStore, origin
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.saving import save
 from autoopt.strategies.system import measurement_gate
+from autoopt.strategies.system.digests import tensor_digest
+from autoopt.strategies.system.files import write_whole
 from autoopt.strategies.training.precision import training_precision
 
 
@@ -52,7 +53,7 @@ class Workspace:
         """Read the resolved experiment of a study and load its data and its model; ``seed`` in place of its own."""
         experiment = load_experiment(folder.experiment, ())
         opened = cls.of(experiment, Root(folder.path.parent.parent), scratch=folder.path / "scratch", seed=seed)
-        folder.origin.write_text(opened.origin, encoding="utf-8")
+        write_whole(folder.origin, opened.origin)
         return opened
 
     @classmethod
@@ -146,10 +147,7 @@ class Workspace:
             if kept.is_file():
                 return Calibration.from_json(json.loads(kept.read_text(encoding="utf-8")))
             found = calibrated(self.base.model, shapes.target, shapes, samples=samples)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            work = kept.with_suffix(".tmp")
-            work.write_text(json.dumps(found.to_json()), encoding="utf-8")
-            work.replace(kept)
+            write_whole(kept, json.dumps(found.to_json()))
             return found
 
     def save(self, candidate: Candidate, recipe: Recipe, folder: Path) -> None:
@@ -203,11 +201,5 @@ class TableServing:
 
 
 def model_fingerprint(model: Any) -> str:
-    """Sha256 over the names, shapes and values of all tensors."""
-    import torch
-
-    total = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        total.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        total.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
+    """Return the sha256 over the names, shapes, dtypes and values of all tensors."""
+    return tensor_digest(model.state_dict().items())

@@ -17,5 +17,5 @@ def tensor_digest(named_tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
     total = hashlib.sha256()
     for name, tensor in named_tensors:
         total.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return total.hexdigest()

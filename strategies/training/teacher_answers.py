@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from autoopt.strategies.candidate import Batch, Features
+from autoopt.strategies.system.digests import tensor_digest
 from autoopt.strategies.training import batches
 from autoopt.strategies.training.batches import IGNORED_LABEL
 from autoopt.strategies.training.precision import mixed_precision
@@ -47,12 +48,8 @@ def recorded(model: Any, features: Sequence[Features], *, pad_token_id: int) -> 
 
 def _key(model: Any, features: Sequence[Features]) -> str:
     """Of the weights, the architecture and the examples."""
-    import torch
-
     total = hashlib.sha256(f"{type(model).__name__} {model.config.to_json_string()}".encode())
-    for name, tensor in model.state_dict().items():
-        total.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
-        total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    total.update(tensor_digest(model.state_dict().items()).encode())
     for item in features:
         total.update(json.dumps([(name, item[name]) for name in sorted(item)], default=str).encode())
     return total.hexdigest()

@@ -87,19 +87,17 @@ def test_it_goes_on_and_does_not_begin_again(tmp_path: Path) -> None:
     assert seen == [3, 4, 5, 6]
 
 
+def flipped(content: bytes, percent: int) -> bytes:
+    place = len(content) * percent // 100
+    return content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :]
+
+
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "truncated": lambda content: content[:-10],
     "no safetensors": lambda _: b"nonsense",
     "zeroed tail": lambda content: content[: len(content) // 2] + bytes(len(content) - len(content) // 2),
-    **{
-        f"bit flipped at {percent} %": lambda content, percent=percent: flipped(content, len(content) * percent // 100)
-        for percent in (5, 35, 65, 95)
-    },
+    **{f"bit flipped at {percent} %": partial(flipped, percent=percent) for percent in (5, 35, 65, 95)},
 }
-
-
-def flipped(content: bytes, place: int) -> bytes:
-    return content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :]
 
 
 @pytest.mark.parametrize("damage", ["another training", *DAMAGES])
