@@ -1,4 +1,4 @@
-"""Which recipe to try next: the one that is expected to add most to the front for what it costs."""
+"""Acquisition: sample candidate recipes, and select the one with the largest expected gain per second of compute."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from autoopt.search.choosing.gaussian_process import (
     Encoding,
+    GaussianProcess,
     Parameters,
     Posterior,
-    Process,
     RidgeModel,
-    chance_below,
-    expected_improvement,
+    expected_hypervolume_improvement,
+    probability_below,
 )
 from autoopt.search.space.space import InvalidRecipe, Suggest
 from autoopt.strategies.knobs import Choice, Float, Int, Knob, KnobValue
@@ -24,92 +24,93 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Array: TypeAlias = "NDArray[Any]"
-Drawn = TypeVar("Drawn")
+Built = TypeVar("Built")
 
-DRAWN, CHANGED, CROSSED = 150, 150, 100
-"""Candidates that are drawn from the whole space, changed from what is good already, and made of two that are good."""
-KEPT = 0.85
-"""How likely a parameter stays as it is where a recipe is changed."""
-CHANGES = 2.0
-"""So many parameters at most are drawn anew in the mean, however many a recipe has."""
+UNIFORM, MUTATED, CROSSED = 150, 150, 100
+"""Number of candidates sampled from the whole space, by mutating a good recipe, and by crossing two good ones."""
+KEEP_PROBABILITY = 0.85
+"""Probability that a mutation keeps a parameter of its parent."""
+MAX_MEAN_CHANGES = 2.0
+"""Upper limit on the mean number of resampled parameters per mutation, however many parameters a recipe has."""
 MARGIN = 0.1
-"""How far behind the worst value the corner lies that closes the front, as a share of the values' range."""
-FAR_LESS = 0.65
-"""A process alone is believed where its squared errors, each value left out in turn, are below so much of a sum's."""
+"""Margin of the hypervolume reference point beyond the worst observed value, as a share of the values' range."""
+GP_ALONE_BELOW = 0.65
+"""A Gaussian process replaces the ridge model if its squared leave-one-out error is below this share of the other's."""
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """A value that has to stay below a limit, as it was observed; what is over it is not feasible."""
+    """An upper limit on a measured value; recipes above it are infeasible."""
 
     values: Array
     """(observed recipes,)"""
     limit: float
     is_cost: bool = False
-    """Whether it is what serving costs."""
+    """Whether the value is a cost of serving."""
 
 
 def candidates_near(
     good: Sequence[Parameters],
-    build: Callable[[Suggest], Drawn],
-    chance: random.Random,
+    build: Callable[[Suggest], Built],
+    rng: random.Random,
     *,
     is_cheap: Callable[[str], bool] | None = None,
-) -> Iterator[tuple[Drawn, Parameters]]:
-    """What may be tried next, with its parameters: some of the whole space, some like what is ``good``.
+) -> Iterator[tuple[Built, Parameters]]:
+    """Yield candidates with their parameters: uniform samples, then mutations and crossings of the ``good`` recipes.
 
-    ``is_cheap`` says which parameters cost little to change, since what is trained stays as it is: some candidates are
-    then trained as one good recipe is and go on as another one does, or nearly so. ``build`` asks for one parameter
-    after another; what it raises ``InvalidRecipe`` for is left out.
+    ``build`` requests one parameter after another; candidates for which it raises ``InvalidRecipe`` are skipped.
+    ``is_cheap`` tells which parameters leave the training unchanged: a crossing takes those from one good recipe and
+    all others from a second one. Without it there are no crossings.
     """
-    for number in range(DRAWN + CHANGED + (CROSSED if is_cheap else 0)):
-        if number < DRAWN or not good:
-            draw = _Draw({}, chance)
-        elif number < DRAWN + CHANGED or is_cheap is None:
-            draw = _Draw(chance.choice(good), chance)
+    for number in range(UNIFORM + MUTATED + (CROSSED if is_cheap else 0)):
+        if number < UNIFORM or not good:
+            sampler = _Sampler({}, rng)
+        elif number < UNIFORM + MUTATED or is_cheap is None:
+            sampler = _Sampler(rng.choice(good), rng)
         else:
-            draw = _Draw.crossed(chance.choice(good), chance.choice(good), is_cheap, chance)
+            sampler = _Sampler.crossing(rng.choice(good), rng.choice(good), is_cheap, rng)
         with suppress(InvalidRecipe):
-            yield build(draw.suggest), draw.chosen
+            yield build(sampler.suggest), sampler.parameters
 
 
 @dataclass
-class _Draw:
-    """Draws the parameters of one recipe, most of them as another one has them."""
+class _Sampler:
+    """Samples the parameters of one recipe, keeping most of its parent's."""
 
-    like: Parameters
-    chance: random.Random
+    parent: Parameters
+    rng: random.Random
     fixed: frozenset[str] = frozenset()
-    """Of these none is drawn anew."""
-    chosen: dict[str, KnobValue] = field(default_factory=dict)
+    """Parameters that are never resampled."""
+    parameters: dict[str, KnobValue] = field(default_factory=dict)
+    """The values suggested so far."""
 
     def __post_init__(self) -> None:
-        self.kept = max(KEPT, 1 - CHANGES / len(self.like)) if self.like else 0.0
+        self.keep_probability = max(KEEP_PROBABILITY, 1 - MAX_MEAN_CHANGES / len(self.parent)) if self.parent else 0.0
 
     @classmethod
-    def crossed(
-        cls, trained: Parameters, other: Parameters, is_cheap: Callable[[str], bool], chance: random.Random
-    ) -> _Draw:
-        """What is trained as the one is, and goes on as the other does."""
-        fixed = frozenset(name for name in trained if not is_cheap(name))
-        after = {name: value for name, value in other.items() if is_cheap(name)}
-        return cls({name: trained[name] for name in fixed} | after, chance, fixed)
+    def crossing(
+        cls, trunk: Parameters, leaf: Parameters, is_cheap: Callable[[str], bool], rng: random.Random
+    ) -> _Sampler:
+        """Return a sampler that trains as the first parent does and takes its cheap parameters from the second."""
+        fixed = frozenset(name for name in trunk if not is_cheap(name))
+        cheap = {name: value for name, value in leaf.items() if is_cheap(name)}
+        return cls({name: trunk[name] for name in fixed} | cheap, rng, fixed)
 
     def suggest(self, name: str, knob: Knob) -> KnobValue:
-        fits = name in self.like and self.like[name] in knob
-        stays = fits and (name in self.fixed or self.chance.random() < self.kept)
-        self.chosen[name] = self.like[name] if stays else _anywhere(knob, self.chance)
-        return self.chosen[name]
+        is_legal = name in self.parent and self.parent[name] in knob
+        keeps = is_legal and (name in self.fixed or self.rng.random() < self.keep_probability)
+        self.parameters[name] = self.parent[name] if keeps else _sample_uniform(knob, self.rng)
+        return self.parameters[name]
 
 
-def _anywhere(knob: Knob, chance: random.Random) -> KnobValue:
+def _sample_uniform(knob: Knob, rng: random.Random) -> KnobValue:
     match knob:
         case Choice(options=options):
-            return chance.choice(options)
+            return rng.choice(options)
         case Float(low=low, high=high, log=log):
-            return low * (high / low) ** chance.random() if log else chance.uniform(low, high)
+            return low * (high / low) ** rng.random() if log else rng.uniform(low, high)
         case Int(low=low, high=high, step=step):
-            return chance.randrange(low, high + 1, step)
+            return rng.randrange(low, high + 1, step)
 
 
 def most_promising(
@@ -117,31 +118,31 @@ def most_promising(
     observed: Sequence[Parameters],
     values: Array,
     *,
-    limited: Sequence[Constraint] = (),
+    constraints: Sequence[Constraint] = (),
     running: Sequence[Parameters] = (),
     seconds: Array | None = None,
     costs: Sequence[bool] = (False, False),
     reshapes: Callable[[str], bool] = lambda _: True,
 ) -> int:
-    """The place of the best candidate.
+    """Return the index of the best candidate.
 
-    ``values`` is (observed recipes, 2), both minimized; only their order counts. ``costs`` says which of the two are
-    what serving costs: that depends on nothing but the parameters which ``reshapes`` is true for. What is ``running``
-    counts as if it had come out as expected, so that several workers do not try the same. ``seconds`` is what each
-    candidate is expected to take; all the same where it is not given.
+    ``values`` is (observed recipes, 2), both minimized; only their ranks matter. ``costs`` tells which of the two are
+    costs of serving: these depend only on the parameters for which ``reshapes`` is true. ``running`` recipes count as
+    observed at their predicted values, so that parallel workers try different recipes. ``seconds`` is the expected
+    compute of each candidate, (candidates,); equal if None.
     """
     from threadpoolctl import threadpool_limits
 
-    # Workers have the other processors: threads that wait for each other would take forty times as long.
+    # The workers occupy the other cores: BLAS threads that wait for each other take forty times as long.
     with threadpool_limits(1, user_api="blas"):
-        return _most_promising(candidates, observed, values, limited, running, seconds, costs, reshapes)
+        return _most_promising(candidates, observed, values, constraints, running, seconds, costs, reshapes)
 
 
 def _most_promising(
     candidates: Sequence[Parameters],
     observed: Sequence[Parameters],
     values: Array,
-    limited: Sequence[Constraint],
+    constraints: Sequence[Constraint],
     running: Sequence[Parameters],
     seconds: Array | None,
     costs: Sequence[bool],
@@ -151,81 +152,94 @@ def _most_promising(
 
     values = np.stack([normal_scores(values[:, column]) for column in range(2)], axis=1)
     encoding = Encoding.of([*observed, *running, *candidates])
-    seen = encoding.rows(observed)
+    train, queries = encoding.rows(observed), encoding.rows([*candidates, *running])
     count = len(candidates)
-    asked = encoding.rows([*candidates, *running])
-    whole = _View(encoding, seen, asked, encoding.apart(seen, seen), encoding.apart(asked, seen))
-    views = (whole, whole.only(reshapes))
-    beliefs = [views[is_cost].believed(values[:, column]) for column, is_cost in enumerate(costs)]
+    every = _View(encoding, train, queries, encoding.distances(train, train), encoding.distances(queries, train))
+    views = (every, every.only(reshapes))
+    posteriors = [views[is_cost].posterior(values[:, column]) for column, is_cost in enumerate(costs)]
     feasible = np.ones(len(values), dtype=bool)
-    chance = np.ones(count)
-    for one in limited:
-        feasible &= one.values <= one.limit
-        chance *= chance_below(one.limit, views[one.is_cost].alone(one.values, count))
-    expected = np.stack([belief.mean[count:] for belief in beliefs], axis=1)
-    reached = np.concatenate([values[feasible], expected]) if feasible.any() else expected
-    low, high = values.min(0), values.max(0)
-    corner = high + MARGIN * np.maximum(high - low, 1e-12)
-    front = non_dominated(reached) if len(reached) else reached
-    first, second = (_part(belief, slice(0, count)) for belief in beliefs)
-    worth = expected_improvement(front, corner, first, second) * chance
+    probability = np.ones(count)
+    for constraint in constraints:
+        feasible &= constraint.values <= constraint.limit
+        posterior = views[constraint.is_cost].gp_posterior(constraint.values, count)
+        probability *= probability_below(constraint.limit, posterior)
     if not feasible.any():
-        worth = chance  # First of all something that may be used.
-    return int(np.argmax(worth if seconds is None else worth / seconds))
+        score = probability  # Find a feasible recipe first.
+    else:
+        pending = np.stack([posterior.mean[count:] for posterior in posteriors], axis=1)
+        front = non_dominated(np.concatenate([values[feasible], pending]))
+        first, second = (Posterior(posterior.mean[:count], posterior.std[:count]) for posterior in posteriors)
+        score = expected_hypervolume_improvement(front, reference_point(values), first, second) * probability
+    return int(np.argmax(score if seconds is None else score / seconds))
+
+
+def reference_point(values: Array) -> Array:
+    """Return the hypervolume reference point of (rows, 2) minimized values, ``MARGIN`` beyond the worst ones."""
+    import numpy as np
+
+    worst = values.max(0)
+    point: Array = worst + MARGIN * np.maximum(worst - values.min(0), 1e-12)
+    return point
 
 
 @dataclass(frozen=True)
 class _View:
-    """The recipes by some of their parameters."""
+    """Training recipes and queries, encoded by some of their parameters."""
 
     encoding: Encoding
-    seen: Array
-    """The rows of those observed."""
-    asked: Array
-    """The rows of the candidates, then of what runs."""
-    among: Array
-    """How far those observed are apart."""
-    apart: Array
-    """How far what is asked for is apart from them."""
+    train: Array
+    """Rows of the observed recipes."""
+    queries: Array
+    """Rows of the candidates, then of the running recipes."""
+    train_distances: Array
+    """(parameters, observed, observed)"""
+    query_distances: Array
+    """(parameters, queries, observed)"""
 
-    def only(self, kept: Callable[[str], bool]) -> _View:
-        encoding, columns = self.encoding.only(kept)
-        return _View(encoding, self.seen[:, columns], self.asked[:, columns], self.among[columns], self.apart[columns])
+    def only(self, selects: Callable[[str], bool]) -> _View:
+        encoding, columns = self.encoding.only(selects)
+        return _View(
+            encoding,
+            self.train[:, columns],
+            self.queries[:, columns],
+            self.train_distances[columns],
+            self.query_distances[columns],
+        )
 
-    def believed(self, told: Array) -> Posterior:
-        """By a process for what a sum of the choices' worth leaves, or by one alone where a sum misses far more."""
-        features = self.encoding.features(self.seen)
-        alone, parts = Process(self.among, told), RidgeModel(features, told)
-        if (alone.loo_residuals**2).sum() < FAR_LESS * (parts.loo_residuals**2).sum():
-            return alone.at(self.apart)
-        rest = Process(self.among, told - parts.at(features)).at(self.apart)
-        return Posterior(parts.at(self.encoding.features(self.asked)) + rest.mean, rest.deviation)
+    def posterior(self, values: Array) -> Posterior:
+        """Return the posterior of all queries: a ridge model plus a Gaussian process of its residuals.
 
-    def alone(self, told: Array, count: int) -> Posterior:
-        """By a process alone, of so many candidates."""
-        return Process(self.among, told).at(self.apart[:, :count])
+        The Gaussian process alone is used if its leave-one-out error is much smaller.
+        """
+        features = self.encoding.features(self.train)
+        gp, ridge = GaussianProcess(self.train_distances, values), RidgeModel(features, values)
+        if (gp.loo_residuals**2).sum() < GP_ALONE_BELOW * (ridge.loo_residuals**2).sum():
+            return gp.predict(self.query_distances)
+        residuals = GaussianProcess(self.train_distances, values - ridge.predict(features))
+        rest = residuals.predict(self.query_distances)
+        return Posterior(ridge.predict(self.encoding.features(self.queries)) + rest.mean, rest.std)
+
+    def gp_posterior(self, values: Array, count: int) -> Posterior:
+        """Return the posterior of the first ``count`` queries by a Gaussian process alone."""
+        return GaussianProcess(self.train_distances, values).predict(self.query_distances[:, :count])
 
 
 def normal_scores(values: Array) -> Array:
-    """What a normal distribution has in the places of the ranks (Salinas et al. 2020): outliers lose their weight.
+    """Replace values by the normal quantiles of their ranks (Salinas et al. 2020), which tames outliers.
 
-    A few recipes that fail altogether would otherwise stretch the scale until the best ones look alike.
+    Without it a few recipes that fail altogether stretch the scale until the best ones look alike.
     """
     from scipy.stats import norm, rankdata
 
-    found: Array = norm.ppf((rankdata(values) - 0.5) / len(values))
-    return found
-
-
-def _part(belief: Posterior, places: slice) -> Posterior:
-    return Posterior(belief.mean[places], belief.deviation[places])
+    scores: Array = norm.ppf((rankdata(values) - 0.5) / len(values))
+    return scores
 
 
 def non_dominated(values: Array) -> Array:
-    """The rows that no other one beats in both, without repetitions, by the first value; (rows, 2), minimized."""
+    """Return the distinct non-dominated rows of (rows, 2) minimized values, ordered by the first column."""
     import numpy as np
 
     ordered = values[np.lexsort((values[:, 1], values[:, 0]))]
     lowest = np.minimum.accumulate(np.concatenate([[np.inf], ordered[:-1, 1]]))
-    found: Array = ordered[ordered[:, 1] < lowest]
-    return found
+    front: Array = ordered[ordered[:, 1] < lowest]
+    return front

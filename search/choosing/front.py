@@ -1,4 +1,4 @@
-"""The front: which models no other one beats, and which of them are the ones to name."""
+"""The Pareto front: non-dominated models, their hypervolume, and the aliases of the models to recommend."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoopt.objectives.measurement import QUALITY, Direction, Measurement
 
 
 class Measured(Protocol):
-    """Whatever has measurements."""
+    """Anything with measurements by name."""
 
     @property
     def measurements(self) -> Mapping[str, Measurement]: ...
@@ -21,60 +21,63 @@ class Measured(Protocol):
 Item = TypeVar("Item", bound=Measured)
 
 
-def dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    """True where no value is more and some value is less: for losses of one and the other."""
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+def dominates(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
+    """Whether ``first`` is no worse than ``second`` in every loss and better in at least one."""
+    return first != second and all(a <= b for a, b in zip(first, second, strict=True))
 
 
 def pareto(items: Sequence[Item], objectives: Mapping[str, Direction]) -> list[Item]:
-    """The items that no other one dominates, in the order in which they came."""
+    """Return the non-dominated items in their original order."""
     points = [losses(item, objectives) for item in items]
     front: list[int] = []
-    # In this order what dominates a point comes before it, and is on the front itself or dominated by what is.
-    for place in sorted(range(len(points)), key=points.__getitem__):
-        if not any(dominates(points[other], points[place]) for other in front):
-            front.append(place)
-    return [items[place] for place in sorted(front)]
+    # Sorted, a point comes after those that dominate it, and one of them is on the front already.
+    for index in sorted(range(len(points)), key=points.__getitem__):
+        if not any(dominates(points[member], points[index]) for member in front):
+            front.append(index)
+    return [items[index] for index in sorted(front)]
 
 
-def hypervolume(points: Iterable[Sequence[float]], corner: Sequence[float]) -> float:
-    """What the points dominate up to the corner, all values minimized; slice by slice along the first axis."""
-    inside = sorted({tuple(point) for point in points if all(a < b for a, b in zip(point, corner, strict=True))})
-    if len(corner) == 1:
-        return corner[0] - inside[0][0] if inside else 0.0
-    total, lowest = 0.0, corner[1]
-    for place, point in enumerate(inside):
-        width = (inside[place + 1][0] if place + 1 < len(inside) else corner[0]) - point[0]
-        if len(corner) == 2:
+def hypervolume(points: Iterable[Sequence[float]], reference: Sequence[float]) -> float:
+    """Return the hypervolume that the points dominate up to the reference point, all values minimized.
+
+    Points that are not below the reference in every value contribute nothing.
+    """
+    inside = sorted({tuple(point) for point in points if all(a < b for a, b in zip(point, reference, strict=True))})
+    if len(reference) == 1:
+        return reference[0] - inside[0][0] if inside else 0.0
+    total, lowest = 0.0, reference[1]
+    for index, point in enumerate(inside):  # Slice by slice along the first axis.
+        width = (inside[index + 1][0] if index + 1 < len(inside) else reference[0]) - point[0]
+        if len(reference) == 2:
             lowest = min(lowest, point[1])
-            total += width * (corner[1] - lowest)
+            total += width * (reference[1] - lowest)
         elif width > 0:
-            total += width * hypervolume([other[1:] for other in inside[: place + 1]], corner[1:])
+            total += width * hypervolume([other[1:] for other in inside[: index + 1]], reference[1:])
     return total
 
 
 def champion(items: Sequence[Item], objectives: Mapping[str, Direction]) -> Item:
-    """The item of best quality; of several, the one that is best in the other objectives in their order."""
+    """Return the item of best quality; ties are broken by the other objectives in their order."""
     others = {name: direction for name, direction in objectives.items() if name != QUALITY}
     return min(items, key=lambda item: (-item.measurements[QUALITY].value, *losses(item, others)))
 
 
-def knee(items: Sequence[Item], objectives: Mapping[str, Direction]) -> Item:
-    """The balanced item: nearest to the ideal point when each objective is scaled to [0, 1] over the items."""
+def knee_point(items: Sequence[Item], objectives: Mapping[str, Direction]) -> Item:
+    """Return the item nearest to the ideal point, with each objective scaled to [0, 1] over the items."""
     points = [losses(item, objectives) for item in items]
-    low = [min(axis) for axis in zip(*points, strict=True)]
-    width = [max(axis) - least or 1.0 for axis, least in zip(zip(*points, strict=True), low, strict=True)]
+    lows = [min(axis) for axis in zip(*points, strict=True)]
+    ranges = [max(axis) - low or 1.0 for axis, low in zip(zip(*points, strict=True), lows, strict=True)]
 
     def distance(point: Sequence[float]) -> float:
-        return math.hypot(*((value - least) / wide for value, least, wide in zip(point, low, width, strict=True)))
+        return math.hypot(*((value - low) / width for value, low, width in zip(point, lows, ranges, strict=True)))
 
     return items[min(range(len(items)), key=lambda index: distance(points[index]))]
 
 
 def aliases(items: Sequence[Item], objectives: Mapping[str, Direction]) -> dict[str, Item]:
-    """Name the items to take: ``champion``, ``fastest``, ``smallest``, ``balanced``; none where there are no items.
+    """Return the recommended items by alias: ``champion``, ``fastest``, ``smallest``, ``balanced``; empty if no items.
 
-    What is fast and what is small is said by the first such objective; by ``latency_p50`` and ``size`` where none is.
+    "Fast" and "small" refer to the first objective of that kind, else to ``latency_p50`` and ``size``.
     """
     if not items:
         return {}
@@ -82,12 +85,12 @@ def aliases(items: Sequence[Item], objectives: Mapping[str, Direction]) -> dict[
         "champion": champion(items, objectives),
         "fastest": best(items, _first(names_of(Role.SPEED), objectives)),
         "smallest": best(items, _first(names_of(Role.SPACE), objectives)),
-        "balanced": knee(items, objectives),
+        "balanced": knee_point(items, objectives),
     }
 
 
 def best(items: Sequence[Item], metric: str) -> Item:
-    """The first item that no other one beats in this metric."""
+    """Return the best item in one metric, the first of several."""
     direction = items[0].measurements[metric].direction
     return min(items, key=lambda item: losses(item, {metric: direction}))
 
@@ -97,15 +100,14 @@ def _first(metrics: Sequence[str], objectives: Mapping[str, Direction]) -> str:
 
 
 def fastness(item: Measured, objectives: Mapping[str, Direction]) -> float:
-    """What says how fast an item is, less being faster: the first such objective, else the first cost."""
-    costs = [name for name in objectives if name in names_of(Role.SPEED)] or [
-        name for name in objectives if name != QUALITY
-    ]
+    """Return the loss that stands for speed, lower is faster: the first speed objective, else the first cost."""
+    speeds = [name for name in objectives if name in names_of(Role.SPEED)]
+    costs = speeds or [name for name in objectives if name != QUALITY]
     return losses(item, {name: objectives[name] for name in costs[:1]})[0] if costs else 0.0
 
 
 def losses(item: Measured, objectives: Mapping[str, Direction]) -> tuple[float, ...]:
-    """The objectives' values, signed so that less is better."""
+    """Return the objectives' values, negated where more is better."""
     return tuple(
         item.measurements[name].value * (1 if direction is Direction.MINIMIZE else -1)
         for name, direction in objectives.items()

@@ -1,4 +1,4 @@
-"""What the last trials of a search have added to its front, for the work that they took."""
+"""How much the most recent trials added to the front, relative to the compute that they took."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from autoopt.search.choosing.front import hypervolume, losses
 from autoopt.search.trial.record import COUNTED, State, TrialRecord
 
 WINDOW = 8
-"""The last so many trials that ended are looked at together: one that adds nothing says little."""
+"""Number of recent trials that are judged together; a single trial without gain says little."""
 
 
 def gain_per_hour(records: Sequence[TrialRecord], objectives: Mapping[str, Direction]) -> float | None:
-    """The share of the front's hypervolume that the last trials added, for each hour that they worked.
+    """Return the share of the front's hypervolume that the last ``WINDOW`` trials added, per hour of their compute.
 
-    The corner is the worst value in each objective, so that both ends of the front count for nothing by themselves.
-    None where too few trials have ended, or none is on a front.
+    The reference point is the worst value of each objective among all complete trials, so the two ends of a front
+    contribute nothing by themselves. None if too few trials have ended or the front is empty.
     """
     ended = [record for record in records if record.state in COUNTED]
     hours = sum(record.seconds for record in ended[-WINDOW:]) / 3600
@@ -26,8 +26,8 @@ def gain_per_hour(records: Sequence[TrialRecord], objectives: Mapping[str, Direc
     usable = [record for record in complete if record.feasible] or complete
     if not usable:
         return None
-    corner = [max(axis) for axis in zip(*(losses(record, objectives) for record in complete), strict=True)]
-    latest = {record.number for record in ended[-WINDOW:]}
-    now = hypervolume([losses(record, objectives) for record in usable], corner)
-    before = hypervolume([losses(record, objectives) for record in usable if record.number not in latest], corner)
-    return (now - before) / now / hours if now else None
+    reference = [max(axis) for axis in zip(*(losses(record, objectives) for record in complete), strict=True)]
+    recent = {record.number for record in ended[-WINDOW:]}
+    after = hypervolume([losses(record, objectives) for record in usable], reference)
+    before = hypervolume([losses(record, objectives) for record in usable if record.number not in recent], reference)
+    return (after - before) / after / hours if after else None

@@ -1,9 +1,9 @@
-"""Successive halving by several objectives at once: which trials go on at a rung, and which are stopped there.
+"""Multi-objective successive halving: which trials continue past a rung, and which are stopped there.
 
-A rung is a place in a trial where its quality is looked at before its recovery training is paid for, or paid in full.
-Trials are compared as they come (Li et al. 2020, "Massively parallel hyperparameter tuning") and at the same rung only:
-first by how far they are over the limits, then by non-dominated rank, then by crowding distance (Deb et al. 2002,
-"NSGA-II"), each among those that are about as fast, so that the fast ones are not starved by the accurate ones.
+Trials are compared asynchronously (Li et al. 2020, "A system for massively parallel hyperparameter tuning"), and only
+with those seen at the same rung: first by constraint violation, then by non-dominated rank, then by crowding distance
+(Deb et al. 2002, "NSGA-II"). Each trial competes within a stratum of similar speed, so that accurate models do not
+crowd out fast ones.
 """
 
 from __future__ import annotations
@@ -15,99 +15,103 @@ from typing import TypeAlias
 
 from autoopt.search.choosing.front import dominates
 
-REDUCTION = 2
-"""At each rung one of so many goes on, beside those that nothing beats."""
-FEWEST = 4
-"""So many trials that are about as fast have to be at a rung before one is stopped there: fewer say little."""
-STRATA, STRATUM = 3, 4
-"""Into so many parts trials are divided by speed, as soon as so many are in each."""
-PAIRS = 5
-"""So many trials that were seen again after a rung say whether it can be believed."""
-BELIEVED = 0.6
-"""The least of Kendall's tau between a rung and the next look, or the end, with which it stops trials."""
+REDUCTION_FACTOR = 2
+"""One in this many trials of a stratum continues past a rung."""
+MIN_TRIALS = 4
+"""Number of trials of a stratum, at a rung, before one can be stopped."""
+MAX_STRATA, MIN_STRATUM_SIZE = 3, 4
+"""Largest number of strata, and the smallest number of trials in each."""
+MIN_PAIRS = 5
+"""Number of trials with a score after the rung before its reliability is judged."""
+MIN_TAU = 0.6
+"""Least Kendall's tau between the scores at a rung and the next ones for the rung to stop trials."""
 
 Losses: TypeAlias = tuple[float, ...]
-"""The objectives' values, signed so that less is better."""
+"""Objective values, negated where more is better."""
 
 
 @dataclass(frozen=True)
 class RungEntry:
-    """How a trial stands at a rung, or at its end."""
+    """What a trial is judged by at a rung or at its end."""
 
     losses: Losses
     speed: float = 0.0
-    """By which trials are divided; less is faster."""
+    """Divides trials into strata; lower is faster."""
     violation: float = 0.0
-    """How far it is over the limits that training does not change."""
+    """Excess over the limits on costs, which training does not change."""
 
 
-def should_continue(one: RungEntry, others: Sequence[RungEntry], complete: Sequence[RungEntry] = ()) -> bool:
-    """True where a trial belongs to the better half of those at its rung that are about as fast.
+def should_continue(entry: RungEntry, others: Sequence[RungEntry], complete: Sequence[RungEntry] = ()) -> bool:
+    """Whether a trial ranks in the better half of its stratum at the rung.
 
-    It also goes on where it is on the front of the ``complete`` ones already, unless only by being the fastest.
+    It also continues if no ``complete`` trial dominates it, unless it is faster than all of them.
     """
-    beaten = any(dominates(other.losses, one.losses) for other in complete)
-    if not beaten and any(other.speed <= one.speed for other in complete):
+    is_dominated = any(dominates(other.losses, entry.losses) for other in complete)
+    if not is_dominated and any(other.speed <= entry.speed for other in complete):
         return True
-    near = _about_as_fast(one, others)
-    if len(near) + 1 < FEWEST:
+    rivals = _same_stratum(entry, others)
+    if len(rivals) + 1 < MIN_TRIALS:
         return True
-    mine, *keys = _keys([one, *near])
-    return sum(key < mine for key in keys) < math.ceil(len([one, *near]) / REDUCTION)
+    own_key, *keys = _sort_keys([entry, *rivals])
+    return sum(key < own_key for key in keys) < math.ceil((len(rivals) + 1) / REDUCTION_FACTOR)
 
 
 def is_reliable(pairs: Sequence[tuple[float, float]]) -> bool:
-    """True where a rung ranks trials as the next look at them does, by their quality at both; at first, too."""
-    if len(pairs) < PAIRS:
+    """Whether a rung ranks trials as their next scores do; True while there are fewer than ``MIN_PAIRS`` pairs.
+
+    Each pair is a trial's quality at the rung and at its next rung, or its end.
+    """
+    if len(pairs) < MIN_PAIRS:
         return True
     from scipy.stats import kendalltau
 
     tau = kendalltau(*zip(*pairs, strict=True)).statistic
-    return not tau < BELIEVED  # Not a number where all are the same: then nothing speaks against it.
+    return not tau < MIN_TAU  # NaN if all scores are equal: no evidence against the rung.
 
 
-def _about_as_fast(one: RungEntry, others: Sequence[RungEntry]) -> list[RungEntry]:
-    ordered = sorted([*others, one], key=lambda standing: standing.speed)
+def _same_stratum(entry: RungEntry, others: Sequence[RungEntry]) -> list[RungEntry]:
+    ordered = sorted([*others, entry], key=lambda item: item.speed)
     count = len(ordered)
-    parts = max(1, min(STRATA, count // STRATUM))
-    place = next(place for place, standing in enumerate(ordered) if standing is one)
+    strata = max(1, min(MAX_STRATA, count // MIN_STRATUM_SIZE))
+    own_index = next(index for index, item in enumerate(ordered) if item is entry)
     return [
-        standing
-        for other, standing in enumerate(ordered)
-        if standing is not one and other * parts // count == place * parts // count
+        item
+        for index, item in enumerate(ordered)
+        if item is not entry and index * strata // count == own_index * strata // count
     ]
 
 
-def _keys(standings: Sequence[RungEntry]) -> list[tuple[float, int, float]]:
-    """By which trials are ordered, the best first."""
-    ranks = _ranks([standing.losses for standing in standings])
-    crowding = _crowding([standing.losses for standing in standings], ranks)
+def _sort_keys(entries: Sequence[RungEntry]) -> list[tuple[float, int, float]]:
+    """Return the sort key of each entry; the lowest is the best."""
+    points = [entry.losses for entry in entries]
+    ranks = _non_dominated_ranks(points)
+    crowding = _crowding_distances(points, ranks)
     return [
-        (max(0.0, standing.violation), rank, -distance)
-        for standing, rank, distance in zip(standings, ranks, crowding, strict=True)
+        (max(0.0, entry.violation), rank, -distance)
+        for entry, rank, distance in zip(entries, ranks, crowding, strict=True)
     ]
 
 
-def _ranks(points: Sequence[Losses]) -> list[int]:
-    """0 for what nothing dominates, 1 for what only those dominate, and so on."""
-    ranks, left, rank = [0] * len(points), set(range(len(points))), 0
-    while left:
-        front = {one for one in left if not any(dominates(points[other], points[one]) for other in left)}
-        for one in front:
-            ranks[one] = rank
-        left, rank = left - front, rank + 1
+def _non_dominated_ranks(points: Sequence[Losses]) -> list[int]:
+    """Return 0 for the points of the front, 1 for those of the front without them, and so on."""
+    ranks, remaining, rank = [0] * len(points), set(range(len(points))), 0
+    while remaining:
+        front = {i for i in remaining if not any(dominates(points[j], points[i]) for j in remaining)}
+        for index in front:
+            ranks[index] = rank
+        remaining, rank = remaining - front, rank + 1
     return ranks
 
 
-def _crowding(points: Sequence[Losses], ranks: Sequence[int]) -> list[float]:
-    """How far the neighbours of each within its rank are apart, summed over the objectives; without end at the ends."""
-    found = [0.0] * len(points)
+def _crowding_distances(points: Sequence[Losses], ranks: Sequence[int]) -> list[float]:
+    """Return the distance between each point's neighbours of its rank, summed over objectives; inf at the ends."""
+    distances = [0.0] * len(points)
     for rank in set(ranks):
-        front = [place for place, other in enumerate(ranks) if other == rank]
+        front = [index for index, other in enumerate(ranks) if other == rank]
         for axis in range(len(points[0])):
-            ordered = sorted(front, key=lambda place: points[place][axis])
+            ordered = sorted(front, key=lambda index: points[index][axis])
             low, high = points[ordered[0]][axis], points[ordered[-1]][axis]
-            found[ordered[0]] = found[ordered[-1]] = math.inf
-            for before, place, after in zip(ordered, ordered[1:], ordered[2:], strict=False):
-                found[place] += (points[after][axis] - points[before][axis]) / ((high - low) or 1.0)
-    return found
+            distances[ordered[0]] = distances[ordered[-1]] = math.inf
+            for before, index, after in zip(ordered, ordered[1:], ordered[2:], strict=False):
+                distances[index] += (points[after][axis] - points[before][axis]) / ((high - low) or 1.0)
+    return distances

@@ -15,10 +15,12 @@ from autoopt.strategies.catalog import catalog
 from autoopt.strategies.knobs import Choice, Int, Knob, KnobValue
 from autoopt.strategies.strategy import Family, Strategy
 
-_WITHOUT = "_without_"
 NONE = "none"
 RECIPE_NEEDS = frozenset({"teacher", "cut", "layers"})
 """Needs that depend on the rest of the recipe; all others depend on the study."""
+
+_WITHOUT = "_without_"
+"""Separates a group's parameter from the names of unusable strategies."""
 
 Suggest: TypeAlias = Callable[[str, Knob], KnobValue]
 
@@ -212,7 +214,7 @@ def strategy_of(parameter: str) -> str:
 def _question(parameter: str, offers: Sequence[StrategyChoice], usable: Sequence[StrategyChoice]) -> tuple[str, Choice]:
     """What is asked to choose among the usable ones of those offered: the parameter's name and its options."""
     names = [offer.strategy.name for offer in usable]
-    # The set of options is part of the name: Optuna allows a categorical parameter one set for ever.
+    # The set of options is part of the name: in Optuna the options of a categorical parameter can never change.
     name = _WITHOUT.join([parameter, *(offer.strategy.name for offer in offers if offer not in usable)])
     return name, Choice(False, True) if names == [name] else Choice(NONE, *names)
 

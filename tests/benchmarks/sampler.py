@@ -34,7 +34,7 @@ from scipy.stats import t as student
 from autoopt.search.backends.optuna_samplers import RANDOM, sampler_of, suggester
 from autoopt.search.choosing.acquisition import Constraint, candidates_near, most_promising, non_dominated
 from autoopt.search.choosing.front import hypervolume
-from autoopt.search.choosing.proposer import NEAREST
+from autoopt.search.choosing.proposer import MAX_INFEASIBLE_PARENTS
 from autoopt.search.space.space import Suggest
 from autoopt.strategies.knobs import Choice, Float, Knob, KnobValue
 
@@ -161,7 +161,7 @@ def ours(problem: Problem, seed: int) -> Sampling:
                 list(map(named, pool)),
                 list(map(named, observed)),
                 np.array([values for values, _ in found]),
-                limited=[Constraint(over[:, column], 0.0) for column in range(over.shape[1])],
+                constraints=[Constraint(over[:, column], 0.0) for column in range(over.shape[1])],
             )
         found.append((yield pool[place]))
         observed.append(pool[place])
@@ -171,7 +171,7 @@ def best(observed: Sequence[Choices], found: Sequence[Found]) -> list[Choices]:
     """The front of what is within the limits; what is least over them where nothing is."""
     over = [sum(max(0.0, limit) for limit in limits) for _, limits in found]
     if min(over) > 0:
-        return [observed[place] for place in np.argsort(over)[:NEAREST]]
+        return [observed[place] for place in np.argsort(over)[:MAX_INFEASIBLE_PARENTS]]
     within = [place for place, by in enumerate(over) if by == 0]
     front = {tuple(row) for row in non_dominated(np.array([found[place][0] for place in within])).tolist()}
     return [observed[place] for place in within if found[place][0] in front]

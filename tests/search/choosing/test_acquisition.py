@@ -1,4 +1,4 @@
-"""What is expected to add most to the front: the mathematics against sampling, the choice against chance."""
+"""The acquisition function: its mathematics against sampling, its choice against chance."""
 
 from __future__ import annotations
 
@@ -11,23 +11,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoopt.search.choosing.acquisition import Constraint, most_promising, non_dominated, normal_scores
+from autoopt.search.choosing.acquisition import (
+    Constraint,
+    most_promising,
+    non_dominated,
+    normal_scores,
+    reference_point,
+)
 from autoopt.search.choosing.front import hypervolume
 from autoopt.search.choosing.gaussian_process import (
     Encoding,
+    GaussianProcess,
     Posterior,
-    Process,
     RidgeModel,
-    chance_below,
-    expected_improvement,
-    weighted,
+    expected_hypervolume_improvement,
+    probability_below,
+    weighted_sum,
 )
 
 points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
 
 
 @given(points)
-def test_non_dominated_rows_are_those_that_no_other_one_beats(rows: list[tuple[int, int]]) -> None:
+def test_non_dominated_rows_are_those_that_no_other_row_dominates(rows: list[tuple[int, int]]) -> None:
     expected = {a for a in rows if not any(b != a and b[0] <= a[0] and b[1] <= a[1] for b in rows)}
     found = non_dominated(np.array(rows, dtype=float)).tolist()
     assert {tuple(map(int, row)) for row in found} == expected
@@ -52,16 +58,17 @@ def test_the_hypervolume_of_three_objectives_is_that_of_the_cubes(rows: list[tup
 def test_the_expected_improvement_is_the_mean_gain_in_hypervolume(rows: list[tuple[int, int]], seed: int) -> None:
     rng = np.random.default_rng(seed)
     front, corner = non_dominated(np.array(rows, dtype=float)), np.array([10.0, 10.0])
-    mean, deviation = rng.uniform(0, 10, 2), rng.uniform(0.3, 3, 2)
-    found = expected_improvement(front, corner, *(Posterior(mean[[k]], deviation[[k]]) for k in range(2)))[0]
+    mean, std = rng.uniform(0, 10, 2), rng.uniform(0.3, 3, 2)
+    posteriors = (Posterior(mean[[k]], std[[k]]) for k in range(2))
+    improvement = expected_hypervolume_improvement(front, corner, *posteriors)[0]
     steps = np.linspace(-6, 6, 49)  # In standard deviations, a grid over both values.
     chance = np.exp(-(steps**2) / 2) / np.exp(-(steps**2) / 2).sum()
     before = hypervolume(front, (10, 10))
     integral = 0.0
     for i, j in itertools.product(range(len(steps)), repeat=2):
-        gained = hypervolume(np.vstack([front, mean + deviation * [steps[i], steps[j]]]), (10, 10)) - before
+        gained = hypervolume(np.vstack([front, mean + std * [steps[i], steps[j]]]), (10, 10)) - before
         integral += chance[i] * chance[j] * gained
-    assert found == pytest.approx(integral, rel=0.02, abs=0.01)
+    assert improvement == pytest.approx(integral, rel=0.02, abs=0.01)
 
 
 def recipes(count: int, seed: int) -> list[dict[str, object]]:
@@ -83,12 +90,12 @@ def test_a_process_learns_what_matters_and_is_sure_of_what_it_saw() -> None:
     seen, others = recipes(40, 0), recipes(40, 1)
     encoding = Encoding.of([*seen, *others])
     rows = encoding.rows(seen)
-    process = Process(encoding.apart(rows, rows), np.array([loss(recipe) for recipe in seen]))
-    belief = process.at(encoding.apart(encoding.rows(others), rows))
+    process = GaussianProcess(encoding.distances(rows, rows), np.array([loss(recipe) for recipe in seen]))
+    posterior = process.predict(encoding.distances(encoding.rows(others), rows))
     truth = np.array([loss(recipe) for recipe in others])
-    assert np.corrcoef(belief.mean, truth)[0, 1] > 0.95
-    known = process.at(encoding.apart(rows, rows))
-    assert known.deviation.max() < belief.deviation.max() + 1e-9
+    assert np.corrcoef(posterior.mean, truth)[0, 1] > 0.95
+    known = process.predict(encoding.distances(rows, rows))
+    assert known.std.max() < posterior.std.max() + 1e-9
 
 
 CUTS = {"none": (0.9, 10.0), "a": (0.89, 7.0), "b": (0.87, 5.0), "c": (0.86, 3.5), "d": (0.82, 2.0)}
@@ -115,18 +122,19 @@ def test_what_a_choice_was_worth_in_one_recipe_is_expected_of_it_in_others(tried
     assert chosen == ["int8"] * 3
 
 
-def test_a_value_that_is_left_out_is_missed_by_what_a_fit_without_it_misses() -> None:
+def test_leave_one_out_residuals_are_those_of_a_fit_without_the_value() -> None:
     seen = recipes(30, 0)
     encoding = Encoding.of(seen)
     rows, values = encoding.rows(seen), np.array([loss(recipe) for recipe in seen])
     values -= values.mean()
-    features, apart = encoding.features(rows), encoding.apart(rows, rows)
-    parts, process = RidgeModel(features, values), Process(apart, values)
+    features, distances = encoding.features(rows), encoding.distances(rows, rows)
+    ridge, process = RidgeModel(features, values), GaussianProcess(distances, values)
     for place in range(5):
         rest = np.arange(30) != place
-        alone = RidgeModel(features[rest], values[rest]).at(features[place : place + 1])[0]
-        assert parts.loo_residuals[place] == pytest.approx(values[place] - alone, abs=0.05)
-        without = Process(apart[:, rest][:, :, rest], values[rest]).at(apart[:, place : place + 1][:, :, rest])
+        alone = RidgeModel(features[rest], values[rest]).predict(features[place : place + 1])[0]
+        assert ridge.loo_residuals[place] == pytest.approx(values[place] - alone, abs=0.05)
+        fitted = GaussianProcess(distances[:, rest][:, :, rest], values[rest])
+        without = fitted.predict(distances[:, place : place + 1][:, :, rest])
         assert process.loo_residuals[place] == pytest.approx(values[place] - without.mean[0], abs=0.15)
 
 
@@ -134,20 +142,24 @@ def test_numbers_are_as_far_apart_as_their_places_and_what_is_absent_is_all_the_
     encoding = Encoding.of([{"n": 1, "s": "a"}, {"n": 2, "s": "b"}, {"n": 8}, {"n": 4, "s": "a"}])
     rows = encoding.rows([{"n": 1, "s": "a"}, {"n": 8}])
     others = encoding.rows([{"n": 2, "s": "a"}, {"n": 8, "s": "b"}, {"n": 1}])
-    apart = encoding.apart(rows, others)
-    numbers, words = (apart[encoding.names.index(name)] for name in ("n", "s"))
+    distances = encoding.distances(rows, others)
+    numbers, words = (distances[encoding.names.index(name)] for name in ("n", "s"))
     assert numbers.tolist() == pytest.approx(np.array([[1 / 3, 1, 0], [2 / 3, 0, 1]]))
     assert words.tolist() == [[0, 1, 1], [1, 1, 0]]
-    assert weighted(apart, np.array([3.0, 1.0])).tolist() == (3 * numbers + words).tolist()
+    assert weighted_sum(distances, np.array([3.0, 1.0])).tolist() == (3 * numbers + words).tolist()
 
 
 def test_the_chance_of_keeping_a_limit_is_that_of_a_normal_value() -> None:
-    belief = Posterior(np.array([1.0, 1.0, 3.0]), np.array([1.0, 0.1, 1.0]))
-    assert chance_below(1.0, belief).tolist() == pytest.approx([0.5, 0.5, 0.02275], abs=1e-4)
+    posterior = Posterior(np.array([1.0, 1.0, 3.0]), np.array([1.0, 0.1, 1.0]))
+    assert probability_below(1.0, posterior).tolist() == pytest.approx([0.5, 0.5, 0.02275], abs=1e-4)
 
 
 def test_only_the_order_of_values_counts() -> None:
     assert normal_scores(np.array([3.0, 1.0, 2.0])).tolist() == normal_scores(np.array([1e9, 1.0, 2.0])).tolist()
+
+
+def test_the_reference_point_is_a_tenth_of_the_range_beyond_the_worst_values() -> None:
+    assert reference_point(np.array([[0.0, 10.0], [1.0, 30.0], [0.5, 5.0]])).tolist() == pytest.approx([1.1, 32.5])
 
 
 def values_of(chosen: list[dict[str, object]]) -> Any:
@@ -155,7 +167,7 @@ def values_of(chosen: list[dict[str, object]]) -> Any:
     return np.array([[loss(recipe), 5.0 - float(str(recipe["n"])) / 4] for recipe in chosen])
 
 
-def test_what_is_chosen_beats_what_is_drawn() -> None:
+def test_the_choice_is_better_than_a_random_one() -> None:
     seen = recipes(12, 3)
     candidates = [recipe for recipe in recipes(60, 4) if recipe not in seen]
     corner, before = (6.0, 6.0), values_of(seen)
@@ -172,9 +184,9 @@ def test_what_is_expected_to_break_a_limit_is_left_aside() -> None:
     size = np.array([9.0 if recipe["a"] == "x" else 1.0 for recipe in seen])
     candidates = recipes(40, 6)
     free = candidates[most_promising(candidates, seen, values_of(seen))]
-    limited = candidates[most_promising(candidates, seen, values_of(seen), limited=[Constraint(size, 5.0)])]
+    constrained = candidates[most_promising(candidates, seen, values_of(seen), constraints=[Constraint(size, 5.0)])]
     assert free["a"] == "x"
-    assert limited["a"] != "x"
+    assert constrained["a"] != "x"
 
 
 def test_what_serving_costs_is_learned_from_what_reshapes_alone() -> None:
@@ -189,8 +201,8 @@ def test_what_serving_costs_is_learned_from_what_reshapes_alone() -> None:
         seen, candidates = drawn[:12], drawn[12:]
         size = np.array([9.0 if recipe["cut"] in "ab" else 1.0 for recipe in seen])
         values = np.array([[chance.random(), chance.random()] for _ in seen])
-        limited = [Constraint(size, 5.0, is_cost=True)]
-        place = most_promising(candidates, seen, values, limited=limited, reshapes=lambda name: name == "cut")
+        constraints = [Constraint(size, 5.0, is_cost=True)]
+        place = most_promising(candidates, seen, values, constraints=constraints, reshapes=lambda name: name == "cut")
         kept += candidates[place]["cut"] in "cd"
     assert kept == 20
 
@@ -199,7 +211,7 @@ def test_where_nothing_keeps_the_limit_it_is_looked_for_first() -> None:
     seen = [recipe for recipe in recipes(60, 7) if recipe["a"] != "z"]
     size = np.array([9.0 if recipe["a"] == "x" else 7.0 for recipe in seen])
     candidates = recipes(40, 8)
-    found = candidates[most_promising(candidates, seen, values_of(seen), limited=[Constraint(size, 5.0)])]
+    found = candidates[most_promising(candidates, seen, values_of(seen), constraints=[Constraint(size, 5.0)])]
     assert found["a"] != "x"
 
 

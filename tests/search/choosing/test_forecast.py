@@ -1,3 +1,5 @@
+"""Forecast of a search's compute."""
+
 from __future__ import annotations
 
 import pytest
@@ -6,11 +8,11 @@ from autoopt.search.choosing.forecast import (
     OVERHEAD_S,
     START_S,
     TRAINING_FACTOR,
-    UNCUT,
+    UNCUT_SHARE,
     Work,
     confirmation_seconds,
     search_seconds,
-    stages,
+    stage_ids,
 )
 from autoopt.search.space.recipe import Recipe
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
@@ -24,7 +26,7 @@ from autoopt.strategies.compression.wanda import Wanda
 WORK = Work(forward_s=0.02, length_share=0.5, train=100, validation=50)
 EPOCH_S = 0.01 * 100 * TRAINING_FACTOR
 SCORING_S = OVERHEAD_S + 0.5
-HALF = UNCUT + (1 - UNCUT) * 0.5
+HALF = UNCUT_SHARE + (1 - UNCUT_SHARE) * 0.5
 TRUNK = FullFinetuning(epochs=3)
 
 
@@ -55,11 +57,11 @@ def test_confirming_a_model_costs_a_mean_trial_for_each_seed_but_its_own() -> No
 
 def test_a_trunk_that_two_recipes_share_is_paid_for_once() -> None:
     plain, cut = Recipe.of([TRUNK]), Recipe.of([TRUNK, LayerDrop(keep=0.5), Distillation(epochs=5)])
-    assert stages(plain) == stages(cut)[:1]
+    assert stage_ids(plain) == stage_ids(cut)[:1]
     both = search_seconds(WORK, [plain, cut], trials=2, workers=1)
     assert both == pytest.approx(START_S + 2 * SCORING_S + (3 + 5 * HALF) * EPOCH_S)
 
 
 def test_trials_beyond_the_start_design_cost_its_mean_and_workers_share_the_work() -> None:
-    one = search_seconds(WORK, [Recipe.of([TRUNK])], trials=1, workers=1) - START_S
-    assert search_seconds(WORK, [Recipe.of([TRUNK])], trials=6, workers=2) == pytest.approx(START_S + 3 * one)
+    trial_s = search_seconds(WORK, [Recipe.of([TRUNK])], trials=1, workers=1) - START_S
+    assert search_seconds(WORK, [Recipe.of([TRUNK])], trials=6, workers=2) == pytest.approx(START_S + 3 * trial_s)

@@ -1,3 +1,5 @@
+"""The Pareto front and the aliases of its models."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoopt.objectives.measurement import Direction, Measurement
-from autoopt.search.choosing.front import aliases, dominates, knee, losses, pareto
+from autoopt.search.choosing.front import aliases, dominates, knee_point, losses, pareto
 
 OBJECTIVES = {"quality": Direction.MAXIMIZE, "latency_p50": Direction.MINIMIZE}
 
@@ -32,23 +34,22 @@ models = st.lists(st.builds(Model, quality=few, latency=few), min_size=1, max_si
 
 
 @given(models)
-def test_no_point_of_a_front_dominates_another(found: list[Model]) -> None:
-    front = pareto(found, OBJECTIVES)
+def test_no_point_of_a_front_dominates_another(items: list[Model]) -> None:
+    front = pareto(items, OBJECTIVES)
     assert front
     assert not any(dominates(losses(a, OBJECTIVES), losses(b, OBJECTIVES)) for a in front for b in front)
 
 
 @given(models)
-def test_what_is_not_on_the_front_is_dominated_by_something_on_it(found: list[Model]) -> None:
-    front = pareto(found, OBJECTIVES)
-    assert all(
-        any(dominates(losses(a, OBJECTIVES), losses(b, OBJECTIVES)) for a in front) for b in found if b not in front
-    )
+def test_what_is_not_on_the_front_is_dominated_by_something_on_it(items: list[Model]) -> None:
+    front = pareto(items, OBJECTIVES)
+    others = [model for model in items if model not in front]
+    assert all(any(dominates(losses(a, OBJECTIVES), losses(b, OBJECTIVES)) for a in front) for b in others)
 
 
 @given(models)
-def test_each_alias_names_a_model_of_the_front(found: list[Model]) -> None:
-    front = pareto(found, OBJECTIVES)
+def test_each_alias_names_a_model_of_the_front(items: list[Model]) -> None:
+    front = pareto(items, OBJECTIVES)
     named = aliases(front, OBJECTIVES)
     assert set(named) == {"champion", "fastest", "smallest", "balanced"}
     assert all(model in front for model in named.values())
@@ -62,7 +63,7 @@ def test_of_equally_good_models_the_fastest_is_the_champion() -> None:
 
 
 def test_the_knee_is_where_both_are_nearly_best() -> None:
-    assert knee([Model(1.0, 10.0), Model(0.95, 2.0), Model(0.5, 1.0)], OBJECTIVES) == Model(0.95, 2.0)
+    assert knee_point([Model(1.0, 10.0), Model(0.95, 2.0), Model(0.5, 1.0)], OBJECTIVES) == Model(0.95, 2.0)
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,13 @@ class Weighed(Model):
 
 
 def test_what_is_fast_and_small_is_said_by_the_objectives_and_by_latency_and_size_where_none_says_it() -> None:
-    one = Weighed(0.9, latency=1.0, size=1.0, throughput=10.0, memory=9.0)
-    other = Weighed(0.8, latency=2.0, size=2.0, throughput=20.0, memory=8.0)
-    named = aliases([one, other], {"quality": Direction.MAXIMIZE})
-    assert (named["fastest"], named["smallest"]) == (one, one)
-    asked = {"quality": Direction.MAXIMIZE, "throughput": Direction.MAXIMIZE, "memory": Direction.MINIMIZE}
-    named = aliases([one, other], asked)
-    assert (named["fastest"], named["smallest"]) == (other, other)
+    first = Weighed(0.9, latency=1.0, size=1.0, throughput=10.0, memory=9.0)
+    second = Weighed(0.8, latency=2.0, size=2.0, throughput=20.0, memory=8.0)
+    named = aliases([first, second], {"quality": Direction.MAXIMIZE})
+    assert (named["fastest"], named["smallest"]) == (first, first)
+    objectives = {"quality": Direction.MAXIMIZE, "throughput": Direction.MAXIMIZE, "memory": Direction.MINIMIZE}
+    named = aliases([first, second], objectives)
+    assert (named["fastest"], named["smallest"]) == (second, second)
 
 
 def test_a_higher_throughput_is_better() -> None:

@@ -13,9 +13,10 @@ from autoopt.objectives.judging.budget import Limit
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.search.backends.optuna_storage import database_url
 from autoopt.search.backends.optuna_study import OptunaStudy
-from autoopt.search.choosing.acquisition import DRAWN, candidates_near
-from autoopt.search.choosing.forecast import UNCUT
-from autoopt.search.choosing.proposer import LEAST, Proposer, expected_seconds
+from autoopt.search.choosing.acquisition import UNIFORM, candidates_near
+from autoopt.search.choosing.expected_time import expected_seconds
+from autoopt.search.choosing.forecast import UNCUT_SHARE
+from autoopt.search.choosing.proposer import MIN_COMPLETE, Proposer
 from autoopt.search.space.recipe import Recipe
 from autoopt.search.space.space import Space, build_space
 from autoopt.search.space.start_design import start_design
@@ -63,11 +64,11 @@ def proposer(seed: int = 0) -> Proposer:
 
 
 def test_nothing_is_expected_where_little_is_known() -> None:
-    assert proposer().propose(known(LEAST - 1)) is None
-    failed = [replace(record, state=State.FAILED) for record in known(LEAST)]
+    assert proposer().propose(known(MIN_COMPLETE - 1)) is None
+    failed = [replace(record, state=State.FAILED) for record in known(MIN_COMPLETE)]
     assert proposer().propose(failed) is None
     three = Proposer(SPACE, {**OBJECTIVES, "size": Direction.MINIMIZE}, [], seed=0)
-    assert three.propose(known(LEAST)) is None
+    assert three.propose(known(MIN_COMPLETE)) is None
 
 
 def test_what_serving_costs_is_a_matter_of_what_reshapes() -> None:
@@ -86,7 +87,7 @@ def test_where_nothing_reshapes_a_recipe_is_proposed_all_the_same() -> None:
     )
     chance = random.Random(0)
     drawn = [recipe for recipe, _ in candidates_near([], space.propose, chance)]
-    records = [done(number, recipe) for number, recipe in enumerate(drawn[:LEAST])]
+    records = [done(number, recipe) for number, recipe in enumerate(drawn[:MIN_COMPLETE])]
     found = Proposer(space, OBJECTIVES, [Limit.parse("latency_p50 <= 40ms")], seed=0).propose(records)
     assert found is not None
     assert found.id not in {record.recipe.id for record in records}
@@ -126,7 +127,7 @@ def test_the_leaf_of_one_good_recipe_is_tried_on_what_another_one_trained() -> N
     full, fast = find("full_finetuning")(), [find("onnx_runtime")(), find("sequence_length")()]
     trained = [full, find("joint_pruning")(), find("distillation")()]
     good = [Recipe.of([*trained, find("int8_dynamic")()]), Recipe.of([full, find("ffn_pruning")(), *fast])]
-    records = [done(number, recipe) for number, recipe in enumerate([*start_design(SPACE)[:LEAST], *good])]
+    records = [done(number, recipe) for number, recipe in enumerate([*start_design(SPACE)[:MIN_COMPLETE], *good])]
     asked = proposer()
     for seed in range(5):
         drawn = candidates_near(
@@ -138,7 +139,7 @@ def test_the_leaf_of_one_good_recipe_is_tried_on_what_another_one_trained() -> N
 
 def test_few_choices_of_a_good_recipe_are_changed_at_once() -> None:
     good = SPACE.parameters(start_design(SPACE)[1])
-    drawn = [chosen for _, chosen in candidates_near([good], SPACE.propose, random.Random(0))][DRAWN:]
+    drawn = [chosen for _, chosen in candidates_near([good], SPACE.propose, random.Random(0))][UNIFORM:]
     apart = [sum(chosen.get(name) != value for name, value in good.items()) for chosen in drawn]
     assert len(good) > 20
     assert statistics.mean(apart) < 2.5
@@ -190,7 +191,7 @@ def test_a_training_is_expected_to_take_longer_the_more_it_has_to_do() -> None:
     took = {"full_finetuning": 40.0, "layer_drop": 1.0, "distillation": 20.0}
     stages = tuple(StageRecord(name, seconds, reused=False) for name, seconds in took.items())
     record = replace(done(0, recipe(0.5, epochs=5)), stages=stages)
-    of_half, of_a_third = (UNCUT + (1 - UNCUT) * keep for keep in (0.5, 0.33))
+    of_half, of_a_third = (UNCUT_SHARE + (1 - UNCUT_SHARE) * keep for keep in (0.5, 0.33))
     more = [recipe(0.5, epochs=8), recipe(0.33, epochs=5), recipe(0.5, epochs=5, texts=2000)]
     least, *costs = expected_seconds([recipe(0.5, epochs=5), *more], [record])
     assert [cost - least for cost in costs] == pytest.approx([1 + 32, 1 + 20 * of_a_third / of_half, 1 + 40])
@@ -231,7 +232,7 @@ def test_a_study_follows_its_start_design_until_enough_is_known(tmp_path: Path) 
     )
     design = start_design(SPACE)
     study.consider(design)
-    for number in range(LEAST):
+    for number in range(MIN_COMPLETE):
         asked = study.ask()
         assert asked is not None
         assert asked.recipe.id == design[number].id
@@ -239,7 +240,7 @@ def test_a_study_follows_its_start_design_until_enough_is_known(tmp_path: Path) 
     for _ in range(2):
         proposed = study.ask()
         assert proposed is not None
-        assert proposed.recipe.id not in {recipe.id for recipe in design[:LEAST]}
+        assert proposed.recipe.id not in {recipe.id for recipe in design[:MIN_COMPLETE]}
         assert proposed.number in study.running()
         study.tell(done(proposed.number, proposed.recipe))
     # What has to be tried all the same comes first, here what was lost; the rest is not in the order of the design.

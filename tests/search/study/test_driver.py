@@ -318,7 +318,7 @@ def test_a_recovery_that_another_trial_trains_waits_where_there_is_other_work(be
 
 @pytest.fixture
 def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(halving, "FEWEST", 1)
+    monkeypatch.setattr(halving, "MIN_TRIALS", 1)
 
 
 def at_rung(given: Assignment, rung: str, quality: float, latency: float, **earlier: float) -> TrialRecord:

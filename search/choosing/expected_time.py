@@ -1,0 +1,86 @@
+"""Expected compute of a recipe, learned from the stages of complete trials and from what the stage store holds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import starmap
+from statistics import fmean
+from types import MappingProxyType
+
+from autoopt.search.choosing.forecast import forward_passes
+from autoopt.search.space.recipe import Recipe
+from autoopt.search.trial.record import TrialRecord
+from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
+from autoopt.strategies.strategy import Family, Strategy
+
+UNSEEN_FACTORS = MappingProxyType({Family.UNSUPERVISED: 3.75, Family.ADAPTATION: 1.5})
+"""Time of an unseen strategy of the family over that of full fine-tuning: medians of ``strategies_alone.json``."""
+
+
+def expected_seconds(recipes: Sequence[Recipe], complete: Sequence[TrialRecord]) -> list[float]:
+    """Return the expected seconds of each recipe, where stages of complete trials are reused at no cost.
+
+    A training stage scales with its epochs, examples and model size (``forward_passes``). An unseen strategy takes the
+    mean of its family, and in families that train the whole model at least ``UNSEEN_FACTORS`` times full fine-tuning.
+    Work outside of stages, such as scoring, is the same for all.
+    """
+    times = _StageTimes.of(complete)
+    stored = {steps for record in complete for steps in record.recipe.kept}
+    expected = []
+    for recipe in recipes:
+        reused = next((len(steps) for steps in reversed(recipe.kept) if steps in stored), 0)
+        expected.append(times.outside + sum(starmap(times.expected, _amounts(recipe)[reused:])) + 1.0)
+    return expected
+
+
+@dataclass(frozen=True)
+class _StageTimes:
+    """Mean times of stages, in seconds."""
+
+    per_amount: Mapping[str, float]
+    """By strategy, the time per unit of ``_amounts``."""
+    by_family: Mapping[Family, float]
+    overall: float
+    full_finetuning: float
+    outside: float
+    """Per trial, outside of the stages of its recipe."""
+
+    @classmethod
+    def of(cls, complete: Sequence[TrialRecord]) -> _StageTimes:
+        samples: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        outside: list[float] = []
+        for record in complete:
+            amounts = {step.name: amount for step, amount in _amounts(record.recipe)}
+            outside.append(sum(stage.seconds for stage in record.stages if stage.name not in amounts))
+            for stage in record.stages:
+                if stage.name in amounts and (seconds := stage.saved if stage.reused else stage.seconds) > 0:
+                    samples[stage.name].append((seconds, amounts[stage.name]))
+        means = {name: fmean(seconds for seconds, _ in each) for name, each in samples.items()}
+        family_of = {step.name: step.family for record in complete for step in record.recipe.steps}
+        families: dict[Family, list[float]] = defaultdict(list)
+        for name, mean in means.items():
+            families[family_of[name]].append(mean)
+        overall = fmean(means.values()) if means else 1.0
+        return cls(
+            per_amount={
+                name: sum(seconds for seconds, _ in each) / sum(amount for _, amount in each)
+                for name, each in samples.items()
+            },
+            by_family={family: fmean(seconds) for family, seconds in families.items()},
+            overall=overall,
+            full_finetuning=means.get(FullFinetuning.name, overall),
+            outside=fmean(outside or [0.0]),
+        )
+
+    def expected(self, step: Strategy, amount: float) -> float:
+        if step.name in self.per_amount:
+            return self.per_amount[step.name] * amount
+        least = UNSEEN_FACTORS.get(step.family, 0.0) * self.full_finetuning
+        return max(self.by_family.get(step.family, self.overall), least)
+
+
+def _amounts(recipe: Recipe) -> list[tuple[Strategy, float]]:
+    """Return each step with the amount of work it does, in a unit of its own."""
+    return [(step, passes or 1.0) for step, passes in zip(recipe.steps, forward_passes(recipe), strict=True)]
