@@ -1,1 +1,1 @@
-"""The experiment file: read, validated, explained."""
+"""The experiment file: reading, validation, errors."""

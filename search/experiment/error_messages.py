@@ -1,4 +1,4 @@
-"""What is wrong with an experiment file, in words: from pydantic's errors to place, key and remedy."""
+"""Errors of an experiment file as text: from pydantic's errors to place, key and remedy."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from autoopt.search.experiment.yaml_file import Document, Where
+from autoopt.search.experiment.yaml_file import Document, KeyPath
 from autoopt.search.space.strategy_choice import BadStrategies
 from autoopt.strategies.errors import did_you_mean
 
-SECRET = (("storage",), ("tracking",))
+SECRET_SECTIONS = ("storage", "tracking")
 """Sections whose values may hold a password, and are never repeated."""
 
 
-def complaints(error: ValidationError, document: Document, model: type[BaseModel]) -> Iterator[str]:
-    """Yield a line for each mistake: ``FILE:LINE: data.splitt: unknown key; did you mean 'split'?``"""
-    for mistake in error.errors(include_url=False):
-        where: Where = mistake["loc"]
-        cause = mistake.get("ctx", {}).get("error")
+def error_lines(error: ValidationError, document: Document, model: type[BaseModel]) -> Iterator[str]:
+    """Yield a line for each error: ``FILE:LINE: data.splitt: unknown key; did you mean 'split'?``"""
+    for details in error.errors(include_url=False):
+        keys: KeyPath = details["loc"]
+        cause = details.get("ctx", {}).get("error")
         if isinstance(cause, BadStrategies):
             for inner, problem in cause.mistakes:
-                yield f"{document.place((*where, *inner))}: {_dotted((*where, *inner[:1]))}{problem}"
+                yield f"{document.place((*keys, *inner))}: {_prefix((*keys, *inner[:1]))}{problem}"
             continue
-        yield f"{document.place(where)}: {_dotted(where)}{_words(mistake, where, model)}"
+        yield f"{document.place(keys)}: {_prefix(keys)}{_message(details, keys, model)}"
 
 
-def _words(mistake: Any, where: Where, model: type[BaseModel]) -> str:
-    context = mistake.get("ctx", {})
-    given = "something else" if where[:1] in SECRET else _shown(mistake["input"])
-    match mistake["type"]:
+def _message(details: Any, keys: KeyPath, model: type[BaseModel]) -> str:
+    context = details.get("ctx", {})
+    value = "something else" if keys and keys[0] in SECRET_SECTIONS else _shown(details["input"])
+    match details["type"]:
         case "extra_forbidden":
-            keys = list(_model_at(model, where[:-1]).model_fields)
-            return f"unknown key{did_you_mean(str(where[-1]), keys)}; keys here are {', '.join(keys)}"
+            known = list(_model_at(model, keys[:-1]).model_fields)
+            return f"unknown key{did_you_mean(str(keys[-1]), known)}; keys here are {', '.join(known)}"
         case "missing":
             return "missing; add this key"
         case "literal_error":
-            return f"{given} is not allowed; choose {context['expected']}"
+            return f"{value} is not allowed; choose {context['expected']}"
         case "value_error":
             return str(context["error"])
         case "greater_than_equal":
-            return f"{given} is too small; the least is {context['ge']}"
+            return f"{value} is too small; the least is {context['ge']}"
         case "less_than_equal":
-            return f"{given} is too large; the most is {context['le']}"
+            return f"{value} is too large; the most is {context['le']}"
         case kind if kind in _EXPECTED:
-            return f"expected {_EXPECTED[kind]}, got {given}"
+            return f"expected {_EXPECTED[kind]}, got {value}"
         case _:
-            return f"{mistake['msg']}, got {given}"
+            return f"{details['msg']}, got {value}"
 
 
 _EXPECTED = types.MappingProxyType(
@@ -67,16 +67,16 @@ _EXPECTED = types.MappingProxyType(
 )
 
 
-def _model_at(model: type[BaseModel], where: Where) -> type[BaseModel]:
-    for key in where:
+def _model_at(model: type[BaseModel], keys: KeyPath) -> type[BaseModel]:
+    for key in keys:
         annotation: Any = model.model_fields[str(key)].annotation
-        inner = [annotation, *typing.get_args(annotation)]
-        model = next(item for item in inner if isinstance(item, type) and issubclass(item, BaseModel))
+        options = [annotation, *typing.get_args(annotation)]
+        model = next(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))
     return model
 
 
-def _dotted(where: Where) -> str:
-    return f"{'.'.join(map(str, where))}: " if where else ""
+def _prefix(keys: KeyPath) -> str:
+    return f"{'.'.join(map(str, keys))}: " if keys else ""
 
 
 def _shown(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The experiment: what a person asks for, read from a YAML file, validated and frozen."""
+"""The experiment: a YAML file, validated and frozen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, WithJsonSchema, field_validator, mo
 
 from autoopt.objectives.data.settings import DataSettings
 from autoopt.search.experiment import examples
-from autoopt.search.experiment.error_messages import complaints
+from autoopt.search.experiment.error_messages import error_lines
 from autoopt.search.experiment.fields import BudgetLimit, ObjectiveName, Section, StudyName
 from autoopt.search.experiment.overrides import apply_overrides, resolve_paths
 from autoopt.search.experiment.sections import (
@@ -27,8 +27,8 @@ from autoopt.strategies.catalog import catalog
 from autoopt.strategies.errors import ExperimentError, UnknownName, did_you_mean
 
 OTHERS = "others"
-"""The key under ``strategies`` that says whether those not named are used."""
-FREE_ON_RESUME = frozenset(
+"""Key under ``strategies``: whether strategies that are not named are used."""
+CHANGEABLE_ON_RESUME = frozenset(
     {
         "search.trials",
         "search.timeout",
@@ -40,7 +40,7 @@ FREE_ON_RESUME = frozenset(
         "storage",
     }
 )
-"""What may change when a study goes on; everything else decides what its trials mean."""
+"""Keys that may change when a study is resumed; all others decide what its trials mean."""
 
 
 Strategies = Annotated[
@@ -50,33 +50,33 @@ Strategies = Annotated[
 
 
 class Experiment(Section):
-    """An experiment with every default filled in."""
+    """An experiment with all defaults."""
 
     study: StudyName
     task: TaskSection = TaskSection()
     model: str
-    """A name on the Hub, a folder, or ``package://name/path``."""
+    """A folder, ``package://name/path``, or a name on the Hub."""
     data: DataSettings
     target: TargetSection = TargetSection()
     objectives: Annotated[tuple[ObjectiveName, ...], Field(strict=False, min_length=1)] = ("quality", "latency_p50")
-    """What spans the front."""
+    """Measurements that span the front."""
     budget: Annotated[tuple[BudgetLimit, ...], Field(strict=False)] = ()
-    """What a model must keep to be called feasible."""
+    """Limits that a feasible model keeps."""
     search: SearchSection = SearchSection()
     strategies: Strategies = Field(default_factory=dict, validate_default=True)
-    """For each strategy ``false``, ``true`` or its settings. ``others: false`` leaves out those that are not named."""
+    """For each strategy ``false``, ``true`` or its settings; ``others: false`` excludes those that are not named."""
     resources: ResourcesSection = Field(default_factory=ResourcesSection)
     tracking: TrackingSection = TrackingSection()
     storage: StorageSection = StorageSection()
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in(cls, given: Any) -> Any:
-        """Write short forms out, and let the target's length follow the data's."""
-        if not isinstance(given, Mapping):
-            return given
-        # A section whose every line is commented out is null: it keeps its defaults.
-        full = {key: value for key, value in given.items() if value is not None}
+    def _expand_short_forms(cls, values: Any) -> Any:
+        """Expand ``task: NAME``, and default the target's length to the data's."""
+        if not isinstance(values, Mapping):
+            return values
+        # A section with all lines commented out is null: it has its defaults.
+        full = {key: value for key, value in values.items() if value is not None}
         if isinstance(full.get("task"), str):
             full["task"] = {"name": full["task"]}
         target, data = full.get("target", {}), full.get("data")
@@ -86,56 +86,55 @@ class Experiment(Section):
 
     @field_validator("objectives")
     @classmethod
-    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"'{twice[0]}' is listed twice (latency is latency_p50); list each objective once")
+    def _check_unique(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        duplicates = sorted({name for name in names if names.count(name) > 1})
+        if duplicates:
+            raise ValueError(f"'{duplicates[0]}' is listed twice (latency is latency_p50); list each objective once")
         return names
 
     @field_validator("strategies", mode="before")
     @classmethod
-    def _all_named(cls, given: Any) -> Any:
-        """Say of every strategy whether it is used."""
-        if not isinstance(given, Mapping):
-            return given
-        rest = given.get(OTHERS, True)
-        if not isinstance(rest, bool):
-            raise BadStrategies([((OTHERS,), f"expected true or false, got {rest!r}")])
-        named = dict.fromkeys(catalog(), rest)
-        return {OTHERS: rest, **named, **given}
+    def _name_every_strategy(cls, values: Any) -> Any:
+        """Add the strategies that are not named, with the value of ``others``."""
+        if not isinstance(values, Mapping):
+            return values
+        others = values.get(OTHERS, True)
+        if not isinstance(others, bool):
+            raise BadStrategies([((OTHERS,), f"expected true or false, got {others!r}")])
+        return {OTHERS: others, **dict.fromkeys(catalog(), others), **values}
 
     @field_validator("strategies")
     @classmethod
-    def _legal(cls, given: dict[str, Any]) -> dict[str, Any]:
-        choose_all({name: settings for name, settings in given.items() if name != OTHERS})
-        return given
+    def _check_strategies(cls, values: dict[str, Any]) -> dict[str, Any]:
+        choose_all({name: settings for name, settings in values.items() if name != OTHERS})
+        return values
 
     def choices(self) -> dict[str, StrategyChoice]:
-        """The strategies that are used, in the order of the catalog, with what is fixed and what is searched."""
-        return choose_all({name: given for name, given in self.strategies.items() if name != OTHERS})
+        """Return the strategies in use, in the order of the catalog, with their fixed and searched settings."""
+        return choose_all({name: settings for name, settings in self.strategies.items() if name != OTHERS})
 
     def metrics(self) -> frozenset[str]:
-        """Everything that is judged: the objectives and what is limited."""
+        """Return the names of all measurements that matter: the objectives and those with a limit."""
         return frozenset(self.objectives) | {limit.metric for limit in self.budget}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data that validates to the same experiment; secrets are still ``${ENV:NAME}``."""
+        """Return plain data that validates to the same experiment; secrets remain ``${ENV:NAME}``."""
         return self.model_dump(mode="json", exclude_none=True)
 
     def to_yaml(self) -> str:
-        """The resolved file."""
+        """Return the experiment as a file."""
         return dump_yaml(self.to_json())
 
     def fingerprint(self) -> dict[str, Any]:
-        """What must not change when the study goes on, by dotted key."""
+        """Return the values that must not change when the study is resumed, by dotted key."""
         return {
             key: value
-            for key, value in _flat(self.to_json())
-            if not any(key == free or key.startswith(free + ".") for free in FREE_ON_RESUME)
+            for key, value in _flatten(self.to_json())
+            if not any(key == changeable or key.startswith(changeable + ".") for changeable in CHANGEABLE_ON_RESUME)
         }
 
     def differences(self, other: Experiment | Mapping[str, Any]) -> list[str]:
-        """What has another value in ``other``, an experiment or a fingerprint: ``data.split.train: 300 -> 400``."""
+        """Return what differs in ``other``, an experiment or a fingerprint: ``data.split.train: 300 -> 400``."""
         ours, theirs = self.fingerprint(), other.fingerprint() if isinstance(other, Experiment) else other
         return [
             f"{key}: {_shown(ours, key)} -> {_shown(theirs, key)}"
@@ -145,12 +144,12 @@ class Experiment(Section):
 
 
 def load_experiment(path_or_example: str | Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Read an experiment file, or the built-in example of this name; a path that exists wins.
+    """Read an experiment file, or the built-in example of this name if there is no such file.
 
-    ``overrides`` are ``key.sub=value``, read as YAML. Paths in the file are relative to its folder, paths in overrides
-    to the current one. Raises ``ExperimentError`` with a line for each mistake: file, line, key and remedy.
+    ``overrides`` are ``key.sub=value``, parsed as YAML. Paths in the file are relative to its folder, in overrides
+    to the current one. Raises ``ExperimentError`` with a line for each error: file, line, key and remedy.
     """
-    path = _find(str(path_or_example))
+    path = _resolve(str(path_or_example))
     document = read_yaml(path)
     if not isinstance(document.data, dict):
         raise ExperimentError(
@@ -161,19 +160,19 @@ def load_experiment(path_or_example: str | Path, overrides: Sequence[str] = ()) 
 
 
 def validate(document: Document) -> Experiment:
-    """Validate what a file says. Raises ``ExperimentError`` as ``load_experiment`` does."""
+    """Validate a document. Raises ``ExperimentError`` as ``load_experiment``."""
     try:
         return Experiment.model_validate(document.data)
     except ValidationError as error:
-        raise ExperimentError("\n".join(complaints(error, document, Experiment))) from None
+        raise ExperimentError("\n".join(error_lines(error, document, Experiment))) from None
 
 
 def example_names() -> list[str]:
-    """The names of the built-in examples."""
+    """Return the names of the built-in examples."""
     return sorted(path.stem for path in _examples_folder().glob("*.yaml"))
 
 
-def _find(name: str) -> Path:
+def _resolve(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_file():
         return path
@@ -202,9 +201,9 @@ def _shown(values: Mapping[str, Any], key: str) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     if not isinstance(value, dict) or not value:
         yield prefix, value
         return
     for key, inner in value.items():
-        yield from _flat(inner, f"{prefix}.{key}" if prefix else key)
+        yield from _flatten(inner, f"{prefix}.{key}" if prefix else key)

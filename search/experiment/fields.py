@@ -1,4 +1,4 @@
-"""Types of the experiment's values: how each is parsed, written back and described in the schema."""
+"""Types of the experiment's values, with their parsing, serialization and JSON schema."""
 
 from __future__ import annotations
 

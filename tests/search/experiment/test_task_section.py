@@ -32,7 +32,7 @@ from typing import Annotated
 from pydantic import Field
 
 from autoopt.objectives.data.labelled import read_labelled
-from autoopt.objectives.judging.scores import mean_of
+from autoopt.objectives.scoring.scores import mean_of
 from autoopt.objectives.models.pretrained import Head
 from autoopt.objectives.task import Task
 from autoopt.strategies.candidate import Example

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.search.experiment.yaml_file import dump_yaml, parse_yaml, read_yaml, scalar
+from autoopt.search.experiment.yaml_file import dump_yaml, parse_scalar, parse_yaml, read_yaml
 from autoopt.strategies.errors import ExperimentError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12) | st.sampled_from(
@@ -77,7 +77,7 @@ def test_a_plain_word_means_what_a_reader_expects(word: str, value: object) -> N
     parsed = parse_yaml(f"key: {word}", source="x").data["key"]
     assert parsed == value
     assert type(parsed) is type(value)
-    assert type(scalar(word)) is type(value)
+    assert type(parse_scalar(word)) is type(value)
     assert parse_yaml(dump_yaml({"key": word}), source="x").data["key"] == word
     if word:
         assert parse_yaml(f"key: '{word}'", source="x").data["key"] == word
