@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from autoopt.strategies.candidate import Candidate, TaskView
 from autoopt.strategies.catalog import find
 from autoopt.strategies.errors import CorruptArtefact, ModelError
+from autoopt.strategies.stand_ins.contract import architecture_of
 from autoopt.strategies.system.files import whole_folder
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _write_model(candidate: Candidate, folder: Path) -> None:
 
     model = candidate.model
     config = model.config.to_dict()
-    config["architectures"] = [getattr(model, "architecture", type(model).__name__)]
+    config["architectures"] = [architecture_of(model)]
     (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     tensors, seen = {}, set()
     for name, tensor in model.state_dict().items():

@@ -52,7 +52,8 @@ class Mutant:
 
 def drawn(count: int, seed: int) -> list[Mutant]:
     """Draw mutants, the same number from each room; places are drawn first, then an operator for each place."""
-    generator, mutants = random.Random(seed), []
+    generator = random.Random(seed)
+    mutants: list[Mutant] = []
     for position, room in enumerate(ROOMS):
         places: dict[tuple[str, int, int], list[tuple[str, int]]] = {}
         for path in sorted((ROOT / room).rglob("*.py")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from autoopt.objectives.target import Target
@@ -11,6 +11,7 @@ from autoopt.objectives.timing.clock import Call
 from autoopt.objectives.timing.latency import Calibration, Comparison, calibrate, compare
 from autoopt.objectives.timing.pairing import SCREENING, Pairs
 from autoopt.strategies.errors import ModelError
+from autoopt.strategies.stand_ins.contract import timed
 
 if TYPE_CHECKING:
     import torch
@@ -38,18 +39,15 @@ def placed(target: Target, *models: Any) -> Iterator[None]:
     take: what it is timed on are random words.
     """
     before = [(model, model.training, model.device) for model in models]
-    try:
-        for model in models:
-            model.eval().to(target.device)
-            if hasattr(model, "replay"):
-                model.replay()
-        yield
-    finally:
-        for model in models:
-            if hasattr(model, "stop_replay"):
-                model.stop_replay()
-        for model, training, device in before:
-            model.train(training).to(device)
+    with ExitStack() as stack:
+        try:
+            for model in models:
+                model.eval().to(target.device)
+                stack.enter_context(timed(model))
+            yield
+        finally:
+            for model, training, device in before:
+                model.train(training).to(device)
 
 
 def calibrate_model(reference: Any, target: Target, *, samples: int = 150) -> Calibration:

@@ -14,30 +14,11 @@ from autoopt.objectives.target import Target
 from autoopt.objectives.timing.latency import Calibration, Comparison
 from autoopt.objectives.timing.machine import fingerprint, fingerprint_id
 from autoopt.objectives.timing.model_call import calibrate_model, compare_models
+from autoopt.strategies.stand_ins.structure import structure_digest
 from autoopt.strategies.system import locks
 from autoopt.strategies.system.files import write_whole
 
 _CALIBRATION = "calibration"
-_NO_SHAPE = frozenset({"layer_idx"})
-"""Whole numbers on a module that are no part of its shape: which layer of the original it was costs no time."""
-
-
-def signature(model: Any) -> str:
-    """Return sixteen hexadecimal digits for all that latency depends on; the values of the weights do not count.
-
-    That is: name, class, shape and dtype of each tensor, class and whole numbers (heads, widths) of each module, and
-    the implementation of attention.
-    """
-    tensors = getattr(model, "shape", None)  # Of a graph of another runtime, of which torch sees bytes alone.
-    if not isinstance(tensors, str):
-        tensors = [
-            (name, type(tensor).__name__, tuple(tensor.shape), str(tensor.dtype))
-            for name, tensor in model.state_dict().items()
-        ]
-    modules = [(name, type(module).__qualname__, _whole_numbers(module)) for name, module in model.named_modules()]
-    attention = getattr(getattr(model, "config", None), "_attn_implementation", None)
-    canonical = json.dumps([tensors, modules, attention])
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 class ShapeTable:
@@ -99,7 +80,7 @@ class ShapeTable:
 
 def calibrated(reference_model: Any, target: Target, table: ShapeTable, *, samples: int = 150) -> Calibration:
     """The reference's calibration out of the table where it has so many samples, else measured now and kept."""
-    reference = signature(reference_model)
+    reference = structure_digest(reference_model)
     with table.claim(_CALIBRATION, reference=reference):
         found = table.calibration(reference)
         if found is None or found.samples < samples:
@@ -126,7 +107,7 @@ def compare_shape(
         raise ValueError(
             f"the measurement is for {target}, the table for {table.target}: open the table for the same one"
         )
-    shape, reference = signature(candidate_model), signature(reference_model)
+    shape, reference = structure_digest(candidate_model), structure_digest(reference_model)
     if shape == reference:
         return Comparison.identity(calibration)
     with table.claim(shape, reference=reference):
@@ -135,14 +116,6 @@ def compare_shape(
             found = compare_models(candidate_model, reference_model, target, limit_ratio=limit_ratio)
             table.put(shape, found, reference=reference)
     return found
-
-
-def _whole_numbers(module: Any) -> dict[str, int]:
-    return {
-        name: value
-        for name, value in sorted(vars(module).items())
-        if type(value) is int and not name.startswith("_") and name not in _NO_SHAPE
-    }
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from autoopt.objectives.target import Target
 from autoopt.objectives.task import Task
 from autoopt.objectives.timing.latency import Calibration, Comparison
 from autoopt.objectives.timing.pairing import THOROUGH
-from autoopt.objectives.timing.shape_table import ShapeTable, calibrated, compare_shape, signature
+from autoopt.objectives.timing.shape_table import ShapeTable, calibrated, compare_shape
 from autoopt.search.experiment.experiment import Experiment, load_experiment
 from autoopt.search.experiment.opening import open_data, single_target_of, target_of, task_of
 from autoopt.search.paths import Root, StudyFolder
@@ -27,8 +27,8 @@ from autoopt.search.space.recipe import Recipe
 from autoopt.search.trial.stage_store import StageStore, origin
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.saving import save
+from autoopt.strategies.stand_ins.structure import structure_digest, weights_digest
 from autoopt.strategies.system import measurement_gate
-from autoopt.strategies.system.digests import tensor_digest
 from autoopt.strategies.system.files import write_whole
 from autoopt.strategies.training.precision import training_precision
 
@@ -86,7 +86,7 @@ class Workspace:
     def origin(self) -> str:
         """The stage store's address of the base candidate."""
         return origin(
-            model=model_fingerprint(self.base.model),
+            model=weights_digest(self.base.model),
             data=self.data.fingerprint,
             task=self.base.task.to_json(),
             precision=str(training_precision(self.base.model.device)),
@@ -143,7 +143,7 @@ class Workspace:
     def _calibrated(self, shapes: ShapeTable, name: str, *, samples: int) -> Calibration:
         """Hold on to the first calibration of this study, in a file of this name."""
         kept = self.scratch.parent / name
-        with shapes.claim("study", reference=signature(self.base.model)):
+        with shapes.claim("study", reference=structure_digest(self.base.model)):
             if kept.is_file():
                 return Calibration.from_json(json.loads(kept.read_text(encoding="utf-8")))
             found = calibrated(self.base.model, shapes.target, shapes, samples=samples)
@@ -197,9 +197,4 @@ class TableServing:
         return comparison, calibration
 
     def once(self, metric: str, measure: Callable[[], Measurement]) -> Measurement:
-        return self.workspace.shapes.once(metric, signature(self.model), measure)
-
-
-def model_fingerprint(model: Any) -> str:
-    """Return the sha256 over the names, shapes, dtypes and values of all tensors."""
-    return tensor_digest(model.state_dict().items())
+        return self.workspace.shapes.once(metric, structure_digest(self.model), measure)

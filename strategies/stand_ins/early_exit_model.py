@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from autoopt.strategies.networks.architectures import layers
+from autoopt.strategies.stand_ins.contract import architecture_of
 
 
 class _AllAnswered(Exception):
@@ -58,15 +60,15 @@ class EarlyExitModel(nn.Module):
     """Stands in for a classifier once nothing more is trained. A batch stops where all of its texts are
     answered; an answer does not depend on what else is in the batch.
 
-    ``mix`` are the layers after which some texts of the task were answered. Between ``replay`` and ``stop_replay`` each
-    call stops where the next of them would, whatever it reads: so a measurement, which reads random words, takes the
-    time that real texts take.
+    ``mix`` are the layers after which some texts of the task were answered. Within ``timed`` each call stops
+    where the next of them would, whatever it reads: so a measurement, which reads random words, takes the time that
+    real texts take.
     """
 
     def __init__(self, model: Any, *, confidence: float, mix: Sequence[int]) -> None:
         super().__init__()
         self.config = model.config
-        self.architecture = getattr(model, "architecture", type(model).__name__)
+        self.architecture = architecture_of(model)
         self.all_tied_weights_keys: dict[str, str] = {
             f"model.{name}": f"model.{other}" for name, other in model.all_tied_weights_keys.items()
         }
@@ -89,11 +91,19 @@ class EarlyExitModel(nn.Module):
         self.mix_number = _as_number(self.mix)
         """What a measurement depends on, beside the shapes."""
 
-    def replay(self) -> None:
-        self._turn = 0
+    def structure(self) -> None:
+        """None: the tensors of its state say it."""
 
-    def stop_replay(self) -> None:
-        self._turn = None
+    def parameter_count(self) -> None:
+        """None: the tensors of its state say it."""
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        self._turn = 0
+        try:
+            yield
+        finally:
+            self._turn = None
 
     def forward(self, *, output_hidden_states: bool = False, **inputs: torch.Tensor) -> Any:
         """Logits for tensors of shape (batch, length); with ``output_hidden_states`` all layers run."""

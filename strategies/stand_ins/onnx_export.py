@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import logging
 import tempfile
 import warnings
@@ -18,14 +16,13 @@ import torch
 from torch import nn
 
 from autoopt.strategies.stand_ins.onnx_model import INPUTS
+from autoopt.strategies.stand_ins.structure import structure_digest
 from autoopt.strategies.training.teacher_answers import OUTPUTS
 
 OUTLINES = 32
 """So many are kept; without weights each is a few dozen kilobytes."""
 LONGEST_SHAPE = 8
 """Integers that say how to reshape something; more of them are something else."""
-_NO_STRUCTURE = frozenset({"problem_type", "_name_or_path"})
-"""What a configuration says of a loss and of where a model came from."""
 
 
 def exported(model: Any, *, int8: bool) -> bytes:
@@ -34,7 +31,7 @@ def exported(model: Any, *, int8: bool) -> bytes:
     Weights are quantized by output channel to 7 of their 8 bits: without VNNI the products of 8-bit ones overflow.
     Models that differ in nothing but their weights have one graph, which is exported once in a process.
     """
-    structure = structure_of(model)
+    structure = structure_digest(model, configuration=True)
     if structure not in _OUTLINES:
         _OUTLINES[structure] = Outline.of(model)
         while len(_OUTLINES) > OUTLINES:
@@ -84,26 +81,6 @@ class Outline:
 
 
 _OUTLINES: dict[str, Outline | None] = {}
-
-
-def structure_of(model: Any) -> str:
-    """The sha256 of all that a model's graph depends on but the values of its weights."""
-    first: dict[int, int] = {}
-    tensors = [
-        (name, list(tensor.shape), str(tensor.dtype), first.setdefault(tensor.data_ptr(), place))
-        for place, (name, tensor) in enumerate(_tensors(model).items())
-    ]
-    modules = [(name, type(module).__qualname__, _numbers(module)) for name, module in model.named_modules()]
-    attention = getattr(model.config, "_attn_implementation", None)
-    config = {key: value for key, value in model.config.to_dict().items() if key not in _NO_STRUCTURE}
-    about = json.dumps([config, attention, tensors, modules], default=str, sort_keys=True)
-    return hashlib.sha256(about.encode()).hexdigest()
-
-
-def _numbers(module: nn.Module) -> dict[str, str]:
-    """What a module was made with; whether it trains, and what is private to a library, is no part of that."""
-    found = {key: value for key, value in vars(module).items() if isinstance(value, int | float | str | tuple)}
-    return {key: repr(value) for key, value in found.items() if key != "training" and not key.startswith("_")}
 
 
 def _tensors(model: Any) -> dict[str, torch.Tensor]:

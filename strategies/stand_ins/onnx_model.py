@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,10 +32,7 @@ class OnnxModel(nn.Module):
         self.config = config
         self.architecture = architecture
         """The class of the model that the graph was made of."""
-        self.shape = shape
-        """The same for graphs that differ in nothing but the values of their weights."""
-        self.weights = weights
-        """How many numbers there are in its weights."""
+        self._structure, self._parameter_count = shape, weights
         self.all_tied_weights_keys: dict[str, str] = {}
         self.register_buffer("graph", torch.zeros(size, dtype=torch.uint8))
         self._session: Any = None
@@ -43,6 +41,15 @@ class OnnxModel(nn.Module):
     @property
     def device(self) -> torch.device:
         return torch.device("cpu")
+
+    def structure(self) -> str:
+        return self._structure
+
+    def parameter_count(self) -> int:
+        return self._parameter_count
+
+    def timed(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def tie_weights(self) -> None:
         """There is nothing to tie."""

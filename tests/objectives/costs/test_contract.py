@@ -14,7 +14,6 @@ import torch
 from autoopt.objectives import units
 from autoopt.objectives.cost import Role, Serving
 from autoopt.objectives.costs import costs, measure_costs, names_of, pairs_for
-from autoopt.objectives.costs.parameters import parameter_count
 from autoopt.objectives.judging.budget import Limit, direction_of, metric_name, metrics
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.objectives.target import Target
@@ -22,6 +21,7 @@ from autoopt.objectives.timing import energy_meter
 from autoopt.objectives.timing.latency import Calibration, Comparison
 from autoopt.search.report import formats
 from autoopt.strategies import saving
+from autoopt.strategies.stand_ins.contract import parameter_count
 from tests import tiny
 
 CALIBRATION = Calibration(p50_ms=40, p95_ms=50, p99_ms=60, samples=700, cpu_over_wall=1.0, noisy=False)

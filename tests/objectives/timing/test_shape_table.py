@@ -9,8 +9,9 @@ from transformers import BertConfig, BertForSequenceClassification
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.objectives.target import Target
 from autoopt.objectives.timing.latency import Calibration, Comparison
-from autoopt.objectives.timing.shape_table import ShapeTable, calibrated, compare_shape, signature
+from autoopt.objectives.timing.shape_table import ShapeTable, calibrated, compare_shape
 from autoopt.strategies.networks.architectures import layers, set_layers
+from autoopt.strategies.stand_ins.structure import structure_digest
 
 TARGET = Target(sequence_length=16)
 CALIBRATION = Calibration(p50_ms=2.0, p95_ms=3.0, p99_ms=None, samples=150, cpu_over_wall=1.0, noisy=False)
@@ -43,17 +44,17 @@ def table(tmp_path: Path) -> ShapeTable:
 
 def test_the_values_of_the_weights_are_no_part_of_the_signature() -> None:
     model = bert()
-    before = signature(model)
+    before = structure_digest(model)
     with torch.no_grad():
         model.classifier.weight.zero_()
-    assert signature(model) == before == signature(bert())
+    assert structure_digest(model) == before == structure_digest(bert())
 
 
 @pytest.mark.parametrize(
     "changes", [{"num_hidden_layers": 1}, {"intermediate_size": 48}, {"num_attention_heads": 2}, {"num_labels": 7}]
 )
 def test_layers_widths_and_heads_are_part_of_the_signature(changes: dict[str, int]) -> None:
-    assert signature(bert(**changes)) != signature(bert())
+    assert structure_digest(bert(**changes)) != structure_digest(bert())
 
 
 def test_the_kind_of_numbers_and_the_class_of_a_module_are_part_of_the_signature() -> None:
@@ -63,14 +64,14 @@ def test_the_kind_of_numbers_and_the_class_of_a_module_are_part_of_the_signature
     halved, other = bert(), bert()
     halved.classifier.to(torch.bfloat16)
     other.classifier = FasterLinear(32, 2)
-    assert len({signature(bert()), signature(halved), signature(other)}) == 3
+    assert len({structure_digest(bert()), structure_digest(halved), structure_digest(other)}) == 3
 
 
 def test_which_layers_were_kept_is_no_part_of_the_signature() -> None:
     first, last = bert(num_hidden_layers=3), bert(num_hidden_layers=3)
     set_layers(first, list(layers(first))[:2])
     set_layers(last, list(layers(last))[1:])
-    assert signature(first) == signature(last)
+    assert structure_digest(first) == structure_digest(last)
 
 
 def test_the_table_gives_back_what_was_put(table: ShapeTable, tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ class Counted:
 
 def test_a_shape_once_measured_is_not_measured_again(table: ShapeTable, tmp_path: Path) -> None:
     candidate = Counted(bert(num_hidden_layers=1))
-    table.put(signature(candidate.model), COMPARISON, reference=signature(bert()))
+    table.put(structure_digest(candidate.model), COMPARISON, reference=structure_digest(bert()))
     again = ShapeTable(tmp_path, TARGET)
     found = compare_shape(bert(num_hidden_layers=1), bert(), TARGET, again, calibration=CALIBRATION)
     assert candidate.passes == 0
@@ -161,7 +162,7 @@ def test_the_reference_is_calibrated_once(table: ShapeTable) -> None:
 
 def test_a_calibration_of_too_few_samples_is_made_again(table: ShapeTable) -> None:
     reference = Counted(bert())
-    table.put_calibration(replace(CALIBRATION, samples=20), reference=signature(reference.model))
+    table.put_calibration(replace(CALIBRATION, samples=20), reference=structure_digest(reference.model))
     assert calibrated(reference.model, TARGET, table, samples=20).samples == 20
     assert reference.passes == 0
     assert calibrated(reference.model, TARGET, table, samples=21).samples >= 21

@@ -21,7 +21,7 @@ from autoopt.objectives.target import Target
 from autoopt.objectives.timing import energy_meter, memory_process
 from autoopt.objectives.timing.energy_meter import meter_of
 from autoopt.objectives.timing.latency import Calibration, Comparison
-from autoopt.objectives.timing.shape_table import ShapeTable, signature
+from autoopt.objectives.timing.shape_table import ShapeTable
 from autoopt.search.cli.main import autoopt
 from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.experiment.opening import check_measurable, directions, single_target_of, target_of
@@ -32,6 +32,7 @@ from autoopt.search.trial.stage_store import StageStore
 from autoopt.search.trial.workspace import Workspace
 from autoopt.strategies.catalog import find
 from autoopt.strategies.errors import EnvironmentProblem
+from autoopt.strategies.stand_ins.structure import structure_digest
 from tests import tiny
 from tests.search.samples import write_experiment
 
@@ -63,8 +64,8 @@ def opened(tmp_path: Path, experiment: Experiment, *, ratio: Comparison = HALF) 
     target = target_of(experiment, base, data.validation)
     for one in (target, single_target_of(experiment, base, data.validation)):
         table = ShapeTable(tmp_path / "shapes", one)
-        table.put_calibration(CALIBRATION, reference=signature(base.model))
-        table.put(signature(tiny.model(layers=2)), ratio, reference=signature(base.model))
+        table.put_calibration(CALIBRATION, reference=structure_digest(base.model))
+        table.put(structure_digest(tiny.model(layers=2)), ratio, reference=structure_digest(base.model))
     return Workspace(
         experiment=experiment,
         task=base.task,  # type: ignore[arg-type]
@@ -141,7 +142,7 @@ def test_throughput_is_that_of_the_targets_batch(tmp_path: Path) -> None:
 def test_one_example_at_a_time_has_a_table_of_its_own(tmp_path: Path) -> None:
     workspace = opened(tmp_path, experiment_of(["quality", "latency_single"], batch_size=8))
     slow = replace(HALF, ratio=0.9, low=0.9, high=0.9)
-    shape, reference = signature(tiny.model(layers=2)), signature(workspace.base.model)
+    shape, reference = structure_digest(tiny.model(layers=2)), structure_digest(workspace.base.model)
     workspace.single_shapes.put(shape, slow, reference=reference)
     found = screen(CUT, workspace)
     assert workspace.single_shapes.target.batch_size == 1

@@ -15,7 +15,7 @@ from autoopt.objectives.target import Target
 from autoopt.objectives.tasks import open_task
 from autoopt.objectives.tasks.question_answering.task import QuestionAnswering
 from autoopt.objectives.timing.latency import Calibration
-from autoopt.objectives.timing.shape_table import ShapeTable, signature
+from autoopt.objectives.timing.shape_table import ShapeTable
 from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.paths import StudyFolder
 from autoopt.search.space.recipe import Recipe
@@ -31,6 +31,7 @@ from autoopt.search.trial.workspace import Workspace
 from autoopt.strategies import saving
 from autoopt.strategies.candidate import Candidate, Example, Span
 from autoopt.strategies.catalog import find
+from autoopt.strategies.stand_ins.structure import structure_digest
 from tests import tiny
 from tests.search.samples import Stopped
 
@@ -186,7 +187,7 @@ def test_what_serving_costs_is_measured_once_more_where_it_depends_on_the_weight
 
     def watched(self: Workspace, candidate: Candidate, recipe: Recipe) -> dict[str, Measurement]:
         if candidate is not self.base:
-            measured.append(signature(candidate.model))
+            measured.append(structure_digest(candidate.model))
         return measure(self, candidate, recipe)
 
     monkeypatch.setattr(Workspace, "measure", watched)
@@ -196,7 +197,7 @@ def test_what_serving_costs_is_measured_once_more_where_it_depends_on_the_weight
     saved = saving.load(tmp_path / "model", open_task=open_task)
     assert record.state is State.COMPLETE
     assert len(measured) == 2
-    assert measured[1] == signature(saved.model)
+    assert measured[1] == structure_digest(saved.model)
 
 
 def test_a_trial_over_budget_is_never_trained(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from autoopt.objectives.target import Target
 from autoopt.objectives.tasks import open_task
 from autoopt.objectives.timing.model_call import placed
-from autoopt.objectives.timing.shape_table import signature
 from autoopt.strategies import saving
 from autoopt.strategies.acceleration.early_exit import EarlyExit
 from autoopt.strategies.acceleration.half_precision import HalfPrecision
@@ -27,6 +26,7 @@ from autoopt.strategies.acceleration.onnx_runtime import OnnxRuntime
 from autoopt.strategies.acceleration.sequence_length import SequenceLength
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.stand_ins.structure import structure_digest
 from autoopt.strategies.stand_ins.weight_only_linear import WeightOnlyLinear, fitting_group
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import batches
@@ -65,7 +65,7 @@ def test_it_is_smaller_and_answers_nearly_the_same(
     smaller = strategy.apply(trained, effort=1, seed=0)
     assert bytes_of(smaller) / bytes_of(trained) == pytest.approx(size, abs=0.03)
     assert 0 < apart(smaller, trained) < difference
-    assert signature(smaller.model) != signature(trained.model)
+    assert structure_digest(smaller.model) != structure_digest(trained.model)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -121,14 +121,14 @@ def test_sequence_length_reads_what_it_may_and_nothing_after_it(trained: Candida
         kept = trained.model(input_ids=ids[:, :longest], attention_mask=mask[:, :longest]).logits
         assert torch.equal(answers, kept)
         assert torch.equal(cut.model(ids, mask).logits, kept)
-    assert signature(cut.model) != signature(trained.model)
+    assert structure_digest(cut.model) != structure_digest(trained.model)
 
 
 def test_what_is_cut_off_the_texts_of_an_onnx_graph_is_another_shape(trained: Candidate) -> None:
     graph = OnnxRuntime().apply(trained, effort=0, seed=0)
     cut = [SequenceLength(share=share).apply(graph, effort=0, seed=0) for share in (0.5, 0.8)]
     assert len({each.edits[-1]["longest"] for each in cut}) == 2
-    assert len({signature(each.model) for each in (graph, *cut)}) == 3
+    assert len({structure_digest(each.model) for each in (graph, *cut)}) == 3
 
 
 # early_exit
@@ -187,7 +187,7 @@ def test_another_mix_of_depths_is_another_shape_and_its_order_is_not(trained: Ca
     shapes = []
     for mix in ([1, 2, 2], [2, 1, 2], [1, 1, 2], [4, 4, 4]):
         model.remember(mix)
-        shapes.append(signature(model))
+        shapes.append(structure_digest(model))
     assert shapes[0] == shapes[1]
     assert len(set(shapes)) == 3
 
@@ -218,7 +218,7 @@ def test_early_exits_go_with_8_bits_and_are_saved(trained: Candidate, tmp_path: 
     saving.save(given, tmp_path / "saved")
     loaded = saving.load(tmp_path / "saved", open_task=open_task)
     assert torch.equal(tiny.logits(loaded), tiny.logits(given))
-    assert signature(loaded.model) == signature(given.model)
+    assert structure_digest(loaded.model) == structure_digest(given.model)
 
 
 def test_a_text_that_nobody_is_sure_of_runs_through_all_layers(trained: Candidate) -> None:

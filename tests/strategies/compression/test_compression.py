@@ -14,8 +14,6 @@ import torch
 from hypothesis import given as for_any
 from hypothesis import strategies as st
 
-from autoopt.objectives.costs.parameters import parameter_count
-from autoopt.objectives.timing.shape_table import signature
 from autoopt.strategies import saving
 from autoopt.strategies.acceleration.int8_dynamic import Int8Dynamic
 from autoopt.strategies.acceleration.int8_embeddings import Int8Embeddings
@@ -37,7 +35,9 @@ from autoopt.strategies.networks import calibration
 from autoopt.strategies.networks.architectures import layers
 from autoopt.strategies.networks.pruning import labelled_sample, loss_of
 from autoopt.strategies.networks.refitting import second_moments
+from autoopt.strategies.stand_ins.contract import parameter_count
 from autoopt.strategies.stand_ins.sparse_linear import SparseLinear, kept_of
+from autoopt.strategies.stand_ins.structure import structure_digest
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import teacher_answers
 from tests import tiny
@@ -273,7 +273,7 @@ def test_8_bits_in_onnx_runtime_nearly_keep_the_answers_and_have_a_shape_of_thei
     quantized = OnnxRuntime().apply(trained, effort=1, seed=0)
     assert (tiny.logits(quantized) - tiny.logits(trained)).norm() < 0.1 * tiny.logits(trained).norm()
     again = OnnxRuntime().apply(replace(trained, model=tiny.model(seed=9)), effort=1, seed=0)
-    assert signature(quantized.model) == signature(again.model) != signature(trained.model)
+    assert structure_digest(quantized.model) == structure_digest(again.model) != structure_digest(trained.model)
     assert parameter_count(quantized.model) == parameter_count(trained.model)
 
 

@@ -12,7 +12,8 @@ from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import find
 from autoopt.strategies.stand_ins import onnx_export
-from autoopt.strategies.stand_ins.onnx_export import Outline, structure_of
+from autoopt.strategies.stand_ins.onnx_export import Outline
+from autoopt.strategies.stand_ins.structure import structure_digest
 from tests import tiny
 
 
@@ -48,14 +49,18 @@ def test_the_graph_of_other_weights_needs_no_further_export(
 
 
 def test_a_model_of_another_structure_is_exported(trained: Candidate) -> None:
-    shapes = {structure_of(after(cut, trained).model) for cut in ("", "layer_drop", "weight_sharing")}
+    shapes = {
+        structure_digest(after(cut, trained).model, configuration=True) for cut in ("", "layer_drop", "weight_sharing")
+    }
     assert len(shapes) == 3
     eager = trained.copy_model()
     eager.config._attn_implementation = "eager"
     wider = trained.copy_model()
     wider.config.layer_norm_eps *= 2
-    assert len({structure_of(model) for model in (trained.model, eager, wider)}) == 3
-    assert structure_of(tiny.candidate().model) == structure_of(trained.model)
+    assert len({structure_digest(model, configuration=True) for model in (trained.model, eager, wider)}) == 3
+    assert structure_digest(tiny.candidate().model, configuration=True) == structure_digest(
+        trained.model, configuration=True
+    )
 
 
 def test_a_graph_with_numbers_that_are_no_tensor_of_the_model_has_no_outline(
