@@ -8,15 +8,14 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoopt import objectives
 from autoopt.objectives.data.feature_table import features_to_table, table_to_features
 from autoopt.objectives.data.gc_pause import gc_paused
 from autoopt.strategies.candidate import Example, Features, Span, TaskView
+from autoopt.strategies.system.code_digest import code_digest
 from autoopt.strategies.system.files import write_whole
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def key_of(task: TaskView, tokenizer: PreTrainedTokenizerBase, examples: Sequenc
         "tokenizer": type(tokenizer).__name__,
         "settings": {name: getattr(tokenizer, name, None) for name in _SETTINGS},
         "libraries": {name: version(name) for name in _LIBRARIES},
-        "code": _code(),
+        "code": code_digest(type(task).__module__, __name__),
     }
     total = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
     total.update(rules[max(0, rules.find(_STATE_ENDS)) :].encode())
@@ -117,12 +116,3 @@ def _characters(examples: Sequence[Example]) -> int:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@cache
-def _code() -> str:
-    """Digest of the files that may have a part in how a task makes features."""
-    total = hashlib.sha256()
-    for file in sorted(Path(objectives.__path__[0]).rglob("*.py")):
-        total.update(file.read_bytes())
-    return total.hexdigest()

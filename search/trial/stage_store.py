@@ -6,21 +6,20 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from autoopt import strategies
 from autoopt.search.trial.stage_eviction import LEASE, TRAINING, evict, path_of, put_aside
-from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.candidate import Candidate, TaskView
 from autoopt.strategies.errors import CorruptArtefact, ModelError
 from autoopt.strategies.saving import describe, load_weights, save
-from autoopt.strategies.strategy import Family, Strategy
+from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.system import locks
+from autoopt.strategies.system.code_digest import code_digest
 from autoopt.strategies.training import checkpoints
 
 _LIBRARIES = ("torch", "transformers", "peft", "numpy")
@@ -38,7 +37,7 @@ def address(parent: str, step: Strategy, *, effort: float, seed: int) -> str:
             "strategy": step.name,
             "values": step.model_dump(mode="json"),
             "read": {name: content_of(getattr(step, name)) for name in sorted(step.reads)},
-            "code": _code(step.family, step.name),
+            "code": code_digest(type(step).__module__),
             "effort": effort,
             "seed": seed,
         }
@@ -68,13 +67,21 @@ def content_of(name: str) -> str:
     return total.hexdigest()
 
 
-def origin(*, model: str, data: str, task: Mapping[str, Any], precision: str) -> str:
-    """The address of the untouched candidate: fingerprints of its model and data, its task, the library versions.
+def origin(*, model: str, data: str, task: TaskView, precision: str) -> str:
+    """Return the address of the base candidate: model and data fingerprints, task with its code, library versions.
 
-    ``precision`` is that of training: a machine that trains in other numbers comes to other weights.
+    ``precision`` is the dtype of training, since weights trained in another one differ.
     """
-    libraries = {name: version(name) for name in _LIBRARIES}
-    return digest({"model": model, "data": data, "task": task, "libraries": libraries, "precision": precision})
+    return digest(
+        {
+            "model": model,
+            "data": data,
+            "task": task.to_json(),
+            "code": code_digest(type(task).__module__),
+            "libraries": {name: version(name) for name in _LIBRARIES},
+            "precision": precision,
+        }
+    )
 
 
 def digest(value: Any) -> str:
@@ -142,14 +149,3 @@ class StageStore:
 
     def _lease(self, where: str) -> AbstractContextManager[None]:
         return locks.hold(self._entry(where).with_suffix(LEASE))
-
-
-@cache
-def _code(family: Family, name: str) -> str:
-    """Digest of a strategy's file and of the files that all strategies share."""
-    root = Path(strategies.__path__[0])
-    files = [*sorted(root.glob("*.py")), root / family.value / f"{name}.py"]
-    total = hashlib.sha256()
-    for file in files:
-        total.update(file.read_bytes())
-    return total.hexdigest()

@@ -88,7 +88,7 @@ class Workspace:
         return origin(
             model=weights_digest(self.base.model),
             data=self.data.fingerprint,
-            task=self.base.task.to_json(),
+            task=self.base.task,
             precision=str(training_precision(self.base.model.device)),
         )
 

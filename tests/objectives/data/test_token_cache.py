@@ -19,6 +19,7 @@ from autoopt.objectives.tasks.sentence_pair.task import SentencePair
 from autoopt.objectives.tasks.sequence_classification import Problem
 from autoopt.objectives.tasks.text_classification.task import TextClassification
 from autoopt.strategies.candidate import Example, Features, Label, Span, TaskView
+from autoopt.strategies.system.code_digest import closure_digest, installed_source
 from tests import tiny
 
 TOKENIZER: Any = tiny.candidate().tokenizer
@@ -117,6 +118,23 @@ def test_other_versions_of_the_libraries_have_entries_of_their_own(
     cache = TokenCache(tmp_path, least_characters=0)
     cache.features(TASK, TOKENIZER, labelled(0, 1))
     monkeypatch.setattr("autoopt.objectives.data.token_cache.version", lambda name: "0.0.1")
+    cache.features(TASK, TOKENIZER, labelled(0, 1))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("module", [type(TASK).__module__, "autoopt.objectives.data.feature_table"])
+def test_other_code_of_the_task_or_of_the_cache_has_an_entry_of_its_own(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def source(name: str) -> str | None:
+        text = installed_source(name)
+        return f"{text}\nCHANGED = 1\n" if text is not None and name == module else text
+
+    cache = TokenCache(tmp_path, least_characters=0)
+    cache.features(TASK, TOKENIZER, labelled(0, 1))
+    monkeypatch.setattr(
+        "autoopt.objectives.data.token_cache.code_digest", lambda *modules: closure_digest(modules, source)
+    )
     cache.features(TASK, TOKENIZER, labelled(0, 1))
     assert len(list(tmp_path.iterdir())) == 2
 

@@ -20,11 +20,11 @@ from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.paths import StudyFolder
 from autoopt.search.space.recipe import Recipe
 from autoopt.search.trial import run as trial
-from autoopt.search.trial import workspace
+from autoopt.search.trial import rungs, workspace
 from autoopt.search.trial.execution import Assignment, execute, read_record
 from autoopt.search.trial.record import State, TrialRecord
 from autoopt.search.trial.run import build, run_trial
-from autoopt.search.trial.rungs import RUNGS
+from autoopt.search.trial.rungs import RUNGS, quality_at_next_rung
 from autoopt.search.trial.stage_eviction import entries, needed_now
 from autoopt.search.trial.stage_store import StageStore
 from autoopt.search.trial.workspace import Workspace
@@ -99,6 +99,18 @@ def test_recovery_is_looked_at_on_its_way_and_comes_to_the_same_as_unseen(tmp_pa
     assert unseen.rungs == {}
     weights = [load_file(tmp_path / name / "autoopt.safetensors") for name in ("seen", "unseen")]
     assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
+
+
+def test_a_study_may_have_any_number_of_rungs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    three = {**RUNGS, "half of recovery": 0.5}
+    monkeypatch.setattr(rungs, "RUNGS", three)
+    seen: list[TrialRecord] = []
+    record = run_trial(3, LEAF, opened(tmp_path), folder=tmp_path / "model", report=lambda _: None, judge=seen.append)
+    assert [list(each.rungs) for each in seen] == [list(three)[:count] for count in (1, 2, 3)]
+    assert record.state is State.COMPLETE
+    assert record.rungs == seen[-1].rungs
+    qualities = [quality_at_next_rung(record, name) for name in three]
+    assert qualities == [*list(record.rungs.values())[1:], record.measurements["quality"].value]
 
 
 def test_a_rung_shows_what_the_candidate_is_worth_before_its_recovery(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from autoopt.objectives.tasks.text_classification.task import TextClassification
 from autoopt.search.trial.stage_store import StageStore, address, content_of, digest, origin
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import find
 from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.system.code_digest import closure_digest, installed_source
 from tests.tiny import candidate
 
 HERE = "ab" * 20
@@ -156,12 +158,45 @@ def replace_keep(keep: float) -> Strategy:
 
 def test_another_model_other_data_and_other_numbers_begin_at_another_address() -> None:
     origins = {
-        origin(model=model, data=data, task={"labels": ["a"]}, precision=precision)
+        origin(model=model, data=data, task=TextClassification(labels=("a", "b")), precision=precision)
         for model in "xy"
         for data in "xy"
         for precision in ("torch.float32", "torch.bfloat16")
     }
     assert len(origins) == 8
+
+
+def test_another_task_and_other_code_of_the_task_begin_at_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(*labels: str) -> str:
+        return origin(model="m", data="d", task=TextClassification(labels=labels), precision="torch.float32")
+
+    before = start("a", "b")
+    assert before == start("a", "b") != start("a", "c")
+    use_changed_code(monkeypatch, "autoopt.objectives.tasks.sequence_classification")
+    assert start("a", "b") != before
+
+
+def test_other_code_of_a_strategy_is_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def at(name: str) -> str:
+        return address("parent", find(name)(), effort=1.0, seed=0)
+
+    before = at("layer_drop"), at("full_finetuning")
+    use_changed_code(monkeypatch, "autoopt.strategies.training.loop")
+    assert at("layer_drop") == before[0]
+    assert at("full_finetuning") != before[1]
+
+
+def use_changed_code(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    """Let addresses be made as if a line stood at the end of the module's file."""
+
+    def source(name: str) -> str | None:
+        text = installed_source(name)
+        return f"{text}\nCHANGED = 1\n" if text is not None and name == module else text
+
+    def digest_of(*modules: str) -> str:
+        return closure_digest(modules, source)
+
+    monkeypatch.setattr("autoopt.search.trial.stage_store.code_digest", digest_of)
 
 
 def test_a_digest_ignores_the_order_of_keys() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 
 from autoopt.strategies.candidate import Candidate, Features
 from autoopt.strategies.errors import Diverged, OutOfMemory
-from autoopt.strategies.training.loop import TASK_LOSS, Schedule, train
+from autoopt.strategies.training.loop import TASK_LOSS, Schedule, linear_schedule, train
 from tests import tiny
 
 SCHEDULE = Schedule(learning_rate=2e-3, epochs=4, batch_size=8)
@@ -38,6 +39,77 @@ def test_it_learns_what_can_be_learned(given: Candidate) -> None:
 @pytest.mark.parametrize(("effort", "steps"), [(1, 12), (0.5, 6), (0.25, 3), (0.3, 4), (0.01, 1)])
 def test_effort_scales_the_steps(given: Candidate, effort: float, steps: int) -> None:
     assert len(run(given, effort=effort)) == steps
+
+
+def learning_rates(given: Candidate, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> list[list[float]]:
+    """The learning rate of each group of parameters at each step."""
+    rates = []
+    step = torch.optim.AdamW.step
+
+    def watched(self: torch.optim.AdamW, closure: Any = None) -> Any:
+        rates.append([group["lr"] for group in self.param_groups])
+        return step(self, closure)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    run(given, **settings)
+    return rates
+
+
+@pytest.mark.parametrize("effort", [1, 0.5, 0.25])
+def test_the_learning_rate_rises_over_the_warm_up_and_falls_to_nearly_nothing_in_a_straight_line(
+    given: Candidate, monkeypatch: pytest.MonkeyPatch, effort: float
+) -> None:
+    total = round(12 * effort)
+    rates = [rate for (rate,) in learning_rates(given, monkeypatch, effort=effort)]
+    assert rates == pytest.approx([2e-3 * min(1, (total - step) / (total - 1)) for step in range(total)])
+
+
+def test_the_warm_up_takes_its_share_of_the_steps(given: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = Schedule(learning_rate=1.0, epochs=4, batch_size=8, warmup=0.25)
+    monkeypatch.setattr(f"{__name__}.SCHEDULE", replace(schedule, learning_rate=1e-3))
+    rates = [rate * 1e3 for (rate,) in learning_rates(given, monkeypatch)]
+    assert rates == pytest.approx([1 / 3, 2 / 3, 1, *(left / 9 for left in range(9, 0, -1))])
+
+
+def test_groups_keep_the_ratio_of_their_learning_rates(given: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
+    model: Any = given.model
+    groups = [{"params": model.bert.parameters()}, {"params": model.classifier.parameters(), "lr": 2e-2}]
+    rates = learning_rates(given, monkeypatch, parameters=groups)
+    assert [head / body for body, head in rates] == pytest.approx([10.0] * 12)
+
+
+def test_a_resumed_schedule_has_the_same_rates_to_the_last_bit() -> None:
+    def rates(steps_done: int) -> list[float]:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=3e-4)
+        scheduler = linear_schedule(optimizer, 20, warmup=0.3, steps_done=steps_done)
+        found = []
+        for _ in range(steps_done, 20):
+            found.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+        return found
+
+    assert all(rates(done) == rates(0)[done:] for done in range(20))
+
+
+@pytest.mark.parametrize(("scale", "clipped"), [(1e4, True), (1e-4, False)])
+def test_gradients_are_clipped_to_the_norm_of_the_schedule_and_not_enlarged(
+    given: Candidate, monkeypatch: pytest.MonkeyPatch, scale: float, clipped: bool
+) -> None:
+    norms = []
+    step = torch.optim.AdamW.step
+
+    def watched(self: torch.optim.AdamW, closure: Any = None) -> Any:
+        gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        norms.append(float(torch.nn.utils.get_total_norm(gradients)))
+        return step(self, closure)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    run(given, effort=0.25, loss=lambda model, batch: TASK_LOSS(model, batch) * scale)
+    if clipped:
+        assert norms == pytest.approx([SCHEDULE.max_grad_norm] * 3, rel=1e-3)
+    else:
+        assert all(0 < norm < 0.1 for norm in norms)
 
 
 def test_half_the_effort_ends_its_own_decay(given: Candidate) -> None:
