@@ -33,7 +33,7 @@ def visits_at(shares: list[float], *, interrupt_after: int = 0) -> list[tuple[fl
         seen.append((share, steps, model.training))
 
     visits = {share: lambda model, share=share: visit(share, model) for share in shares}
-    with progress.visited(visits), progress.shown(count, every=0):  # type: ignore[arg-type]
+    with progress.visited(visits), progress.shown(count, every=0):
         try:
             fit(tiny.model(layers=1))
         except KeyboardInterrupt:
