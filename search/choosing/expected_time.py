@@ -27,10 +27,10 @@ def expected_seconds(recipes: Sequence[Recipe], complete: Sequence[TrialRecord])
     Work outside of stages, such as scoring, is the same for all.
     """
     times = _StageTimes.of(complete)
-    stored = {steps for record in complete for steps in record.recipe.kept}
+    stored = {steps for record in complete for steps in record.recipe.stored_prefixes}
     expected = []
     for recipe in recipes:
-        reused = next((len(steps) for steps in reversed(recipe.kept) if steps in stored), 0)
+        reused = next((len(steps) for steps in reversed(recipe.stored_prefixes) if steps in stored), 0)
         expected.append(times.outside + sum(starmap(times.expected, _amounts(recipe)[reused:])) + 1.0)
     return expected
 

@@ -99,7 +99,7 @@ def _first(metrics: Sequence[str], objectives: Mapping[str, Direction]) -> str:
     return next((name for name in objectives if name in metrics), metrics[0])
 
 
-def fastness(item: Measured, objectives: Mapping[str, Direction]) -> float:
+def speed_loss(item: Measured, objectives: Mapping[str, Direction]) -> float:
     """Return the loss that stands for speed, lower is faster: the first speed objective, else the first cost."""
     speeds = [name for name in objectives if name in names_of(Role.SPEED)]
     costs = speeds or [name for name in objectives if name != QUALITY]

@@ -56,7 +56,7 @@ class Recipe:
         return tuple(step for step in self.steps if step.family not in TRUNK)
 
     @cached_property
-    def kept(self) -> tuple[Steps, ...]:
+    def stored_prefixes(self) -> tuple[Steps, ...]:
         """The steps up to each one whose result the stage store keeps, the shortest first."""
         return tuple(self.steps[: place + 1] for place, step in enumerate(self.steps) if step.is_stored())
 

@@ -42,7 +42,7 @@ def further_seeds(search: SearchSection) -> list[int]:
     return [(search.seed + step) % _SEEDS for step in range(1, search.confirm_seeds)]
 
 
-def confirmed(outcome: Outcome, folder: StudyFolder, experiment: Experiment, say: Callable[[str], None]) -> Outcome:
+def confirm(outcome: Outcome, folder: StudyFolder, experiment: Experiment, say: Callable[[str], None]) -> Outcome:
     """Return the outcome with the seeds of the baseline and of each model of the front; which these are stays.
 
     What was trained before is read from the disk. A seed whose process dies is told of and left out.

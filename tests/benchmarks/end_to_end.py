@@ -217,8 +217,8 @@ def without_screening(config: dict[str, Any]) -> None:
 def asha(driver: Driver, record: TrialRecord) -> bool:
     """Asynchronous successive halving by quality alone: the better half at a rung goes on."""
     *_, rung = record.rungs
-    driver._looked_at[record.number] = record
-    seen = [other.rungs[rung] for other in driver._looked_at.values() if rung in other.rungs]
+    driver.rungs.update(record)
+    seen = [other.rungs[rung] for other in driver.rungs.at_rung(rung)]
     if sum(value > record.rungs[rung] for value in seen) < math.ceil(len(seen) / 2):
         return True
     stop(driver, record)
@@ -227,9 +227,7 @@ def asha(driver: Driver, record: TrialRecord) -> bool:
 
 def stop(driver: Driver, record: TrialRecord) -> None:
     """Have this trial booked as stopped."""
-    driver._stopped[record.number] = TrialRecord(
-        record.number, record.recipe, State.STOPPED, record.measurements, seconds=record.seconds, rungs=record.rungs
-    )
+    driver.stop(record, "")
 
 
 @contextmanager

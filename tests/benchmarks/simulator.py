@@ -40,7 +40,7 @@ from autoopt.search.paths import StudyFolder
 from autoopt.search.space.recipe import Recipe
 from autoopt.search.space.space import Space
 from autoopt.search.space.start_design import baseline, start_design
-from autoopt.search.study import driver as driving
+from autoopt.search.study import stopping
 from autoopt.search.study.driver import Driver
 from autoopt.search.trial.execution import Assignment, write_record
 from autoopt.search.trial.record import StageRecord, State, TrialRecord
@@ -222,7 +222,7 @@ def simulated(table: Recorded, space: Space, arm: str, seed: int, *, workers: in
     objectives, clock, began = directions(given), Clock(), time.perf_counter()
     with (
         tempfile.TemporaryDirectory(dir=MEMORY) as home,
-        mock.patch.object(driving, "time", clock),
+        mock.patch.object(stopping, "time", clock),
         mock.patch.object(Driver, "should_continue", judge),
     ):
         folder = StudyFolder(Path(home))
@@ -236,8 +236,7 @@ def simulated(table: Recorded, space: Space, arm: str, seed: int, *, workers: in
             baseline=baseline(space),
             objectives=objectives,
             limits=given.budget,
-            trials=len(table.measurements),
-            deadline=60 * minutes,
+            stopping=stopping.StoppingRule(len(table.measurements), deadline=60 * minutes),
             observe=lambda _: None,
         )
         driver.prepare([] if arm in ("no design", SYNE_TUNE) else start_design(space))

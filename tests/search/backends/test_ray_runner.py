@@ -43,9 +43,7 @@ def test_a_trial_is_stopped_at_its_rung_and_its_worker_goes_on_with_the_next(
         judged.append(record)
         if record.number != 1:
             return True
-        driver._stopped[record.number] = TrialRecord(
-            record.number, record.recipe, State.STOPPED, record.measurements, rungs=record.rungs, reason="a test"
-        )
+        driver.stop(record, "a test")
         return False
 
     monkeypatch.setattr(Driver, "should_continue", second_only)

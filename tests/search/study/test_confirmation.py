@@ -17,7 +17,7 @@ import pytest
 from autoopt.search.experiment.experiment import Experiment, load_experiment
 from autoopt.search.experiment.sections import SearchSection
 from autoopt.search.paths import Root, StudyFolder
-from autoopt.search.study.confirmation import confirmed, further_seeds, main
+from autoopt.search.study.confirmation import confirm, further_seeds, main
 from autoopt.search.study.outcome import Outcome, read_front
 from autoopt.search.study.verification import Verified
 from autoopt.search.trial.execution import read_record, write_record
@@ -190,7 +190,7 @@ def test_an_interruption_stops_the_training(root: Root, file: Path) -> None:
 
     folder = root.study("news")
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
-        confirmed(front(root), folder, confirming(file, 3), interrupted)
+        confirm(front(root), folder, confirming(file, 3), interrupted)
     if Path("/proc/self/cmdline").exists():
         assert processes_of(folder) == []
 
@@ -208,7 +208,7 @@ def test_a_seed_whose_training_failed_is_counted_and_not_averaged(tmp_path: Path
         written(folder, number, 1, 0.90)
         written(folder, number, 2, 0.0, state=State.FAILED, measurements={}, reason="Diverged: the loss is nan")
     said: list[str] = []
-    best = confirmed(outcome(), folder, confirming(file, 3), said.append).models[0]
+    best = confirm(outcome(), folder, confirming(file, 3), said.append).models[0]
     assert said == []
     assert best.seeds is not None
     assert best.seeds.seeds == (0, 1)
@@ -218,13 +218,13 @@ def test_a_seed_whose_training_failed_is_counted_and_not_averaged(tmp_path: Path
 
 def test_a_study_with_nothing_feasible_has_nothing_to_confirm(tmp_path: Path, file: Path) -> None:
     empty = outcome(models=(), named={})
-    assert confirmed(empty, StudyFolder(tmp_path), confirming(file, 3), pytest.fail) == empty
+    assert confirm(empty, StudyFolder(tmp_path), confirming(file, 3), pytest.fail) == empty
 
 
 def test_a_process_that_dies_is_told_of_and_the_front_is_kept(tmp_path: Path, file: Path) -> None:
     said: list[str] = []
     alone = outcome(models=(Verified(baseline(), {}),), named={"champion": 0})
-    assert confirmed(alone, StudyFolder(tmp_path), confirming(file, 2), said.append) == alone
+    assert confirm(alone, StudyFolder(tmp_path), confirming(file, 2), said.append) == alone
     assert said[0] == "confirming the front with the seeds 1, models to train: 1"
     assert said[1].startswith("the training with seed 1 ended with an error: ")
     assert "what is missing is trained when you search again" in said[1]

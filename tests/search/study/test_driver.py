@@ -24,6 +24,7 @@ from autoopt.search.space.space import Space, build_space
 from autoopt.search.space.start_design import baseline, start_design
 from autoopt.search.space.strategy_choice import choose
 from autoopt.search.study.driver import Driver
+from autoopt.search.study.stopping import StoppingRule
 from autoopt.search.trial.execution import Assignment, write_record
 from autoopt.search.trial.record import State, TrialRecord
 from autoopt.search.trial.rungs import RUNGS
@@ -70,10 +71,7 @@ class Bench:
 
     def driver(
         self,
-        deadline: float | None = None,
-        grace_s: float = 0.0,
-        max_compute: float | None = None,
-        stop_when_gain: float | None = None,
+        stopping: StoppingRule | None = None,
     ) -> Driver:
         driver = Driver(
             self.study(),
@@ -81,11 +79,7 @@ class Bench:
             baseline=baseline(SPACE),
             objectives=OBJECTIVES,
             limits=self.limits,
-            trials=self.trials,
-            deadline=deadline,
-            grace_s=grace_s,
-            max_compute=max_compute,
-            stop_when_gain=stop_when_gain,
+            stopping=stopping or StoppingRule(self.trials),
             observe=self.seen.append,
         )
         driver.reconcile()
@@ -180,8 +174,7 @@ def test_after_a_crash_finished_work_is_adopted_and_unfinished_work_runs_again(b
         baseline=baseline(SPACE),
         objectives=OBJECTIVES,
         limits=LIMITS,
-        trials=bench.trials,
-        deadline=None,
+        stopping=StoppingRule(bench.trials),
         observe=bench.seen.append,
     )
     assert resumed.reconcile() == (1, 1)
@@ -247,7 +240,7 @@ def test_a_search_whose_baseline_fails_stops_at_once(bench: Bench) -> None:
 
 
 def test_no_trial_begins_after_the_deadline(bench: Bench) -> None:
-    driver = bench.driver(deadline=0.0)
+    driver = bench.driver(StoppingRule(6, deadline=0.0))
     assert driver.next() is None
     assert driver.stopped_because == "the time is used up"
 
@@ -256,8 +249,8 @@ def test_after_the_deadline_what_runs_has_its_grace_and_the_baseline_is_waited_f
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("autoopt.search.study.driver.time", SimpleNamespace(monotonic=lambda: now[0]))
-    driver = bench.driver(deadline=100.0, grace_s=10.0)
+    monkeypatch.setattr("autoopt.search.study.stopping.time", SimpleNamespace(monotonic=lambda: now[0]))
+    driver = bench.driver(StoppingRule(6, deadline=100.0, grace_s=10.0))
     baseline = driver.next()
     assert baseline is not None
     now[0] = 111.0
@@ -272,15 +265,14 @@ def test_after_the_deadline_what_runs_has_its_grace_and_the_baseline_is_waited_f
 
 
 def test_no_trial_begins_once_the_compute_is_used_up(bench: Bench) -> None:
-    driver = bench.driver(max_compute=100.0)
+    driver = bench.driver(StoppingRule(6, max_compute_s=100.0))
     bench.run(driver, lambda given: bench.finish(given, seconds=40.0))
     assert bench.ran == [0, 1, 2]
     assert driver.stopped_because == "the compute is used up"
 
 
 def test_a_search_ends_where_its_last_trials_add_too_little(bench: Bench) -> None:
-    bench.trials = 30
-    driver = bench.driver(stop_when_gain=0.1)
+    driver = bench.driver(StoppingRule(30, stop_when_gain=0.1))
     values = {0: (0.9, 10.0), 1: (0.5, 1.0), 2: (0.7, 3.0), 3: (0.8, 4.0)}
     bench.run(driver, lambda given: bench.finish(given, *values.get(given.number, (0.6, 5.0)), seconds=450.0))
     # Those after 3 add nothing, and eight of them are an hour of work.

@@ -12,8 +12,8 @@ from autoopt.objectives.judging.budget import Limit
 from autoopt.objectives.measurement import QUALITY, Direction, Measurement
 from autoopt.search.experiment.experiment import load_experiment
 from autoopt.search.paths import Root, StudyFolder
-from autoopt.search.study.lifecycle import judge_verified
 from autoopt.search.study.study_view import StudyView
+from autoopt.search.study.verdicts import judge_verified
 from autoopt.search.study.verification import Verified
 from autoopt.search.trial.execution import write_record
 from autoopt.search.trial.record import State, TrialRecord

@@ -1,0 +1,81 @@
+"""The verified front of a search: measure its models again, rank them, and keep their files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+
+from autoopt.search.choosing.front import aliases, losses, pareto
+from autoopt.search.experiment.experiment import Experiment
+from autoopt.search.experiment.opening import directions
+from autoopt.search.paths import StudyFolder
+from autoopt.search.study.outcome import Outcome, read_front
+from autoopt.search.study.verdicts import judge_verified
+from autoopt.search.study.verification import Verified, verify
+from autoopt.search.trial.record import State, TrialRecord
+
+
+def verify_front(
+    records: Sequence[TrialRecord],
+    baseline: TrialRecord,
+    folder: StudyFolder,
+    experiment: Experiment,
+    *,
+    say: Callable[[str], None],
+    observe: Callable[[Verified], None],
+) -> Outcome:
+    """Verify the front in a fresh process; the least violating model if no trial is feasible.
+
+    An earlier outcome is returned unchanged if the front has not changed since, so that the test split is not opened
+    twice.
+    """
+    complete = [record for record in records if record.state is State.COMPLETE]
+    front = pareto([record for record in complete if record.feasible], directions(experiment))
+    others = [record for record in complete if record.number != baseline.number]
+    candidates = front or sorted(others, key=lambda record: record.total_violation)[:1]
+    earlier = read_front(folder.front)
+    if earlier and earlier.tried == {record.number for record in candidates}:
+        return earlier
+    say(f"verifying the front in a fresh process, models to measure: {len(candidates)}")
+    verified: list[Verified] = []
+    for model in verify(folder, baseline, [record for record in candidates if record.number != baseline.number]):
+        judged = judge_verified(model, verified[0] if verified else model, experiment.budget)
+        observe(judged)
+        verified.append(judged)
+    return _outcome(experiment, verified, {record.number for record in candidates})
+
+
+def _outcome(experiment: Experiment, verified: Sequence[Verified], candidates: set[int]) -> Outcome:
+    """Rank the verified models, of which the first is the baseline."""
+    objectives = directions(experiment)
+    tried = [model for model in verified if model.record.number in candidates]
+    feasible = [model for model in tried if model.feasible]
+    models = sorted(pareto(feasible, objectives), key=lambda model: losses(model, objectives))
+    infeasible = [model for model in tried if not model.feasible]
+    return Outcome(
+        study=experiment.study,
+        baseline=verified[0],
+        models=tuple(models),
+        named={alias: model.record.number for alias, model in aliases(models, objectives).items()},
+        failed=tuple(sorted(infeasible, key=lambda model: model.record.total_violation)),
+        beaten=tuple(model for model in feasible if model not in models),
+    )
+
+
+def keep_models(outcome: Outcome, folder: StudyFolder) -> None:
+    """Make ``models/`` hold the verified front, or the least violating model if the front is empty.
+
+    ``predictions/`` then has one file for each verified model and none of an earlier front.
+    """
+    models = outcome.models or outcome.failed[:1]
+    folder.models.mkdir(exist_ok=True)
+    sources = {folder.kept_model(model.record.number): folder.model(model.record.number) for model in models}
+    for path in folder.models.iterdir():
+        if path not in sources:
+            shutil.rmtree(path)
+    for path, source in sources.items():
+        if not path.exists():
+            shutil.copytree(source, path)
+    current = {folder.predictions(number) for number in {*outcome.tried, outcome.baseline.record.number}}
+    for path in set(folder.all_predictions.glob("*")) - current:
+        path.unlink()
