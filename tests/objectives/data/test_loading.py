@@ -66,8 +66,8 @@ def test_a_folder_with_a_file_for_each_split_is_a_source_and_each_split_may_be_n
     data = load(source=str(folder))
     assert [len(part) for part in (data.train, data.validation, data.test)] == [60, 30, 20]
     assert f"of {folder} were read train.jsonl, dev.jsonl, test.jsonl" in data.notes
-    named = load(train=str(folder), validation=str(folder), test=str(folder))
-    assert (named.train, named.validation, named.test) == (data.train, data.validation, data.test)
+    by_part = load(train=str(folder), validation=str(folder), test=str(folder))
+    assert (by_part.train, by_part.validation, by_part.test) == (data.train, data.validation, data.test)
     (folder / "dev.jsonl").unlink()
     assert [len(part) for part in (load(source=str(folder)).train, load(source=str(folder)).validation)] == [51, 9]
 
@@ -83,21 +83,21 @@ def test_the_same_rows_in_another_order_and_format_are_the_same_data(tmp_path: P
 
 
 def test_exact_duplicates_are_left_out_before_splitting_and_counted(tmp_path: Path) -> None:
-    twice = [*rows(90), *rows(30), {"text": " text 0 ", "label": "b"}, {"text": "Text 0", "label": "a"}]
-    data = load(source=write(tmp_path / "a.jsonl", twice))
+    duplicated = [*rows(90), *rows(30), {"text": " text 0 ", "label": "b"}, {"text": "Text 0", "label": "a"}]
+    data = load(source=write(tmp_path / "a.jsonl", duplicated))
     everything = [example.text for part in (data.train, data.validation, data.test) for example in part]
     assert len(everything) == len(set(everything)) == 91
     assert "left out 31 of 122 texts as exact duplicates, 1 of them with another label than the first" in data.notes
 
 
 def test_texts_with_two_labels_are_counted_and_kept(tmp_path: Path) -> None:
-    doubtful = [
+    conflicting = [
         *rows(60),
         {"text": "text 3", "label": "b"},
         {"text": "text 3", "label": "c"},
         {"text": "text 6", "label": "a"},
     ]
-    path = write(tmp_path / "train.jsonl", doubtful)
+    path = write(tmp_path / "train.jsonl", conflicting)
     data = load(train=path, test=write(tmp_path / "test.jsonl", rows(30, start=100)))
     assert len(data.train) + len(data.validation) == 63
     warning = f"1 text stands in the training data with different labels, the first again at {path}:61"
@@ -107,9 +107,9 @@ def test_texts_with_two_labels_are_counted_and_kept(tmp_path: Path) -> None:
 
 
 def test_contexts_of_two_given_files_are_counted_and_kept(tmp_path: Path) -> None:
-    def file(name: str, asked: str, *titles: str) -> str:
+    def file(name: str, word: str, *titles: str) -> str:
         records = [
-            {"title": title, "context": f"Paris {title}", "question": f"{asked} {title}", "answers": PARIS}
+            {"title": title, "context": f"Paris {title}", "question": f"{word} {title}", "answers": PARIS}
             for title in titles
         ]
         return write(tmp_path / name, records)
@@ -188,8 +188,8 @@ def test_unlabeled_texts_are_sampled_by_number_or_share_and_by_the_seed_whatever
 
 
 def squad(*titles: str) -> str:
-    asked = [{"question": f"q{number}?", "answers": [{"text": "Paris", "answer_start": 0}]} for number in (1, 2)]
-    paragraphs = [[{"context": f"Paris {title}", "qas": asked}] for title in titles]
+    questions = [{"question": f"q{number}?", "answers": [{"text": "Paris", "answer_start": 0}]} for number in (1, 2)]
+    paragraphs = [[{"context": f"Paris {title}", "qas": questions}] for title in titles]
     articles = [{"title": title, "paragraphs": part} for title, part in zip(titles, paragraphs, strict=True)]
     return json.dumps({"data": articles})
 
@@ -270,27 +270,27 @@ def test_a_dataset_of_the_hub_has_its_own_splits_and_the_names_of_its_classes() 
         columns = {"sentence": [f"s {count} {i}" for i in range(count)], "label": labels}
         return datasets.Dataset.from_dict(columns, features=features)
 
-    found = hub_splits(
+    tables = hub_splits(
         datasets.DatasetDict({"train": part(4, [0, 1, 0, 1]), "dev": part(2, [1, 0]), "test": part(2, [-1, -1])}),
         source="org/name",
     )
-    assert set(found) == {"train", "validation"}
-    assert found["train"].rows[1] == ["s 4 1", "yes"]
-    assert found["validation"].places[0] == "org/name[dev]: row 1"
+    assert set(tables) == {"train", "validation"}
+    assert tables["train"].rows[1] == ["s 4 1", "yes"]
+    assert tables["validation"].places[0] == "org/name[dev]: row 1"
     with pytest.raises(DataError, match=r"org/name has no labelled split 'train'; its splits are dev"):
         hub_splits(datasets.DatasetDict({"dev": part(2, [1, 0])}), source="org/name")
-    whole = datasets.DatasetDict({"dev": part(2, [1, 0]), "hidden": part(2, [-1, -1])})
-    assert hub_split(whole, "dev", source="org/name@dev").rows[0] == ["s 2 0", "yes"]
+    dataset = datasets.DatasetDict({"dev": part(2, [1, 0]), "hidden": part(2, [-1, -1])})
+    assert hub_split(dataset, "dev", source="org/name@dev").rows[0] == ["s 2 0", "yes"]
     with pytest.raises(
         DataError, match=r"org/name@dve has no split 'dve'; did you mean 'dev'\?; its splits are dev, hid"
     ):
-        hub_split(whole, "dve", source="org/name@dve")
+        hub_split(dataset, "dve", source="org/name@dve")
     with pytest.raises(DataError, match=r"org/name@hidden hides its labels, .*choose another split"):
-        hub_split(whole, "hidden", source="org/name@hidden")
+        hub_split(dataset, "hidden", source="org/name@hidden")
 
 
 @pytest.mark.parametrize(
-    ("address", "asked"),
+    ("address", "expected"),
     [
         ("imdb", ("imdb", None, None)),
         ("org/name:plain", ("org/name", "plain", None)),
@@ -299,10 +299,10 @@ def test_a_dataset_of_the_hub_has_its_own_splits_and_the_names_of_its_classes() 
     ],
 )
 def test_a_dataset_of_the_hub_is_written_with_its_configuration_and_its_split(
-    monkeypatch: pytest.MonkeyPatch, address: str, asked: tuple[str, str | None, str | None]
+    monkeypatch: pytest.MonkeyPatch, address: str, expected: tuple[str, str | None, str | None]
 ) -> None:
     def download(name: str, configuration: str | None) -> Any:
-        assert (name, configuration) == asked[:2]
+        assert (name, configuration) == expected[:2]
         return datasets.DatasetDict({part: datasets.Dataset.from_dict({"text": [part]}) for part in parts})
 
     import datasets
@@ -310,9 +310,9 @@ def test_a_dataset_of_the_hub_is_written_with_its_configuration_and_its_split(
     parts = ("train", "test", "dev", "validation_matched")
     monkeypatch.setattr("autoopt.objectives.data.sources._download", download)
     (table,) = read_source(address, part="test", whole=False).values()
-    assert table.rows == [[asked[2] or "test"]]
+    assert table.rows == [[expected[2] or "test"]]
     assert list(read_source(address, part="train", whole=True)) == (
-        ["train"] if asked[2] else ["train", "validation", "test"]
+        ["train"] if expected[2] else ["train", "validation", "test"]
     )
 
 
@@ -384,15 +384,17 @@ def test_the_tags_of_a_dataset_of_the_hub_have_their_names() -> None:
         columns = {"tokens": [["chelsea", "won"]] * len(numbers), "ner_tags": numbers}
         return datasets.Dataset.from_dict(columns, features=features)
 
-    whole = datasets.DatasetDict({"train": part([[1, 0], [0, 0]]), "test": part([[-1, -1]])})
-    found = hub_splits(whole, source="org/name")
-    assert set(found) == {"train"}
-    assert found["train"].rows == [[["chelsea", "won"], ["B-team", "O"]], [["chelsea", "won"], ["O", "O"]]]
+    dataset = datasets.DatasetDict({"train": part([[1, 0], [0, 0]]), "test": part([[-1, -1]])})
+    tables = hub_splits(dataset, source="org/name")
+    assert set(tables) == {"train"}
+    assert tables["train"].rows == [[["chelsea", "won"], ["B-team", "O"]], [["chelsea", "won"], ["O", "O"]]]
 
 
 def test_whole_documents_are_split_and_training_gets_all_the_rest(tmp_path: Path) -> None:
-    made = [{"tokens": ["won", str(place)], "tags": ["O", "B-x"], "document": str(place // 4)} for place in range(84)]
-    settings = DataSettings.model_validate({"source": write(tmp_path / "a.jsonl", made)})
+    sentences = [
+        {"tokens": ["won", str(place)], "tags": ["O", "B-x"], "document": str(place // 4)} for place in range(84)
+    ]
+    settings = DataSettings.model_validate({"source": write(tmp_path / "a.jsonl", sentences)})
     data = load_text_data(settings, TokenClassification)
     parts = [
         {int(example.text.split()[1]) // 4 for example in part} for part in (data.train, data.validation, data.test)

@@ -28,14 +28,14 @@ def test_a_folder_with_a_file_for_each_split_has_its_parts(tmp_path: Path) -> No
     write(tmp_path / "Test.csv", "text,label\nfive,b\n")
     write(tmp_path / "README.md", "none of it")
     write(tmp_path / "all.csv", "none of it")
-    found = read_splits(tmp_path)
-    assert {part: [row[0] for row in table.rows] for part, table in found.items()} == {
+    tables = read_splits(tmp_path)
+    assert {part: [row[0] for row in table.rows] for part, table in tables.items()} == {
         "train": ["one", "two", "three"],
         "validation": ["four"],
         "test": ["five"],
     }
-    assert found["train"].places[2].endswith("train-00001-of-00002.parquet: row 2")
-    assert found["train"].notes == (
+    assert tables["train"].places[2].endswith("train-00001-of-00002.parquet: row 2")
+    assert tables["train"].notes == (
         f"of {tmp_path} were read train-00000-of-00002.parquet, train-00001-of-00002.parquet, dev.jsonl.gz, Test.csv",
     )
 

@@ -29,28 +29,28 @@ def test_splits_are_disjoint_exact_stratified_and_repeatable(counts: list[int], 
     test = data.draw(st.integers(classes, total - validation - classes))
     train = data.draw(st.integers(classes, total - validation - test))
     sizes = {"train": train, "validation": validation, "test": test}
-    drawn = stratified_split(examples(counts), sizes, seed=3, labels=names(counts), source="x")
-    assert {name: len(drawn[name]) for name in sizes} == sizes
-    assert Counter(e.text for part in drawn.values() for e in part) == Counter(e.text for e in examples(counts))
+    splits = stratified_split(examples(counts), sizes, seed=3, labels=names(counts), source="x")
+    assert {name: len(splits[name]) for name in sizes} == sizes
+    assert Counter(e.text for part in splits.values() for e in part) == Counter(e.text for e in examples(counts))
     for name, size in sizes.items():
-        had = Counter(example.label for example in drawn[name])
+        class_sizes = Counter(example.label for example in splits[name])
         for label, count in enumerate(counts):
-            assert had[label] >= 1
-            assert abs(had[label] - size * count / total) <= classes + 2
+            assert class_sizes[label] >= 1
+            assert abs(class_sizes[label] - size * count / total) <= classes + 2
     shuffled = examples(counts)
     random.Random(1).shuffle(shuffled)
-    assert stratified_split(shuffled, sizes, seed=3, labels=names(counts), source="x") == drawn
+    assert stratified_split(shuffled, sizes, seed=3, labels=names(counts), source="x") == splits
 
 
 def test_large_classes_are_in_each_split_to_within_two_of_their_proportion() -> None:
     counts = [510, 386, 417, 511, 401]
-    drawn = stratified_split(
+    splits = stratified_split(
         examples(counts), {"train": 300, "validation": 400, "test": 600}, seed=0, labels=names(counts), source="x"
     )
     for part in ("train", "validation", "test"):
-        had = Counter(example.label for example in drawn[part])
+        class_sizes = Counter(example.label for example in splits[part])
         for label, count in enumerate(counts):
-            assert abs(had[label] - len(drawn[part]) * count / sum(counts)) < 2
+            assert abs(class_sizes[label] - len(splits[part]) * count / sum(counts)) < 2
 
 
 def test_another_seed_draws_other_examples() -> None:
@@ -63,16 +63,16 @@ def test_another_seed_draws_other_examples() -> None:
 
 
 def test_the_classes_are_mixed_within_a_split() -> None:
-    drawn = stratified_split(examples([100, 100]), {"train": 200}, seed=0, labels=names([1, 1]), source="x")
-    assert 60 < sum(a.label != b.label for a, b in zip(drawn["train"], drawn["train"][1:], strict=False)) < 140
+    splits = stratified_split(examples([100, 100]), {"train": 200}, seed=0, labels=names([1, 1]), source="x")
+    assert 60 < sum(a.label != b.label for a, b in zip(splits["train"], splits["train"][1:], strict=False)) < 140
 
 
 @given(COUNTS, st.integers(0, 2), st.data())
 def test_shares_add_up_and_leave_what_is_to_be_spared(counts: list[int], spare: int, data: st.DataObject) -> None:
     size = data.draw(st.integers(len(counts), sum(counts) - spare * len(counts)))
-    taken = apportion(dict(enumerate(counts)), size, spare=spare)
-    assert sum(taken.values()) == size
-    assert all(1 <= taken[label] <= count - spare for label, count in enumerate(counts))
+    shares = apportion(dict(enumerate(counts)), size, spare=spare)
+    assert sum(shares.values()) == size
+    assert all(1 <= shares[label] <= count - spare for label, count in enumerate(counts))
 
 
 @pytest.mark.parametrize(("amount", "count"), [(30, 30), (0.15, 150), (0.00001, 1), (1, 1)])

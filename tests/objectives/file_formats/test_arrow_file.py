@@ -32,15 +32,15 @@ def test_arrow_is_read_as_a_file_and_as_a_stream(
 ) -> None:
     import pyarrow
 
-    table = pyarrow.table({"text": ["hi", None, "you"], "label": [0, 1, 0], "tokens": [["h"], [], ["y", "o"]]})
+    written = pyarrow.table({"text": ["hi", None, "you"], "label": [0, 1, 0], "tokens": [["h"], [], ["y", "o"]]})
     write_to = pyarrow.ipc.new_stream if stream else pyarrow.ipc.new_file
     options = pyarrow.ipc.IpcWriteOptions(compression=compression)
-    with write_to(str(tmp_path / name), table.schema, options=options) as writer:
-        writer.write_table(table, max_chunksize=2)
-    found = read(tmp_path / name)
-    assert found.columns == ("text", "label", "tokens")
-    assert found.rows == [["hi", 0, ["h"]], [None, 1, []], ["you", 0, ["y", "o"]]]
-    assert found.places[2].endswith(f"{name}: row 3")
+    with write_to(str(tmp_path / name), written.schema, options=options) as writer:
+        writer.write_table(written, max_chunksize=2)
+    table = read(tmp_path / name)
+    assert table.columns == ("text", "label", "tokens")
+    assert table.rows == [["hi", 0, ["h"]], [None, 1, []], ["you", 0, ["y", "o"]]]
+    assert table.places[2].endswith(f"{name}: row 3")
 
 
 def test_an_arrow_file_that_points_outside_itself_is_refused(tmp_path: Path) -> None:
@@ -49,9 +49,9 @@ def test_an_arrow_file_that_points_outside_itself_is_refused(tmp_path: Path) -> 
     table = pyarrow.table({"tokens": [[1], [2, 3]]})
     with pyarrow.ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as writer:
         writer.write_table(table)
-    whole = (tmp_path / "a.arrow").read_bytes()
+    content = (tmp_path / "a.arrow").read_bytes()
     ends = b"\0\0\0\0\1\0\0\0\3\0\0\0"  # Where the lists begin in their three numbers.
-    assert whole.count(ends) == 1
-    write(tmp_path / "a.arrow", whole.replace(ends, ends[:-4] + b"\xff\0\0\0"))
+    assert content.count(ends) == 1
+    write(tmp_path / "a.arrow", content.replace(ends, ends[:-4] + b"\xff\0\0\0"))
     with pytest.raises(DataError, match=r"a.arrow cannot be read as Arrow: .*; write it again"):
         read(tmp_path / "a.arrow")

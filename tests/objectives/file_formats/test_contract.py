@@ -68,11 +68,11 @@ def test_what_is_not_text_is_not_read_out_of_gzip(tmp_path: Path, suffix: str) -
 @pytest.mark.parametrize("damage", ["cut", "nothing", "noise", "gone"])
 def test_a_damaged_file_is_refused_with_its_name(tmp_path: Path, suffix: str, damage: str) -> None:
     path = example(tmp_path, suffix)
-    whole = path.read_bytes()
+    content = path.read_bytes()
     if damage == "gone":
         path.unlink()
     else:
-        path.write_bytes({"cut": whole[:5] + b"\xff\xfe\0", "nothing": b"", "noise": bytes(range(256))}[damage])
+        path.write_bytes({"cut": content[:5] + b"\xff\xfe\0", "nothing": b"", "noise": bytes(range(256))}[damage])
     with pytest.raises(DataError, match=re.escape(str(path))):
         read(path)
 

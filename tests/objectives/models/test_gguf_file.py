@@ -41,7 +41,7 @@ NAMES = {
 }
 
 
-def turned(weight: Any, heads: int) -> Any:
+def interleaved(weight: Any, heads: int) -> Any:
     """Queries and keys as llama.cpp wants them: the halves of each head interleaved."""
     return weight.reshape(heads, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape)
 
@@ -74,7 +74,7 @@ def pack(model: Any, path: Path, *, left_out: str = "") -> Path:
         values = tensor.numpy()
         if packed.endswith(("attn_q", "attn_k")):
             heads = config.num_attention_heads if packed.endswith("q") else config.num_key_value_heads
-            values = turned(values, heads)
+            values = interleaved(values, heads)
         if packed and packed != left_out:
             writer.add_tensor(f"{packed}.weight", values)
     writer.write_header_to_file()
@@ -106,10 +106,10 @@ def test_a_packed_model_is_the_model_that_was_packed_and_can_be_saved(packed: Pa
     loaded = saving.load(tmp_path / "saved", open_task=open_task)
     assert tiny.digest(loaded.model) == tiny.digest(opened.model)
     assert task.score(loaded, [Example(text)]) == task.score(opened, [Example(text)])
-    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "saved")
-    assert not hasattr(plain.config, "quantization_config")
+    reloaded = AutoModelForCausalLM.from_pretrained(tmp_path / "saved")
+    assert not hasattr(reloaded.config, "quantization_config")
     with torch.inference_mode():
-        assert torch.equal(plain(input_ids=tokens).logits, original(input_ids=tokens).logits)
+        assert torch.equal(reloaded(input_ids=tokens).logits, original(input_ids=tokens).logits)
 
 
 def test_a_packed_decoder_is_no_encoder(packed: Path) -> None:

@@ -113,9 +113,9 @@ def test_a_model_that_cannot_or_must_not_be_opened_is_refused(model_folder: Path
 
 
 def test_a_sound_folder_is_found_with_its_configuration(model_folder: Path) -> None:
-    found = find_model(str(model_folder))
-    assert found.path == model_folder
-    assert found.config["model_type"] == "bert"
+    model = find_model(str(model_folder))
+    assert model.path == model_folder
+    assert model.config["model_type"] == "bert"
 
 
 def test_the_links_of_a_hub_cache_stay_inside_it(model_folder: Path) -> None:

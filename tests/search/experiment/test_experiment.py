@@ -113,10 +113,10 @@ def test_the_resolved_file_reads_back_as_the_same_experiment(file: Path, tmp_pat
     resolved = tmp_path / "elsewhere" / "resolved.yaml"
     resolved.parent.mkdir()
     resolved.write_text(experiment.to_yaml(), encoding="utf-8")
-    again = load_experiment(resolved)
-    assert again == experiment
-    assert again.to_yaml() == experiment.to_yaml()
-    assert again.differences(experiment) == []
+    reloaded = load_experiment(resolved)
+    assert reloaded == experiment
+    assert reloaded.to_yaml() == experiment.to_yaml()
+    assert reloaded.differences(experiment) == []
     assert Experiment.model_validate(json.loads(json.dumps(experiment.to_json()))) == experiment
 
 
@@ -127,25 +127,25 @@ def test_the_resolved_file_reads_back_as_the_same_experiment(file: Path, tmp_pat
     share=st.floats(0.01, 0.9),
 )
 def test_any_numbers_survive_the_resolved_file(trials: int, seed: int, seconds: int, share: float) -> None:
-    given = parse_yaml(SMALL, source="x").data
-    given["search"] = {"trials": trials, "seed": seed, "timeout": f"{seconds}s"}
-    given["data"]["split"] = {"train": share}
-    experiment = Experiment.model_validate(given)
+    values = parse_yaml(SMALL, source="x").data
+    values["search"] = {"trials": trials, "seed": seed, "timeout": f"{seconds}s"}
+    values["data"]["split"] = {"train": share}
+    experiment = Experiment.model_validate(values)
     assert Experiment.model_validate(parse_yaml(experiment.to_yaml(), source="x").data) == experiment
 
 
 def test_paths_are_relative_to_the_file_and_those_of_overrides_to_the_current_folder(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
+    current = tmp_path / "here"
+    current.mkdir()
+    monkeypatch.chdir(current)
     (tmp_path / "encoder").mkdir()
     file.write_text(SMALL.replace("org/encoder", "encoder").replace("org/news", "rows.csv"), encoding="utf-8")
     experiment = load_experiment(file, ["data.unlabeled=./more.txt"])
     assert experiment.model == str(tmp_path / "encoder")
     assert experiment.data.source == str(tmp_path / "rows.csv")
-    assert experiment.data.unlabeled == str(here / "more.txt")
+    assert experiment.data.unlabeled == str(current / "more.txt")
     named = load_experiment(file, ["model=org/encoder", "data.source=package://some_package/data"])
     assert (named.model, named.data.source) == ("org/encoder", "package://some_package/data")
 
@@ -177,8 +177,8 @@ def test_the_schema_refuses_what_the_models_refuse() -> None:
 
 
 def test_what_may_change_on_resume_is_not_in_the_fingerprint(file: Path) -> None:
-    begun = load_experiment(file)
-    free = [
+    started = load_experiment(file)
+    allowed_changes = [
         "search.trials=99",
         "search.timeout=1h",
         "search.max_compute=3h",
@@ -186,16 +186,16 @@ def test_what_may_change_on_resume_is_not_in_the_fingerprint(file: Path) -> None
         "resources.workers=7",
         "storage.root=x",
     ]
-    free.append("tracking.uri=http://h")
-    assert begun.differences(load_experiment(file, free)) == []
-    fixed = ["search.seed=1", "data.split.train=300", "budget=[size <= 1MB]", "strategies.lora=false"]
-    assert sorted(begun.differences(load_experiment(file, fixed))) == [
+    allowed_changes.append("tracking.uri=http://h")
+    assert started.differences(load_experiment(file, allowed_changes)) == []
+    fixed_changes = ["search.seed=1", "data.split.train=300", "budget=[size <= 1MB]", "strategies.lora=false"]
+    assert sorted(started.differences(load_experiment(file, fixed_changes))) == [
         "budget: none -> size <= 1MB",
         "data.split.train: not set -> 300",
         "search.seed: 0 -> 1",
         "strategies.lora: true -> false",
     ]
-    assert begun.differences(begun.fingerprint()) == []
+    assert started.differences(started.fingerprint()) == []
 
 
 def test_strategies_are_left_out_by_false_and_all_others_by_one_key(file: Path) -> None:

@@ -31,13 +31,13 @@ def experiment(folder: Path, task: str) -> Experiment:
     ],
 )
 def test_what_a_study_has_follows_from_its_task(tmp_path: Path, task: str, expected: set[str]) -> None:
-    asked = experiment(tmp_path, task)
-    assert facts(asked, open_data(asked)) == expected
+    study = experiment(tmp_path, task)
+    assert facts(study, open_data(study)) == expected
 
 
 def test_a_decoder_is_offered_what_applies_to_it_and_the_rest_has_a_reason(tmp_path: Path) -> None:
-    asked = experiment(tmp_path, "causal_lm")
-    space = space_of(asked, open_data(asked), ModelFolder(Path("model"), "model", {"model_type": "llama"}))
+    study = experiment(tmp_path, "causal_lm")
+    space = space_of(study, open_data(study), ModelFolder(Path("model"), "model", {"model_type": "llama"}))
     offered = {offer.strategy.name for offer in space.offers}
     assert "full_finetuning" in offered
     assert not any("encoder" in offer.strategy.needs or "labels" in offer.strategy.needs for offer in space.offers)
@@ -49,7 +49,7 @@ def test_a_decoder_is_offered_what_applies_to_it_and_the_rest_has_a_reason(tmp_p
 
 
 def test_the_windows_of_question_answering_may_be_set() -> None:
-    asked = Experiment.model_validate(
+    study = Experiment.model_validate(
         {
             "study": "s",
             "task": {"name": "question_answering", "stride": 20, "max_answer_tokens": 5},
@@ -58,13 +58,13 @@ def test_the_windows_of_question_answering_may_be_set() -> None:
         }
     )
     examples = (Example("Who won?", (Span("Chelsea", 0),), "Chelsea won."),) * 3
-    task = task_of(asked, TextData(examples, examples, examples, (), (), "f", ()))
+    task = task_of(study, TextData(examples, examples, examples, (), (), "f", ()))
     assert task == QuestionAnswering(max_length=96, stride=20, max_answer_tokens=5)
 
 
 def test_a_space_knows_how_many_layers_its_model_has(tmp_path: Path) -> None:
-    given = experiment(tmp_path, "text_classification")
+    study = experiment(tmp_path, "text_classification")
     model = ModelFolder(Path("model"), "model", {"model_type": "distilbert", "n_layers": 6})
-    assert space_of(given, open_data(given), model).layers == 6
+    assert space_of(study, open_data(study), model).layers == 6
     unread = ModelFolder(Path("model"), "model", {"model_type": "distilbert", "n_layers": "six"})
-    assert space_of(given, open_data(given), unread).layers is None  # Whoever opens the model says what is wrong.
+    assert space_of(study, open_data(study), unread).layers is None  # Whoever opens the model says what is wrong.

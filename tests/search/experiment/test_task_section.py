@@ -180,16 +180,16 @@ def test_a_key_that_is_no_setting_or_has_no_legal_value_is_refused(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("given", "saved"),
+    ("settings", "saved"),
     [
         ({}, {}),
         ({"stride": None}, {}),
         ({"stride": 64, "max_answer_tokens": 20}, {"stride": 64, "max_answer_tokens": 20}),
     ],
 )
-def test_the_section_is_saved_with_what_was_set_and_read_back(given: dict[str, Any], saved: dict[str, Any]) -> None:
+def test_the_section_is_saved_with_what_was_set_and_read_back(settings: dict[str, Any], saved: dict[str, Any]) -> None:
     values = {"study": "s", "model": "org/model", "data": {"source": "org/data"}}
-    experiment = Experiment.model_validate({**values, "task": {"name": "question_answering", **given}})
+    experiment = Experiment.model_validate({**values, "task": {"name": "question_answering", **settings}})
     assert experiment.to_json()["task"] == {"name": "question_answering", **saved}
     assert Experiment.model_validate(experiment.to_json()) == experiment
     assert experiment.differences(Experiment.model_validate({**values, "task": {"name": "question_answering"}})) == [

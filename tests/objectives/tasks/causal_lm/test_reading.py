@@ -84,11 +84,11 @@ def test_columns_of_prompts_and_responses_are_found(
     tmp_path: Path, row: dict[str, str], expected: tuple[str, str]
 ) -> None:
     first = next(iter(row))
-    rows = [{**row, first: f"{row[first].strip()} {place}"} for place in range(20)]
+    rows = [{**row, first: f"{row[first].strip()} {number}"} for number in range(20)]
     data = load(jsonl(tmp_path / "a.jsonl", [*rows, rows[0]]))
-    found = {(example.text, example.text_pair) for example in data.train + data.validation + data.test}
+    pairs = {(example.text, example.text_pair) for example in data.train + data.validation + data.test}
     prompt, response = expected
-    assert found == {(prompt.replace("p", f"p {place}", 1), response) for place in range(20)}
+    assert pairs == {(prompt.replace("p", f"p {number}", 1), response) for number in range(20)}
     assert "left out 1 of 21 texts as exact duplicates" in data.notes
     assert CausalLM.of_data(data, max_length=8, metric=None).form is Form.PROMPT
 
@@ -101,7 +101,7 @@ def test_named_columns_win(tmp_path: Path) -> None:
 
 
 def test_a_dialogue_gives_an_example_for_each_answer_and_stays_in_one_split(tmp_path: Path) -> None:
-    talks = [[{**said, "content": f"{said['content']} {place}"} for said in TALK] for place in range(20)]
+    talks = [[{**message, "content": f"{message['content']} {place}"} for message in TALK] for place in range(20)]
     data = load(jsonl(tmp_path / "a.jsonl", [{"messages": talk} for talk in talks]))
     parts = [data.train, data.validation, data.test]
     assert sum(map(len, parts)) == 40

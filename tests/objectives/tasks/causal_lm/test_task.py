@@ -47,19 +47,19 @@ NASTY: list[list[str]] = [
 def test_perplexity_is_that_of_a_loop_over_single_tokens(texts: list[str]) -> None:
     number = NASTY.index(texts)
     kind = "gpt2" if number % 5 == 4 else "llama"
-    given = tiny_decoder.candidate(seed=number % 7, kind=kind, start=number % 2 == 0)
-    task: Any = given.task
-    ids = tiny_decoder.packed(texts, given.tokenizer)
+    candidate = tiny_decoder.candidate(seed=number % 7, kind=kind, start=number % 2 == 0)
+    task: Any = candidate.task
+    ids = tiny_decoder.packed(texts, candidate.tokenizer)
     cuts = [*range(0, len(ids), 16), len(ids)]
     if cuts[-1] - cuts[-2] == 1 and len(cuts) > 2:
         cuts[-2] -= 1
     pieces = [ids[start:end] for start, end in pairwise(cuts)]
-    loss = sum(tiny_decoder.loss(given.model, piece, 1) for piece in pieces)
+    loss = sum(tiny_decoder.loss(candidate.model, piece, 1) for piece in pieces)
     count = sum(len(piece) - 1 for piece in pieces)
-    scores = task.score(given, tiny_decoder.examples(texts))
+    scores = task.score(candidate, tiny_decoder.examples(texts))
     assert scores["perplexity"].value == pytest.approx(math.exp(loss / count), rel=1e-4)
     assert scores["quality"].value == pytest.approx(math.exp(-loss / count), rel=1e-4)
-    assert sum(tokens for _, tokens, _ in task.answer(given, tiny_decoder.examples(texts))) == count
+    assert sum(tokens for _, tokens, _ in task.answer(candidate, tiny_decoder.examples(texts))) == count
 
 
 def test_there_are_fifty_nasty_inputs() -> None:
@@ -77,25 +77,25 @@ def test_quality_is_better_when_higher_and_perplexity_when_lower() -> None:
 
 
 def test_bits_per_byte_count_the_bytes_of_what_was_predicted() -> None:
-    given = tiny_decoder.candidate(max_length=128)
-    task: Any = given.task
+    candidate = tiny_decoder.candidate(max_length=128)
+    task: Any = candidate.task
     text = "the 🦊 sat on\nthe ü .\n"
     first = len(TOKENIZER.decode(tiny_decoder.packed([text], TOKENIZER)[:1]).encode())
-    loss = tiny_decoder.loss(given.model, tiny_decoder.packed([text], TOKENIZER), 1)
+    loss = tiny_decoder.loss(candidate.model, tiny_decoder.packed([text], TOKENIZER), 1)
     expected = loss / math.log(2) / (len(text.encode()) - first)
-    scores = task.score(given, tiny_decoder.examples([text]))
+    scores = task.score(candidate, tiny_decoder.examples([text]))
     assert scores["bits_per_byte"].value == pytest.approx(expected, rel=1e-4)
     assert scores["bits_per_byte"].unit == "bits"
-    by_bytes = replace(task, metric="bits_per_byte").score(given, tiny_decoder.examples([text]))
+    by_bytes = replace(task, metric="bits_per_byte").score(candidate, tiny_decoder.examples([text]))
     assert by_bytes["quality"].value == pytest.approx(2**-expected, rel=1e-4)
 
 
 def test_the_interval_holds_the_value_and_narrows_with_more_text() -> None:
-    given = tiny_decoder.candidate(max_length=64)
-    task: Any = given.task
+    candidate = tiny_decoder.candidate(max_length=64)
+    task: Any = candidate.task
     widths = []
     for count in (20, 400):
-        scores = task.score(given, tiny_decoder.examples([tiny_decoder.CORPUS[i * i % 4] for i in range(count)]))
+        scores = task.score(candidate, tiny_decoder.examples([tiny_decoder.CORPUS[i * i % 4] for i in range(count)]))
         assert all(item.low <= item.value <= item.high for item in scores.values())
         widths.append(scores["perplexity"].high - scores["perplexity"].low)
     assert 0 < widths[1] < widths[0]
@@ -122,14 +122,14 @@ def test_a_large_vocabulary_costs_no_precision() -> None:
 
 
 def test_a_text_without_a_token_and_a_broken_model_have_no_score() -> None:
-    given = tiny_decoder.candidate()
-    task: Any = given.task
+    candidate = tiny_decoder.candidate()
+    task: Any = candidate.task
     with pytest.raises(DataError, match=r"makes no token of these 2 texts; give other text"):
-        task.score(given, tiny_decoder.examples(["", ""]))
+        task.score(candidate, tiny_decoder.examples(["", ""]))
     with torch.no_grad():
-        given.model.get_parameter("lm_head.weight").fill_(math.nan)
+        candidate.model.get_parameter("lm_head.weight").fill_(math.nan)
     with pytest.raises(Diverged, match=r"output is not finite; a lower learning rate"):
-        task.score(given, tiny_decoder.examples(["the cat"]))
+        task.score(candidate, tiny_decoder.examples(["the cat"]))
 
 
 LEARN = FullFinetuning(learning_rate=2e-4, epochs=5, batch_size=4)
@@ -159,10 +159,10 @@ def test_a_decoder_opens_learns_and_is_saved_bit_for_bit(tmp_path: Path, kind: s
 @pytest.mark.parametrize("form", [Form.PROMPT, Form.DIALOGUE])
 def test_responses_are_learned_and_given(tmp_path: Path, form: Form) -> None:
     task = CausalLM(max_length=24, form=form)
-    asked = ["the cat", "a bird"]
+    prompts = ["the cat", "a bird"]
     if form is Form.DIALOGUE:
-        asked = [dump_messages([{"role": "user", "content": text}]) for text in asked]
-    pairs = [Example(text, text_pair=said) for text, said in zip(asked, ("sat", "sang"), strict=True)]
+        prompts = [dump_messages([{"role": "user", "content": text}]) for text in prompts]
+    pairs = [Example(text, text_pair=response) for text, response in zip(prompts, ("sat", "sang"), strict=True)]
     opened = replace(task.open_model(str(tiny_decoder.save(tmp_path / "given"))), train=tuple(pairs * 40))
     trained = FullFinetuning(learning_rate=2e-4, epochs=5, batch_size=1).apply(opened, effort=1, seed=0)
     assert [answer["label"] for answer in task.predict(trained, ["the cat", "a bird"])] == ["sat", "sang"]
@@ -170,14 +170,14 @@ def test_responses_are_learned_and_given(tmp_path: Path, form: Form) -> None:
 
 
 def test_a_text_is_continued_as_transformers_would_do_it() -> None:
-    given = tiny_decoder.candidate(start=True)
-    task: Any = given.task
-    prompt = given.tokenizer("the cat", return_tensors="pt")
+    candidate = tiny_decoder.candidate(start=True)
+    task: Any = candidate.task
+    prompt = candidate.tokenizer("the cat", return_tensors="pt")
     length = prompt["input_ids"].shape[1]
-    network: Any = given.model
+    network: Any = candidate.model
     expected = network.generate(**prompt, max_new_tokens=50, do_sample=False, pad_token_id=0, eos_token_id=END)[0]
-    first, again, short = task.predict(given, ["the cat", "the cat", ""])
-    assert first["label"] == given.tokenizer.decode(expected[length:], skip_special_tokens=True) != ""
+    first, again, short = task.predict(candidate, ["the cat", "the cat", ""])
+    assert first["label"] == candidate.tokenizer.decode(expected[length:], skip_special_tokens=True) != ""
     assert (first, first["scores"]) == (again, {})
     assert 0 < first["score"] <= 1
     assert short["label"] != first["label"]
@@ -185,16 +185,16 @@ def test_a_text_is_continued_as_transformers_would_do_it() -> None:
 
 def test_a_long_prompt_is_continued_from_its_end() -> None:
     for kind in ("llama", "gpt2"):
-        given = tiny_decoder.candidate(kind=kind, positions=32)
-        task: Any = given.task
-        (answer,) = task.predict(given, ["the cat sat on the mat .\n" * 50])
+        candidate = tiny_decoder.candidate(kind=kind, positions=32)
+        task: Any = candidate.task
+        (answer,) = task.predict(candidate, ["the cat sat on the mat .\n" * 50])
         assert answer["label"]
 
 
 def test_a_pair_is_not_continued() -> None:
-    given = tiny_decoder.candidate()
+    candidate = tiny_decoder.candidate()
     with pytest.raises(UsageError, match="causal_lm continues a single text, and was given a pair"):
-        CausalLM().predict(given, [("a", "b")])
+        CausalLM().predict(candidate, [("a", "b")])
 
 
 def test_a_tokenizer_without_padding_pads_with_the_end(tmp_path: Path) -> None:

@@ -48,13 +48,13 @@ def asked(question: str, context: str, *answers: str) -> Example:
 def toys(count: int, seed: int) -> tuple[Example, ...]:
     """The question is a word of the context, and the answer is the word after it."""
     chance = random.Random(seed)
-    made = []
+    examples = []
     for _ in range(count):
         words = chance.sample(WORDS, chance.randint(3, 6))
         place, key = chance.randrange(len(words)), chance.choice(KEYS)
         before = " ".join([*words[:place], key, ""])
-        made.append(Example(key, (Span(words[place], len(before)),), before + " ".join(words[place:])))
-    return tuple(made)
+        examples.append(Example(key, (Span(words[place], len(before)),), before + " ".join(words[place:])))
+    return tuple(examples)
 
 
 # The scores
@@ -69,22 +69,22 @@ def reference_scores(answer: str, golds: Sequence[str]) -> tuple[float, float]:
         without_articles = re.sub(r"\b(a|an|the)\b", " ", without_marks)
         return without_articles.split()
 
-    def f1_of(ours: list[str], theirs: list[str]) -> float:
-        if len(ours) == 0 or len(theirs) == 0:
-            return 1.0 if ours == theirs else 0.0
-        left, shared = list(theirs), 0
-        for token in ours:
-            if token in left:
-                left.remove(token)
+    def f1_of(predicted: list[str], reference: list[str]) -> float:
+        if len(predicted) == 0 or len(reference) == 0:
+            return 1.0 if predicted == reference else 0.0
+        remaining, shared = list(reference), 0
+        for token in predicted:
+            if token in remaining:
+                remaining.remove(token)
                 shared += 1
         if shared == 0:
             return 0.0
-        precision, recall = shared / len(ours), shared / len(theirs)
+        precision, recall = shared / len(predicted), shared / len(reference)
         return 2 * precision * recall / (precision + recall)
 
-    kept = [gold for gold in golds if tokens(gold)] or [""]
-    exact = max(1.0 if tokens(answer) == tokens(gold) else 0.0 for gold in kept)
-    return exact, max(f1_of(tokens(answer), tokens(gold)) for gold in kept)
+    references = [gold for gold in golds if tokens(gold)] or [""]
+    exact = max(1.0 if tokens(answer) == tokens(gold) else 0.0 for gold in references)
+    return exact, max(f1_of(tokens(answer), tokens(gold)) for gold in references)
 
 
 PIECES = (
@@ -182,16 +182,16 @@ def test_questions_with_and_without_an_answer_are_scored_apart() -> None:
     )
 )
 def test_the_threshold_is_as_good_as_the_best_of_all(rows: list[tuple[int, float, int]]) -> None:
-    doubts, kept, dropped = (list(column) for column in zip(*rows, strict=True))
+    margins, answer_f1s, no_answer_f1s = (list(column) for column in zip(*rows, strict=True))
 
-    def total(threshold: float) -> float:
-        return sum(none if doubt > threshold else f1 for doubt, f1, none in rows)
+    def total(limit: float) -> float:
+        return sum(none if margin > limit else f1 for margin, f1, none in rows)
 
-    found = best_threshold(doubts, kept, dropped)
+    threshold = best_threshold(margins, answer_f1s, no_answer_f1s)
     best = max(total(place / 2) for place in range(-11, 12))
-    assert total(found) == pytest.approx(best)
-    assert total(0.0) < best or found == 0.0
-    assert total(found - 0.4) == total(found) or found == 0.0  # In the middle, not at the edge.
+    assert total(threshold) == pytest.approx(best)
+    assert total(0.0) < best or threshold == 0.0
+    assert total(threshold - 0.4) == total(threshold) or threshold == 0.0  # In the middle, not at the edge.
 
 
 def test_where_no_model_has_a_piece_to_offer_the_threshold_is_0() -> None:
@@ -204,16 +204,16 @@ def test_where_no_model_has_a_piece_to_offer_the_threshold_is_0() -> None:
 def test_every_window_fits_and_each_token_of_the_context_is_in_one() -> None:
     candidate = tiny.candidate()
     context = " ".join(random.Random(0).choices(WORDS, k=60))
-    found = list(
+    windows = list(
         context_windows([Example("shares profit", text_pair=context)], candidate.tokenizer, max_length=24, stride=5)
     )
-    assert len(found) > 2
-    assert max(len(window.features["input_ids"]) for window in found) == 24
-    assert {offset for window in found for offset in window.offsets} == {
+    assert len(windows) > 2
+    assert max(len(window.features["input_ids"]) for window in windows) == 24
+    assert {offset for window in windows for offset in window.offsets} == {
         (match.start(), match.end()) for match in re.finditer(r"\w+", context)
     }
-    for one, other in pairwise(found):
-        assert one.offsets[-5:] == other.offsets[:5]
+    for first, second in pairwise(windows):
+        assert first.offsets[-5:] == second.offsets[:5]
 
 
 @pytest.mark.parametrize("words", [1, 9, 200])
@@ -224,8 +224,8 @@ def test_any_question_leaves_room_for_its_context(words: int, length: int, strid
     question, context = " ".join(["goals"] * words), " ".join(WORDS[:6])
     task = replace(TASK, max_length=length, stride=stride)
     features = task.encode([Example(question, text_pair=context)] * 2, candidate.tokenizer)
-    read = {token for item in features for token in item["input_ids"]}
-    assert set(map(tiny.VOCABULARY.index, WORDS[:6])) <= read
+    tokens = {token for item in features for token in item["input_ids"]}
+    assert set(map(tiny.VOCABULARY.index, WORDS[:6])) <= tokens
     assert max(len(item["input_ids"]) for item in features) <= length
 
 
@@ -245,9 +245,9 @@ def test_positions_are_those_of_the_answer_in_each_window_that_has_all_of_it(
     begin, end = parts[first].start(), parts[last].end()
     assume("\u200b" not in context[begin:end])  # Tokenizers leave it out.
     span = Span(context[begin:end], begin)
-    found = list(context_windows([Example("goal", (span,), context)], TOKENIZER, max_length=24, stride=8))
+    windows = list(context_windows([Example("goal", (span,), context)], TOKENIZER, max_length=24, stride=8))
     has_any = False
-    for window in found:
+    for window in windows:
         first_token, last_token = window.positions([span]).values()
         has_any |= first_token != window.null
         if first_token != window.null:
@@ -274,11 +274,11 @@ def test_what_is_right_is_given_to_windows_only_where_a_label_is() -> None:
 
 
 def test_of_many_examples_each_window_knows_its_own() -> None:
-    made = [Example(WORDS[0], text_pair=" ".join([WORDS[place % 8]] * (1 + place % 30))) for place in range(600)]
-    found = list(context_windows(made, TOKENIZER, max_length=16, stride=4))
-    assert [window.example for window in found] == sorted(window.example for window in found)
-    assert {window.example for window in found} == set(range(600))
-    for window in found:
+    examples = [Example(WORDS[0], text_pair=" ".join([WORDS[number % 8]] * (1 + number % 30))) for number in range(600)]
+    windows = list(context_windows(examples, TOKENIZER, max_length=16, stride=4))
+    assert [window.example for window in windows] == sorted(window.example for window in windows)
+    assert {window.example for window in windows} == set(range(600))
+    for window in windows:
         own = TOKENIZER.vocab[WORDS[window.example % 8]]
         assert set(window.features["input_ids"][window.first : window.first + len(window.offsets)]) == {own}
 
@@ -339,14 +339,14 @@ def test_an_answer_in_the_last_window_of_a_long_context_is_found() -> None:
 
 
 def test_the_question_and_the_marks_are_never_an_answer() -> None:
-    (found,) = best(pointing({"goal": 9.0, "[SEP]": 9.0, "won": 1.0}), ("goal goal", "chelsea won today"))
-    assert found.text == "won"
+    (answer,) = best(pointing({"goal": 9.0, "[SEP]": 9.0, "won": 1.0}), ("goal goal", "chelsea won today"))
+    assert answer.text == "won"
 
 
 def test_of_equal_pieces_the_first_and_the_shortest_is_the_answer() -> None:
     long = " ".join(["market"] * 50)
-    found = best(pointing({}), ("goal", "chelsea won today"), ("goal", long))
-    assert [(answer.text, answer.start) for answer in found] == [("chelsea", 0), ("market", 0)]
+    answers = best(pointing({}), ("goal", "chelsea won today"), ("goal", long))
+    assert [(answer.text, answer.start) for answer in answers] == [("chelsea", 0), ("market", 0)]
     (again,) = best(pointing({"won": 3.0}), ("goal", "today won today won"))
     assert (again.text, again.start) == ("won", 6)
 
@@ -356,17 +356,17 @@ def test_an_answer_ends_where_it_starts_or_later_and_is_not_too_long() -> None:
     context = "won the cup today sharply won"
     for tokens, text in [(4, "cup today sharply won"), (3, "cup"), (1, "cup")]:
         task = replace(TASK, max_answer_tokens=tokens)
-        (found,) = best(pointing(*model, task=task), ("goal", context))
-        assert found.text == text if tokens == 4 else len(found.text.split()) <= tokens
-        assert found.score == (10.0 if tokens == 4 else 5.0)
+        (answer,) = best(pointing(*model, task=task), ("goal", context))
+        assert answer.text == text if tokens == 4 else len(answer.text.split()) <= tokens
+        assert answer.score == (10.0 if tokens == 4 else 5.0)
 
 
 @pytest.mark.parametrize("before", ["", "Zoë ", "😀😀 日本 ", "e\u0301\u200b ", "ﬁ\u00a0", "\r\n\t"])
 def test_starts_count_characters_whatever_stands_before(before: str) -> None:
     context = f"{before}Won, the cup"
-    (found,) = best(pointing({"won": 5.0}), ("goal", context))
-    assert (found.text, found.start) == ("Won", len(before))
-    assert context[found.start :].startswith(found.text)
+    (answer,) = best(pointing({"won": 5.0}), ("goal", context))
+    assert (answer.text, answer.start) == ("Won", len(before))
+    assert context[answer.start :].startswith(answer.text)
 
 
 def test_a_piece_counts_as_in_the_window_where_it_does_best() -> None:
@@ -375,18 +375,18 @@ def test_a_piece_counts_as_in_the_window_where_it_does_best() -> None:
     class Seeing(Pointing):
         def forward(self, input_ids: torch.Tensor, **more: Any) -> QuestionAnsweringModelOutput:
             output = super().forward(input_ids, **more)
-            seen = (input_ids == tiny.VOCABULARY.index("cup")).any(dim=1, keepdim=True)
+            has_cup = (input_ids == tiny.VOCABULARY.index("cup")).any(dim=1, keepdim=True)
             for logits in (output.start_logits, output.end_logits):
                 assert logits is not None
-                logits *= 1 + seen
+                logits *= 1 + has_cup
             return output
 
     model: Any = Seeing({"won": 3.0, "bank": 4.0}, {"won": 3.0, "bank": 4.0})
     task = replace(TASK, max_length=9, stride=2)
     for context in ("cup the said won today bank the", "bank the said won today cup the"):
         assert len(task.encode([Example("goal", text_pair=context)], TOKENIZER)) > 1
-        (found,) = best(replace(pointing({}, task=task), model=model), ("goal", context))
-        assert (found.text, found.score) == ("won", 12.0)
+        (answer,) = best(replace(pointing({}, task=task), model=model), ("goal", context))
+        assert (answer.text, answer.score) == ("won", 12.0)
 
 
 def test_a_tokenizer_of_bytes_gives_whole_characters_and_no_blanks() -> None:
@@ -423,34 +423,34 @@ def test_no_answer_is_judged_by_its_least_score_over_the_windows() -> None:
     class Seeing(Pointing):
         def forward(self, input_ids: torch.Tensor, **more: Any) -> QuestionAnsweringModelOutput:
             output = super().forward(input_ids, **more)
-            seen = (input_ids == tiny.VOCABULARY.index("won")).any(dim=1)
+            has_won = (input_ids == tiny.VOCABULARY.index("won")).any(dim=1)
             for logits in (output.start_logits, output.end_logits):
                 assert logits is not None
-                logits[:, 0] = torch.where(seen, 0.5, 9.0)
+                logits[:, 0] = torch.where(has_won, 0.5, 9.0)
             return output
 
     model: Any = Seeing({"won": 8.0}, {"won": 8.0})
     candidate = replace(pointing({}, task=OPEN), model=model)
     long = " ".join(["the match today"] * 20)
-    found, none, short = best(candidate, ("goal", f"{long} won"), ("goal", long), ("goal", "won"))
-    assert (found.text, found.null_score, found.score) == ("won", 1.0, 16.0)
-    assert (none.text, none.start, none.null_score) == ("", 0, 18.0)
-    assert short.null_margin == found.null_margin == -15.0
-    assert 0.9 < none.probability == none.null_probability
-    assert found.probability > 0.9 > 0.1 > found.null_probability
+    answered, unanswered, short = best(candidate, ("goal", f"{long} won"), ("goal", long), ("goal", "won"))
+    assert (answered.text, answered.null_score, answered.score) == ("won", 1.0, 16.0)
+    assert (unanswered.text, unanswered.start, unanswered.null_score) == ("", 0, 18.0)
+    assert short.null_margin == answered.null_margin == -15.0
+    assert 0.9 < unanswered.probability == unanswered.null_probability
+    assert answered.probability > 0.9 > 0.1 > answered.null_probability
 
 
 def test_no_answer_is_given_only_where_the_data_has_questions_without_one() -> None:
     logits = {"[CLS]": 9.0}
     for task, text in [(OPEN, ""), (replace(OPEN, null_threshold=18.0), "won"), (TASK, "won")]:
-        (found,) = best(pointing(logits, task=task), ("goal", "won"))
-        assert (found.text, found.null_score) == (text, 18.0)
+        (answer,) = best(pointing(logits, task=task), ("goal", "won"))
+        assert (answer.text, answer.null_score) == (text, 18.0)
 
 
 def test_a_context_without_a_word_has_no_answer() -> None:
     for task in (TASK, OPEN):
-        blank, found = best(pointing({"won": 1.0}, task=task), ("goal", " "), ("goal", "won"))
-        assert (blank.text, blank.start, blank.probability, found.text) == ("", 0, 1.0, "won")
+        blank, answer = best(pointing({"won": 1.0}, task=task), ("goal", " "), ("goal", "won"))
+        assert (blank.text, blank.start, blank.probability, answer.text) == ("", 0, 1.0, "won")
 
 
 def test_logits_that_are_not_finite_are_not_answered() -> None:
@@ -475,14 +475,14 @@ def test_the_threshold_is_tuned_on_validation_and_goes_with_the_model() -> None:
 def test_predictions_are_plain_data_with_their_place() -> None:
     candidate = pointing({"won": 5.0, "[CLS]": 1.0}, task=OPEN)
     pairs = [(" who? ", "chelsea won today"), ("who?", "market")]
-    found, none = OPEN.predict(candidate, pairs)
-    assert json.loads(json.dumps([found, none])) == [found, none]
-    assert (found["label"], found["start"], found["end"], found["scores"]) == ("won", 8, 11, {})
-    assert (none["label"], none["start"], none["end"]) == ("", 0, 0)
+    answered, unanswered = OPEN.predict(candidate, pairs)
+    assert json.loads(json.dumps([answered, unanswered])) == [answered, unanswered]
+    assert (answered["label"], answered["start"], answered["end"], answered["scores"]) == ("won", 8, 11, {})
+    assert (unanswered["label"], unanswered["start"], unanswered["end"]) == ("", 0, 0)
     # "won" alone has 10, "chelsea won" and "won today" have 5, all others 0 but "no answer", which has 2.
     weights = torch.tensor([10.0, 5, 5, 0, 0, 0, 2]).exp()
-    assert found["score"] == pytest.approx(float(weights[0] / weights.sum()))
-    assert none["score"] == pytest.approx(float(torch.tensor(2.0).sigmoid()))
+    assert answered["score"] == pytest.approx(float(weights[0] / weights.sum()))
+    assert unanswered["score"] == pytest.approx(float(torch.tensor(2.0).sigmoid()))
     assert OPEN.predict(candidate, []) == []
 
 
@@ -556,7 +556,7 @@ def test_every_strategy_whose_needs_are_met_works_on_questions(
 ) -> None:
     candidate = replace(untrained, teacher=TASK.open_model(str(body), seed=1).model)
     result = strategy().apply(candidate, effort=0.3, seed=0)
-    before, after = (TASK.answer(given, toys(30, seed=3)) for given in (untrained, result))
+    before, after = (TASK.answer(each, toys(30, seed=3)) for each in (untrained, result))
     for answer, example in zip(after, toys(30, seed=3), strict=True):
         assert str(example.text_pair).startswith(answer.text, answer.start)
     assert (after != before) == (strategy.trains or strategy.cuts or strategy.family is Family.ACCELERATION)

@@ -73,8 +73,8 @@ def test_whole_numbers_are_numbers_where_a_correlation_is_asked_for(tmp_path: Pa
 
 
 def test_validation_labels_are_what_the_training_labels_are(tmp_path: Path) -> None:
-    given = [{**row, "relatedness": 3} for row in pairs(90)[60:]]
-    paths = {"train": write(tmp_path / "a.csv", pairs(60)), "validation": write(tmp_path / "b.csv", given)}
+    rows = [{**row, "relatedness": 3} for row in pairs(90)[60:]]
+    paths = {"train": write(tmp_path / "a.csv", pairs(60)), "validation": write(tmp_path / "b.csv", rows)}
     data = load(SentencePair, **paths, label="relatedness")
     assert {example.label for example in data.validation} == {3.0}
 
@@ -143,7 +143,7 @@ def as_sets(examples: Sequence[Example]) -> list[Example]:
     """The classes of two texts in one."""
     pairs = list(zip(examples, [*examples[1:], examples[0]], strict=True))
     alone = [replace(example, label=(tiny.class_of(example),)) for example in examples]
-    return [*alone, *(Example(f"{one.text} {two.text}", (0, 1)) for one, two in pairs)]
+    return [*alone, *(Example(f"{first.text} {second.text}", (0, 1)) for first, second in pairs)]
 
 
 NUMBERS = SentencePair(max_length=24, kind=Problem.NUMBER)
@@ -168,22 +168,22 @@ def test_several_classes_are_learned_and_answered_together(body: Path) -> None:
     answers = SETS.predict(candidate, [example.text for example in as_sets(UNSEEN)])
     assert {"business", "sport", "business, sport"} == {answer["label"] for answer in answers} - {""}
     for answer in answers:
-        chosen = [chance for chance in answer["scores"].values() if chance >= 0.5]
-        assert answer["score"] == min(chosen or answer["scores"].values())
-        assert answer["label"].count(",") == max(0, len(chosen) - 1)
+        likely = [chance for chance in answer["scores"].values() if chance >= 0.5]
+        assert answer["score"] == min(likely or answer["scores"].values())
+        assert answer["label"].count(",") == max(0, len(likely) - 1)
 
 
-@pytest.mark.parametrize(("task", "made"), [(NUMBERS, as_numbers), (SETS, as_sets)], ids=["numbers", "sets"])
+@pytest.mark.parametrize(("task", "convert"), [(NUMBERS, as_numbers), (SETS, as_sets)], ids=["numbers", "sets"])
 def test_distillation_follows_a_teacher_of_numbers_and_of_several_classes(
-    task: Task, made: Callable[[Sequence[Example]], list[Example]], body: Path
+    task: Task, convert: Callable[[Sequence[Example]], list[Example]], body: Path
 ) -> None:
-    student = opened(task, body, made(TRAIN))
+    student = opened(task, body, convert(TRAIN))
     teacher = LEARN.apply(student, effort=1, seed=0)
     pupil = replace(student, teacher=teacher.model)
     taught = Distillation(learning_rate=2e-3, epochs=15, weight=0.9).apply(pupil, effort=1, seed=0)
 
     def distance(candidate: Candidate) -> float:
-        texts = [(e.text, e.text_pair) if e.text_pair else e.text for e in made(UNSEEN)]
+        texts = [(e.text, e.text_pair) if e.text_pair else e.text for e in convert(UNSEEN)]
         ours, theirs = (torch.tensor([a["score"] for a in task.predict(c, texts)]) for c in (candidate, teacher))
         return float((ours - theirs).abs().mean())
 

@@ -67,8 +67,8 @@ def answering(logits: torch.Tensor) -> Candidate:
 def test_the_scores_are_those_of_scikit_learn(data: st.DataObject, count: int) -> None:
     from sklearn.metrics import accuracy_score, f1_score
 
-    drawn = st.lists(st.integers(0, 2), min_size=count, max_size=count)
-    truth, predicted = data.draw(drawn), data.draw(drawn)
+    labels = st.lists(st.integers(0, 2), min_size=count, max_size=count)
+    truth, predicted = data.draw(labels), data.draw(labels)
     examples = [Example(str(number), label) for number, label in enumerate(truth)]
     scores = TASK.score(answering(torch.eye(3)[predicted]), examples)
     assert scores["accuracy"].value == pytest.approx(accuracy_score(truth, predicted))
@@ -162,8 +162,8 @@ def test_the_model_knows_its_classes_and_its_data(pretrained: Path) -> None:
 def test_a_head_for_the_same_classes_is_kept_and_any_other_is_drawn_anew(pretrained: Path, tmp_path: Path) -> None:
     trained = TASK.open_model(str(pretrained), seed=1)
     saving.save(trained, tmp_path / "trained")
-    again = TASK.open_model(str(tmp_path / "trained"), seed=2)
-    assert torch.equal(head(again), head(trained))
+    reopened = TASK.open_model(str(tmp_path / "trained"), seed=2)
+    assert torch.equal(head(reopened), head(trained))
     for labels in (("business", "sports"), ("sports", "business", "other")):
         other = replace(TASK, labels=labels).open_model(str(tmp_path / "trained"), seed=2)
         assert head(other).shape == (len(labels), 32)

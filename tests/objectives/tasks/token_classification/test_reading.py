@@ -53,8 +53,8 @@ def test_a_file_of_conll_and_a_table_of_lists_give_the_same_examples(tmp_path: P
     rows = sentences(40)
     lines = [f"{word}\t{tag}" for row in rows for word, tag in [*zip(*row.values(), strict=True), ("", "")]]
     (tmp_path / "a.conll").write_text("\n".join(line.strip() for line in lines), encoding="utf-8")
-    one, other = load(source=str(tmp_path / "a.conll")), load(source=write(tmp_path / "b.jsonl", rows))
-    assert (one.train, one.validation, one.test) == (other.train, other.validation, other.test)
+    conll, table = load(source=str(tmp_path / "a.conll")), load(source=write(tmp_path / "b.jsonl", rows))
+    assert (conll.train, conll.validation, conll.test) == (table.train, table.validation, table.test)
 
 
 def test_the_columns_may_be_named(tmp_path: Path) -> None:
@@ -76,8 +76,8 @@ def test_numbers_are_tags_and_0_is_said_to_be_none(tmp_path: Path) -> None:
 def test_the_sentences_of_a_document_stay_together(tmp_path: Path, name: str) -> None:
     rows = [{**row, name: i // 5} for i, row in enumerate(sentences(100))]
     data = load(source=write(tmp_path / "a.jsonl", rows))
-    of = {row["tokens"][1]: row[name] for row in rows}
-    documents = [{of[e.text.split(" ")[1]] for e in part} for part in (data.train, data.validation, data.test)]
+    document_of = {row["tokens"][1]: row[name] for row in rows}
+    documents = [{document_of[e.text.split(" ")[1]] for e in part} for part in (data.train, data.validation, data.test)]
     assert sum(map(len, documents)) == 20
     assert not documents[0] & documents[1] | documents[0] & documents[2] | documents[1] & documents[2]
 

@@ -75,8 +75,8 @@ def test_every_metric_is_that_of_seqeval(labels: tuple[str, ...], seed: int) -> 
     chance = random.Random(seed)
     lengths = [chance.randint(1, 12) for _ in range(chance.randint(1, 8))]
     true = [chance.choices(labels, k=length) for length in lengths]
-    kept = chance.random()
-    predicted = [[tag if chance.random() < kept else chance.choice(labels) for tag in tags] for tags in true]
+    correct_share = chance.random()
+    predicted = [[tag if chance.random() < correct_share else chance.choice(labels) for tag in tags] for tags in true]
     assert scores(TokenClassification(labels=labels), true, predicted) == pytest.approx(
         score_by_seqeval(true, predicted)
     )
@@ -199,11 +199,11 @@ KNOWN = {
 
 def tagged(count: int, seed: int) -> tuple[Example, ...]:
     chance = random.Random(seed)
-    made = []
+    examples = []
     for _ in range(count):
         words = [word for _ in range(chance.randint(2, 4)) for word in _piece(chance)]
-        made.append(Example(" ".join(words), tuple(KNOWN.get(word, 0) for word in words)))
-    return tuple(made)
+        examples.append(Example(" ".join(words), tuple(KNOWN.get(word, 0) for word in words)))
+    return tuple(examples)
 
 
 def _piece(chance: random.Random) -> list[str]:
@@ -240,8 +240,8 @@ def test_the_head_of_a_text_classifier_is_replaced_by_one_for_words(opened: Cand
 
 
 def test_entities_are_learned(learned: Candidate) -> None:
-    found = TASK.score(learned, tagged(40, seed=3))
-    assert found["quality"].value == found["f1"].value > 0.8
+    measurements = TASK.score(learned, tagged(40, seed=3))
+    assert measurements["quality"].value == measurements["f1"].value > 0.8
 
 
 def test_a_text_is_answered_with_its_entities_and_where_they_stand(learned: Candidate) -> None:
@@ -253,8 +253,8 @@ def test_a_text_is_answered_with_its_entities_and_where_they_stand(learned: Cand
         ("firm", "shares fell"),
     ]
     assert all(e["text"] == text[e["start"] : e["end"]] and 0.5 < e["score"] <= 1 for e in answer["entities"])
-    one, two = (e["score"] for e in answer["entities"])
-    assert answer["score"] == pytest.approx((one + 2 * two) / 3)
+    first, second = (e["score"] for e in answer["entities"])
+    assert answer["score"] == pytest.approx((first + 2 * second) / 3)
     assert (nothing["label"], nothing["entities"], nothing["scores"]) == ("", [], {})
     assert 0.5 < nothing["score"] <= 1
     assert (blank["label"], blank["score"], blank["entities"]) == ("", 0, [])
@@ -286,8 +286,8 @@ def test_a_saved_candidate_gives_the_same_answers(learned: Candidate, tmp_path: 
     assert loaded.task == TASK
     unseen = tagged(20, seed=4)
     assert TASK.answer(loaded, unseen) == TASK.answer(learned, unseen)
-    again = TASK.open_model(str(tmp_path / "saved"), seed=9)  # Its head is for these tags, so it is kept.
-    assert TASK.answer(again, unseen) == TASK.answer(learned, unseen)
+    reopened = TASK.open_model(str(tmp_path / "saved"), seed=9)  # Its head is for these tags, so it is kept.
+    assert TASK.answer(reopened, unseen) == TASK.answer(learned, unseen)
 
 
 MET = TokenClassification.facts([]) | {"encoder", "unlabeled", "cpu", "teacher", "cut", "layers"}

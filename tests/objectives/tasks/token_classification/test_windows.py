@@ -26,7 +26,7 @@ def test_windows_hold_all_words_within_their_room_and_each_is_answered_where_it_
     owners = ranges_with_most_context(lengths, windows)
     assert set().union(*windows) == set(range(len(lengths)))
     assert all(sum(lengths[word] for word in words) <= room for words in windows)
-    assert all(one.start < other.start and one.stop < other.stop for one, other in pairwise(windows))
+    assert all(first.start < second.start and first.stop < second.stop for first, second in pairwise(windows))
 
     def context(word: int, words: range) -> int:
         return min(sum(lengths[words.start : word]), sum(lengths[word + 1 : words.stop]))

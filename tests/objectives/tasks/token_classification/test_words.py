@@ -24,6 +24,6 @@ def test_a_text_is_split_into_words_and_single_marks(text: str, words: list[str]
 
 @given(st.text())
 def test_the_words_of_a_text_are_all_of_it_but_the_blanks(text: str) -> None:
-    found = split_words(text)
-    assert all(text[word.start : word.end] == word.text != "" for word in found)
-    assert "".join(word.text for word in found) == "".join(text.split())
+    words = split_words(text)
+    assert all(text[word.start : word.end] == word.text != "" for word in words)
+    assert "".join(word.text for word in words) == "".join(text.split())

@@ -78,7 +78,7 @@ def test_a_squad_file_gives_a_row_and_a_place_for_each_question(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("given", "is_one"),
+    ("content", "is_one"),
     [
         (document(), True),
         ({"data": [{"text": "a"}, {"paragraphs": []}]}, True),
@@ -88,8 +88,8 @@ def test_a_squad_file_gives_a_row_and_a_place_for_each_question(tmp_path: Path) 
         ({"paragraphs": []}, False),
     ],
 )
-def test_squad_is_known_by_its_articles_with_paragraphs(given: Any, is_one: bool) -> None:
-    assert squad.is_squad(given) is is_one
+def test_squad_is_known_by_its_articles_with_paragraphs(content: Any, is_one: bool) -> None:
+    assert squad.is_squad(content) is is_one
 
 
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {
@@ -106,10 +106,10 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("given", "message"), BROKEN.values(), ids=BROKEN)
-def test_a_file_without_the_form_of_squad_is_refused_with_the_place(given: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize(("content", "message"), BROKEN.values(), ids=BROKEN)
+def test_a_file_without_the_form_of_squad_is_refused_with_the_place(content: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        squad.question_table(Path("a.json"), given)
+        squad.question_table(Path("a.json"), content)
 
 
 def test_a_question_that_is_impossible_needs_no_list_of_answers() -> None:
@@ -243,8 +243,8 @@ def test_no_context_is_in_two_splits(tmp_path: Path, titled: bool) -> None:
 def test_an_article_is_in_one_split_alone(tmp_path: Path) -> None:
     content = articles(20)
     for article in content["data"]:
-        more = {"context": f"More of {article['title']}", "qas": [question("What?", ("More", 0))]}
-        article["paragraphs"] = [article["paragraphs"][0], more]
+        second = {"context": f"More of {article['title']}", "qas": [question("What?", ("More", 0))]}
+        article["paragraphs"] = [article["paragraphs"][0], second]
     data = load(tmp_path / "train.json", content)
     for part in (data.train, data.validation, data.test):
         own = {example.text_pair for example in part}
