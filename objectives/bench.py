@@ -1,4 +1,4 @@
-"""Measure saved models afresh and in turn with a reference, as verification does."""
+"""Measure saved models anew and in turn with a reference, as verification does."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from autoopt.objectives.timing.pairing import THOROUGH, Pairs
 
 @dataclass(frozen=True)
 class Bench:
-    """A reference model that others are measured against, with enough samples for a 95th percentile or more."""
+    """A reference model for measuring others, with enough samples for a 95th percentile or more."""
 
     reference: Any
     target: Target
     single_target: Target
     """The target with one example a call."""
     wanted: Set[str] = frozenset()
-    """Costs to measure beside those that always are."""
+    """Costs to measure in addition to those that always are."""
 
     def measure(self, model: Any, folder: Path) -> dict[str, Measurement]:
         """Measure a model that is saved in ``folder``; the reference itself has the ratio 1."""
@@ -44,7 +44,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class FreshServing:
-    """One model on the bench: everything is measured now."""
+    """One model on the bench; nothing is taken from a table."""
 
     bench: Bench
     model: Any

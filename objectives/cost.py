@@ -1,4 +1,4 @@
-"""What a cost of serving is: one file in ``objectives/costs`` for each, nothing to register."""
+"""Base class of the costs of serving, of which ``objectives/costs`` has one file each, and what they measure on."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from autoopt.objectives.units import Dimension
 
 
 class Role(StrEnum):
-    """What a cost says about a model: its column in the table of a front, and the alias that it decides."""
+    """Property of a model that a cost measures: decides its column in the table of a front, and its alias."""
 
     SPEED = "speed"
-    """Decides ``fastest``."""
+    """Decides the alias ``fastest``."""
     SPACE = "space"
-    """Decides ``smallest``."""
+    """Decides the alias ``smallest``."""
     OTHER = "other"
-    """Decides no alias; shown beside speed."""
+    """Decides no alias; shown in the column of speed."""
 
 
 class Serving(Protocol):
-    """A model that is saved and being measured, in a trial or in verification."""
+    """A saved model being measured, in a trial or in verification."""
 
     @property
     def model(self) -> Any:
-        """The model, in evaluation mode or not, on any device."""
+        """The model, in any mode and on any device."""
 
     @property
     def folder(self) -> Path:
-        """Where the candidate is saved."""
+        """Folder of the saved candidate."""
 
     @property
     def target(self) -> Target:
-        """Where the model will serve."""
+        """Device and input shapes."""
 
     @property
     def thorough(self) -> bool:
@@ -57,28 +57,28 @@ class Serving(Protocol):
         """Return comparison and calibration for one example a call."""
 
     def once(self, metric: str, measure: Callable[[], Measurement]) -> Measurement:
-        """Return the result of ``measure``, or what was measured before of a model of this shape."""
+        """Return the stored measurement of a model of this shape, else the result of ``measure``."""
 
 
 class Cost(ABC):
-    """One thing that serving costs. The file's name is the objective's name."""
+    """One cost of serving. The name of its file is the name of the objective."""
 
     dimension: ClassVar[Dimension]
-    """Kind of quantity, which says the units in which a limit is written."""
+    """Kind of quantity, with the units in which a limit is written."""
     role: ClassVar[Role]
     direction: ClassVar[Direction] = Direction.MINIMIZE
     other_names: ClassVar[tuple[str, ...]] = ()
-    """Names that an experiment may use in place of this one."""
+    """Aliases in experiment files."""
     always: ClassVar[bool] = False
     """Whether it is measured even if no objective and no limit asks for it."""
     default_of_role: ClassVar[bool] = False
-    """Whether it decides its role's alias if no objective of that role is searched."""
+    """Whether it decides its role's alias if the study has no objective of that role."""
     exact: ClassVar[bool] = False
-    """Whether it is counted rather than timed, and so counted once more on the trained model."""
+    """Whether it is counted rather than timed; counted again on the trained model."""
     label: ClassVar[str | None] = None
-    """Text before the value in the table of a front, may be empty; None to leave it out there."""
+    """Text before the value in the table of a front, may be empty; None to omit the cost there."""
     pairs: ClassVar[Pairs] = THOROUGH
-    """Pairs of calls that verification needs for it."""
+    """Number of paired calls that it needs in verification."""
 
     @property
     def name(self) -> str:
@@ -89,8 +89,8 @@ class Cost(ABC):
 
     @abstractmethod
     def measure(self, serving: Serving) -> Sequence[Measurement]:
-        """Return the measurement named like this cost, and any that comes with it; empty if too few samples."""
+        """Return the measurement of this name and any that accompany it; empty if there are too few samples."""
 
     def limit_ratio(self, limit: float, reference: float) -> float | None:  # noqa: ARG002
-        """Return the time of a call at which ``limit`` is reached, as a share of the reference's; None if unrelated."""
+        """Return the latency ratio at which ``limit`` is reached, given the reference's value; None if unrelated."""
         return None

@@ -1,4 +1,4 @@
-"""A number that can be believed: with its name, unit, direction, interval and sample count."""
+"""A measured number with its name, unit, direction, confidence interval and sample count."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from enum import StrEnum
 from typing import Any, Final
 
 QUALITY: Final = "quality"
-"""Name of the score that the search maximizes: the task's metric."""
+"""Name of the task's metric, which the search maximizes."""
 
 
 class Direction(StrEnum):
-    """Which way is better."""
+    """Direction in which a number is better."""
 
     MAXIMIZE = "maximize"
     MINIMIZE = "minimize"
@@ -19,7 +19,7 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One measured number. ``low`` and ``high`` are the ends of its 95 % confidence interval."""
+    """One measured number; ``low`` and ``high`` are the ends of its 95 % confidence interval."""
 
     name: str
     value: float
@@ -29,7 +29,7 @@ class Measurement:
     high: float
     samples: int
     noisy: bool = False
-    """True where the machine was disturbed each time it was tried, so that the number is not to be trusted."""
+    """Whether the machine was disturbed in every attempt, so that the number is not reliable."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -40,5 +40,5 @@ class Measurement:
 
     @classmethod
     def exact(cls, name: str, value: float, unit: str, direction: Direction) -> Measurement:
-        """A number without spread, such as a size."""
+        """Return a measurement without spread, such as a size."""
         return cls(name=name, value=value, unit=unit, direction=direction, low=value, high=value, samples=1)

@@ -1,4 +1,4 @@
-"""Where the model will serve, and on what shape of input it is timed."""
+"""The device on which the model will serve, and the shape of the inputs on which it is timed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Target:
-    """One device with its thread count and the shapes of its inputs."""
+    """One device with its thread count and input shapes."""
 
     device: str = "cpu"
     """A torch device: ``cpu``, ``cuda`` or ``cuda:1``."""
     threads: int = 1
     batch_size: int = 1
-    """Examples that one call answers."""
+    """Examples per call."""
     sequence_length: int = 128
     lengths: tuple[int, ...] = ()
-    """Lengths that occur equally often, in place of ``sequence_length`` where there are any; see ``lengths.py``."""
+    """Lengths that occur equally often; replace ``sequence_length`` if not empty. See ``timing/lengths.py``."""
 
     @property
     def is_cuda(self) -> bool:
@@ -26,12 +26,12 @@ class Target:
 
     @property
     def call_lengths(self) -> tuple[int, ...]:
-        """The length of each call that is timed, in tokens."""
+        """Lengths of the timed calls, in tokens."""
         return self.lengths or (self.sequence_length,)
 
     @property
     def slug(self) -> str:
-        """The target as part of a file name."""
+        """The target in a form for file names."""
         device = self.device.replace(":", "")
         return f"{device}-threads{self.threads}-batch{self.batch_size}-{self._length_slug}"
 
@@ -41,8 +41,8 @@ class Target:
             return f"length{self.sequence_length}"
         return f"lengths{hashlib.sha256(repr(self.lengths).encode()).hexdigest()[:8]}"
 
-    def of_lengths(self, lengths: tuple[int, ...]) -> Target:
-        """The same device for calls of these lengths."""
+    def with_lengths(self, lengths: tuple[int, ...]) -> Target:
+        """Return the same device for calls of these lengths."""
         return replace(self, lengths=lengths)
 
     def to_json(self) -> dict[str, Any]:
@@ -50,5 +50,5 @@ class Target:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Target:
-        """Inverse of ``to_json``, also after the tuple has become a list."""
+        """Rebuild a target from ``to_json``, also if the tuple has become a list."""
         return cls(**{**fields, "lengths": tuple(fields["lengths"])})

@@ -226,7 +226,7 @@ class Task(ABC):
             low, high = bootstrap.bootstrap_interval(outcomes, statistic=statistic, seed=0)
             measurements[name] = Measurement(
                 name=name,
-                value=bootstrap.of_all(outcomes, statistic=statistic),
+                value=bootstrap.estimate(outcomes, statistic=statistic),
                 unit=self.unit(name),
                 direction=self.direction(name),
                 low=low,

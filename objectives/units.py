@@ -1,4 +1,4 @@
-"""Quantities as people write them, ``12ms`` or ``60 MB``, and the plain numbers that they mean."""
+"""Parse and format quantities such as ``12ms`` and ``60 MB``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)\s*([
 
 @dataclass(frozen=True)
 class Dimension:
-    """A kind of quantity: its base unit, and what each unit that a person may write is worth in it."""
+    """A kind of quantity, with its accepted units and their value in the base unit."""
 
     noun: str
     units: Mapping[str, float]
@@ -78,39 +78,37 @@ _SHOWN_UNITS = {
 
 
 def parse_quantity(text: str | float, dimension: Dimension) -> float:
-    """Return the quantity in the base unit: ms, bytes, seconds, or a fraction; never negative, always finite.
+    """Return the quantity in the base unit of its dimension; finite and not negative.
 
-    A plain number is taken only for a share or a number of things. Raises ``UsageError`` with what was given and an
-    example.
+    A plain number is accepted only if the dimension needs no unit. Raises ``UsageError`` with an example otherwise.
     """
     match = _QUANTITY.fullmatch(str(text))
     if isinstance(text, bool) or match is None:
-        raise UsageError(f"'{text}' is no {dimension.noun}; write one as {dimension.example}")
+        raise UsageError(f"'{text}' is not a {dimension.noun}; write one as {dimension.example}")
     number, unit = Decimal(match[1]), match[2] or ""
     if not unit and dimension.needs_unit:
-        raise UsageError(f"'{text}' is a {dimension.noun} without a unit; write it as {dimension.example}")
+        raise UsageError(f"'{text}' is a {dimension.noun} without a unit; write one as {dimension.example}")
     if unit and unit not in dimension.units:
-        near = did_you_mean(unit, dimension.units) or _same_letters(unit, dimension)
+        near = did_you_mean(unit, dimension.units) or _suggest_other_case(unit, dimension)
         allowed = ", ".join(dimension.units)
-        raise UsageError(f"'{unit}' in '{text}' is no unit of a {dimension.noun}{near}; units are {allowed}")
-    value = float(
-        number * Decimal(repr(dimension.units.get(unit, 1.0)))
-    )  # In decimals 70% is 0.7, in floats it is not.
+        raise UsageError(f"'{unit}' in '{text}' is not a unit of a {dimension.noun}{near}; units are {allowed}")
+    # Decimals, because 70 * 0.01 is not 0.7 in floats.
+    value = float(number * Decimal(repr(dimension.units.get(unit, 1.0))))
     if number < 0 or not math.isfinite(value):
-        raise UsageError(f"'{text}' cannot be a {dimension.noun}: it must be finite and not negative")
+        raise UsageError(f"'{text}' is not a valid {dimension.noun}: it must be finite and not negative")
     return value
 
 
 def format_quantity(value: float, dimension: Dimension) -> str:
-    """Return the quantity for people, to four significant digits in the largest unit that keeps it at 1 or more."""
-    shown = _SHOWN_UNITS[dimension.base]
-    unit = next((unit for unit in shown if abs(value) >= dimension.units[unit]), shown[-1])
+    """Return the quantity with four significant digits, in the largest unit in which it is at least 1."""
+    shown_units = _SHOWN_UNITS[dimension.base]
+    unit = next((unit for unit in shown_units if abs(value) >= dimension.units[unit]), shown_units[-1])
     number = f"{value / dimension.units[unit]:.4g}"
     if "e" in number:
         number = f"{value / dimension.units[unit]:.0f}" if abs(value) >= 1 else number
     return f"{number}%" if unit == "%" else f"{number} {unit}"
 
 
-def _same_letters(unit: str, dimension: Dimension) -> str:
-    same = [known for known in dimension.units if known.lower() == unit.lower()]
-    return f"; did you mean '{same[-1]}'?" if same else ""
+def _suggest_other_case(unit: str, dimension: Dimension) -> str:
+    matches = [known for known in dimension.units if known.lower() == unit.lower()]
+    return f"; did you mean '{matches[-1]}'?" if matches else ""

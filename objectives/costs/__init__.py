@@ -1,4 +1,4 @@
-"""What serving costs: one file a cost, this folder is their registry."""
+"""The costs of serving, one file each: this folder is their registry."""
 
 from __future__ import annotations
 
@@ -31,17 +31,16 @@ def names_of(role: Role) -> tuple[str, ...]:
 
 
 def measure_costs(serving: Serving, wanted: Set[str], *, only_exact: bool = False) -> dict[str, Measurement]:
-    """Measure what is always measured and what is ``wanted``; with ``only_exact`` only what needs no timing."""
-    chosen = (cost for cost in costs().values() if cost.always or cost.name in wanted)
-    return {
-        measured.name: measured for cost in chosen if cost.exact or not only_exact for measured in cost.measure(serving)
-    }
+    """Measure the costs that are ``wanted`` or always measured; with ``only_exact`` only those that need no timing."""
+    selected = [cost for cost in costs().values() if cost.always or cost.name in wanted]
+    to_measure = [cost for cost in selected if cost.exact or not only_exact]
+    return {measured.name: measured for cost in to_measure for measured in cost.measure(serving)}
 
 
 def pairs_for(wanted: Set[str]) -> Pairs:
-    """Return how many pairs of calls verification needs for the wanted costs."""
-    chosen = [cost.pairs for cost in costs().values() if cost.always or cost.name in wanted]
-    return max(chosen, key=lambda pairs: pairs.minimum)
+    """Return the number of paired calls that verification needs for the wanted costs."""
+    pairs = [cost.pairs for cost in costs().values() if cost.always or cost.name in wanted]
+    return max(pairs, key=lambda count: count.minimum)
 
 
 def _only_cost(name: str) -> Cost:

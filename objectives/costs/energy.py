@@ -19,7 +19,7 @@ class Energy(Cost):
     label = ""
 
     def check(self, target: Target) -> None:
-        energy_meter.meter_of(target)
+        energy_meter.open_meter(target)
 
     def measure(self, serving: Serving) -> Sequence[Measurement]:
-        return (serving.once(self.name, lambda: energy_meter.energy_of(serving.model, serving.target)),)
+        return (serving.once(self.name, lambda: energy_meter.measure_model_energy(serving.model, serving.target)),)

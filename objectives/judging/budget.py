@@ -1,4 +1,4 @@
-"""Budgets: limits on what is measured, absolute or against the baseline, and how far a measurement is beyond one."""
+"""Budgets: limits on measurements, absolute or relative to the baseline, and by how much they are exceeded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from autoopt.objectives.measurement import QUALITY, Direction, Measurement
 from autoopt.strategies.errors import UsageError, did_you_mean
 
 CAP = 1000.0
-"""Violations are kept within this: a sampler adds them up, and one that is infinite would hide all others."""
+"""Bound of a violation: a sampler adds violations up, and an infinite one would hide all others."""
 
 _LIMIT = re.compile(r"\s*(\w+)\s*(<=|>=|≤|≥|==|=|<|>)\s*(.*?)\s*")
 _OF_BASELINE = re.compile(
@@ -22,65 +22,65 @@ _OF_BASELINE = re.compile(
 
 
 class Relation(StrEnum):
-    """On which side of the limit a measurement has to be."""
+    """Side of the limit on which a measurement has to be."""
 
     AT_MOST = "<="
     AT_LEAST = ">="
 
 
 class IntervalEnd(StrEnum):
-    """Which number of a measurement a limit is held against."""
+    """Number of a measurement that is compared with a limit."""
 
     VALUE = "value"
     WORSE = "worse"
-    """Within the limit even at the worse end of the interval: for what is promised."""
+    """Worse end of the confidence interval: a limit kept here is kept with confidence."""
     BETTER = "better"
-    """Over the limit even at the better end: for what is given up."""
+    """Better end of the confidence interval: a limit exceeded here is exceeded with confidence."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """One limit. ``value`` is in the metric's base unit, or a factor of the baseline's own measurement."""
+    """One limit. ``value`` is in the metric's base unit, or a factor of the baseline's measurement."""
 
     metric: str
     relation: Relation
     value: float
     of_baseline: bool
     text: str
-    """As it was written, with single spaces."""
+    """The limit as written, with single spaces."""
 
     @classmethod
     def parse(cls, text: str) -> Limit:
-        """Read ``latency_p95 <= 12 ms``, ``quality >= 0.99 * baseline`` or ``latency <= 45% of baseline``.
+        """Parse ``latency_p95 <= 12 ms``, ``quality >= 0.99 * baseline`` or ``latency <= 45% of baseline``.
 
-        Raises ``UsageError`` for an unknown metric, a unit of another kind, a limit on the wrong side.
+        Raises ``UsageError`` for an unknown metric, a unit of another quantity, or the wrong relation.
         """
         match = _LIMIT.fullmatch(str(text))
         if match is None:
             raise UsageError(
-                f"'{text}' is no limit; write one as 'latency_p50 <= 12ms', 'size <= 60MB' or "
+                f"'{text}' is not a limit; write one as 'latency_p50 <= 12ms', 'size <= 60MB' or "
                 "'quality >= 0.99 * baseline'"
             )
         metric = metric_name(match[1])
         relation = _relation(metric, match[2], text)
         value, of_baseline = _bound(metric, match[3], text)
         if value == 0:
-            raise UsageError(f"'{text}' limits {metric} to nothing; the limit must be above 0")
+            raise UsageError(f"'{text}' limits {metric} to 0; use a limit above 0")
         return cls(metric, relation, value, of_baseline, " ".join(str(text).split()))
 
     def violation(
         self, measured: Measurement, baseline: Measurement | None, *, end: IntervalEnd = IntervalEnd.VALUE
     ) -> float:
-        """Return how far ``measured`` is beyond the limit, relative to the limit; 0 or less is within.
+        """Return how far ``measured`` is beyond the limit, relative to the limit; 0 or less is within. Always finite.
 
-        ``end`` says which end of the confidence interval is judged. Quality is always judged by its value: a few
-        hundred examples give an interval wider than any margin that one would ask for. ``baseline`` is the baseline's
-        measurement of the same metric. Always finite.
+        ``baseline`` is the baseline's measurement of the same metric. Quality is always judged by its value, whatever
+        ``end`` is: a few hundred examples give an interval wider than any useful margin. Raises ``ValueError`` if
+        ``measured`` is another metric, or if a relative limit has no ``baseline``.
         """
         if measured.name != self.metric:
-            raise ValueError(f"'{self.text}' limits {self.metric}; it was given {measured.name}")
+            raise ValueError(f"'{self.text}' limits {self.metric}, but {measured.name} was passed")
         limit = self.bound(baseline)
-        value = self._judged(measured, end)
+        value = self._number(measured, end)
         beyond = value - limit if self.relation is Relation.AT_MOST else limit - value
         if not math.isfinite(beyond):
             return CAP
@@ -89,14 +89,14 @@ class Limit:
         return max(-CAP, min(CAP, beyond / limit))
 
     def bound(self, baseline: Measurement | None) -> float:
-        """The limit as an absolute number in the metric's base unit."""
+        """Return the limit as an absolute number in the metric's base unit."""
         if not self.of_baseline:
             return self.value
         if baseline is None:
             raise ValueError(f"'{self.text}' needs the baseline's {self.metric}")
         return self.value * baseline.value
 
-    def _judged(self, measured: Measurement, end: IntervalEnd) -> float:
+    def _number(self, measured: Measurement, end: IntervalEnd) -> float:
         if end is IntervalEnd.VALUE or self.metric == QUALITY:
             return measured.value
         takes_high = (end is IntervalEnd.WORSE) == (self.relation is Relation.AT_MOST)
@@ -107,12 +107,12 @@ class Limit:
 
 
 def metrics() -> dict[str, units.Dimension]:
-    """Return everything that can be limited or searched for, with its kind of quantity."""
+    """Return the names of all metrics with their dimensions: what can be an objective or have a limit."""
     return {QUALITY: units.SHARE, **{name: cost.dimension for name, cost in costs().items()}}
 
 
 def other_names() -> dict[str, str]:
-    """Return the other names of metrics, each with the metric's own."""
+    """Return the aliases of metrics with the names they stand for."""
     return {other: name for name, cost in costs().items() for other in cost.other_names}
 
 
@@ -122,22 +122,21 @@ def direction_of(metric: str) -> Direction:
 
 
 def metric_name(name: str) -> str:
-    """Return the metric's own name for it or its alias; raises ``UsageError`` with the nearest one."""
+    """Return the metric of this name or alias. Raises ``UsageError`` with the nearest name if there is none."""
     metric = other_names().get(name, name)
     if metric not in metrics():
-        known = (*metrics(), *other_names())
-        raise UsageError(f"'{name}' is no metric{did_you_mean(name, known)}; metrics are {', '.join(known)}")
+        names = (*metrics(), *other_names())
+        raise UsageError(f"'{name}' is not a metric{did_you_mean(name, names)}; metrics are {', '.join(names)}")
     return metric
 
 
 def _relation(metric: str, sign: str, text: str) -> Relation:
     is_higher_better = direction_of(metric) is Direction.MAXIMIZE
-    wanted = Relation.AT_LEAST if is_higher_better else Relation.AT_MOST
-    given = {"≤": "<=", "≥": ">="}.get(sign, sign)
-    if given != wanted:
+    relation = Relation.AT_LEAST if is_higher_better else Relation.AT_MOST
+    if {"≤": "<=", "≥": ">="}.get(sign, sign) != relation:
         better = "higher" if is_higher_better else "lower"
-        raise UsageError(f"'{text}': {metric} is better when {better}, so a limit on it is written with {wanted}")
-    return wanted
+        raise UsageError(f"'{text}': {metric} is better when {better}; write the limit with {relation}")
+    return relation
 
 
 def _bound(metric: str, text: str, limit: str) -> tuple[float, bool]:
@@ -155,5 +154,5 @@ def _absolute(metric: str, text: str) -> float:
     dimension = metrics()[metric]
     value = units.parse_quantity(text, dimension)
     if dimension is units.SHARE and value > 1:
-        raise UsageError(f"{metric} is at most 1, so {text} can never be reached; write 0.9 or 90%")
+        raise UsageError(f"{metric} is at most 1, but the limit is {text}; write a share such as 0.9 or 90%")
     return value

@@ -1,8 +1,7 @@
-"""The verdict: whether measurements keep the limits. The one place that says what a missing measurement means.
+"""The verdict: whether measurements keep the limits, and what a missing measurement means.
 
-A limit counts as violated by 100 % if the metric was not measured, or if it is relative and the baseline's was not:
-what is not known is never promised. Only ``judge_measured`` leaves such limits out, for trials that have not come to
-their end and have no quality yet.
+A limit counts as violated by 100 % if its metric was not measured, or if it is relative and the baseline's was not.
+Only ``judge_measured`` leaves such limits out, for unfinished trials, which have no quality yet.
 """
 
 from __future__ import annotations
@@ -14,27 +13,28 @@ from autoopt.objectives.judging.budget import IntervalEnd, Limit
 from autoopt.objectives.measurement import Measurement
 
 UNMEASURED = 1.0
-"""Violation of a limit on something that was not measured."""
+"""Violation of a limit on a metric that was not measured: 100 %."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How far measurements are beyond each limit, relative to it; 0 or less is within."""
+    """Relative excess over each limit; 0 or less is within."""
 
     excess: Mapping[Limit, float]
 
     @property
     def feasible(self) -> bool:
+        """Whether every limit is kept."""
         return is_kept(self.by_text)
 
     @property
     def by_text(self) -> dict[str, float]:
-        """The same by the text of each limit, as records store it."""
+        """The excess by the text of each limit, the form in which records store it."""
         return {limit.text: excess for limit, excess in self.excess.items()}
 
     @property
     def exceeded(self) -> dict[Limit, float]:
-        """The limits that are not kept."""
+        """The excess over the limits that are not kept."""
         return {limit: excess for limit, excess in self.excess.items() if excess > 0}
 
 
@@ -45,7 +45,7 @@ def judge(
     *,
     end: IntervalEnd = IntervalEnd.VALUE,
 ) -> Verdict:
-    """Judge a finished trial by every limit; ``reference`` are the baseline's measurements."""
+    """Judge a finished trial by every limit; ``reference`` holds the baseline's measurements."""
     return Verdict(
         {
             limit: UNMEASURED
@@ -63,18 +63,18 @@ def judge_measured(
     *,
     end: IntervalEnd = IntervalEnd.VALUE,
 ) -> Verdict:
-    """Judge an unfinished trial by the limits on what was measured so far."""
+    """Judge an unfinished trial, only by the limits on what was measured so far."""
     measured = [limit for limit in limits if not _unmeasured(limit, measurements, reference)]
     return judge(measurements, measured, reference, end=end)
 
 
 def is_kept(violations: Mapping[str, float]) -> bool:
-    """Whether every limit is kept, given how far each is exceeded."""
+    """Return whether no violation is above 0."""
     return all(excess <= 0 for excess in violations.values())
 
 
-def total(violations: Mapping[str, float]) -> float:
-    """Return the sum of what is beyond the limits."""
+def total_violation(violations: Mapping[str, float]) -> float:
+    """Return the sum of the violations above 0."""
     return sum(max(0.0, excess) for excess in violations.values())
 
 

@@ -1,7 +1,7 @@
-"""Confidence intervals by bootstrap, the comparison of two models on the same examples, and the scores they are of.
+"""Bootstrap confidence intervals of scores, and the paired comparison of two models on the same examples.
 
-A score is a function of the distinct rows of a sample and of how often each of them occurs. Drawing n examples with
-replacement is then drawing counts from a multinomial distribution: no resample is ever laid out row by row.
+A score is a function of the distinct rows of a sample and of the count of each. Drawing n examples with replacement is
+then drawing counts from a multinomial distribution, and no resample is materialized row by row.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Statistic: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
-    """Of the distinct rows of a sample and how often each occurs, shape (resamples, distinct), gives (resamples,)."""
+    """Maps distinct rows and their counts, of shape (resamples, distinct), to scores of shape (resamples,)."""
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
-LARGEST_DRAW = 2**22
-"""So many counts are drawn at a time: a large test split need not fit into memory a thousand times."""
+COUNTS_PER_DRAW = 2**22
+"""Largest number of counts drawn at a time, so that a large test split need not fit into memory a thousand times."""
 
 
-def of_all(values: NDArray[Any], *, statistic: Statistic) -> float:
-    """``statistic`` of the rows of ``values``, each counted once."""
+def estimate(values: NDArray[Any], *, statistic: Statistic) -> float:
+    """Return ``statistic`` of the rows of ``values``, each counted once."""
     import numpy as np
 
     return float(statistic(values, np.ones((1, len(values)), dtype=np.int64))[0])
@@ -39,45 +39,47 @@ def bootstrap_interval(
     import numpy as np
 
     distinct, counts = np.unique(values, axis=0, return_counts=True)
-    drawn = _draws(counts, seed, resamples)
-    low, high = np.quantile(np.concatenate([statistic(distinct, part) for part in drawn]), _tails())
+    resampled = [statistic(distinct, drawn) for drawn in _draw_counts(counts, seed, resamples)]
+    low, high = np.quantile(np.concatenate(resampled), _tail_probabilities())
     return float(low), float(high)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better one model is than another on the same examples, with its 95 % interval."""
+    """Difference of two models' scores on the same examples, with its 95 % interval."""
 
     value: float
     low: float
     high: float
     p_value: float
-    """Two-sided: how often chance alone would make the difference this large, or larger."""
+    """Two-sided: probability of a difference at least this large by chance alone."""
 
 
 def paired_difference(
     ours: NDArray[Any], theirs: NDArray[Any], *, statistic: Statistic, seed: int = 0, resamples: int = RESAMPLES
 ) -> Difference:
-    """Compare the outcomes of two models on the same examples, row for row: ``statistic`` of ours less theirs.
+    """Compare the outcomes of two models on the same examples, row for row: ``statistic`` of ours minus theirs.
 
-    The interval is of the paired bootstrap; the p-value of the sign-flip test on outcomes exchanged at random between
-    the models (approximate randomization, Noreen 1989). Raises ``ValueError`` where the examples are not the same.
+    The interval is that of the paired bootstrap; the p-value that of approximate randomization, which exchanges
+    outcomes at random between the models (Noreen 1989). Raises ``ValueError`` if the numbers of examples differ.
     """
     import numpy as np
 
     if len(ours) != len(theirs):
-        raise ValueError(f"outcomes of {len(ours)} and of {len(theirs)} examples cannot be paired")
-    value = of_all(ours, statistic=statistic) - of_all(theirs, statistic=statistic)
+        raise ValueError(f"cannot pair the outcomes of {len(ours)} examples with those of {len(theirs)}")
+    value = estimate(ours, statistic=statistic) - estimate(theirs, statistic=statistic)
     pairs, counts = np.unique(np.stack([ours, theirs], axis=1), axis=0, return_counts=True)
-    one, other = pairs[:, 0], pairs[:, 1]
-    drawn = _draws(counts, seed, resamples)
-    low, high = np.quantile(np.concatenate([statistic(one, p) - statistic(other, p) for p in drawn]), _tails())
-    return Difference(
-        float(value), float(low), float(high), _chance(one, other, counts, value, statistic, seed, resamples)
-    )
+    distinct_ours, distinct_theirs = pairs[:, 0], pairs[:, 1]
+    resampled = [
+        statistic(distinct_ours, drawn) - statistic(distinct_theirs, drawn)
+        for drawn in _draw_counts(counts, seed, resamples)
+    ]
+    low, high = np.quantile(np.concatenate(resampled), _tail_probabilities())
+    p_value = _randomization_p_value(distinct_ours, distinct_theirs, counts, value, statistic, seed, resamples)
+    return Difference(float(value), float(low), float(high), p_value)
 
 
-def _chance(
+def _randomization_p_value(
     ours: NDArray[Any],
     theirs: NDArray[Any],
     counts: NDArray[Any],
@@ -86,34 +88,34 @@ def _chance(
     seed: int,
     resamples: int,
 ) -> float:
-    """Of pairs of outcomes and how often each occurs."""
+    """Return the p-value for distinct pairs of outcomes and their counts."""
     import numpy as np
 
     generator, both = np.random.default_rng(seed), np.concatenate([ours, theirs])
-    as_large = 0
-    for size in _parts(resamples, len(both)):
+    extreme_count = 0
+    for size in _draw_sizes(resamples, len(both)):
         exchanged = generator.binomial(counts, 0.5, size=(size, len(counts)))
-        one = statistic(both, np.concatenate([counts - exchanged, exchanged], axis=1))
-        other = statistic(both, np.concatenate([exchanged, counts - exchanged], axis=1))
-        as_large += int((np.abs(one - other) >= abs(value) - 1e-12).sum())
-    return (as_large + 1) / (resamples + 1)
+        our_scores = statistic(both, np.concatenate([counts - exchanged, exchanged], axis=1))
+        their_scores = statistic(both, np.concatenate([exchanged, counts - exchanged], axis=1))
+        extreme_count += int((np.abs(our_scores - their_scores) >= abs(value) - 1e-12).sum())
+    return (extreme_count + 1) / (resamples + 1)
 
 
-def _draws(counts: NDArray[Any], seed: int, resamples: int) -> Iterator[NDArray[Any]]:
-    """Counts of resamples, (part of the resamples, distinct) at a time; the same whatever the parts."""
+def _draw_counts(counts: NDArray[Any], seed: int, resamples: int) -> Iterator[NDArray[Any]]:
+    """Yield counts of shape (some resamples, distinct); independent of how many are drawn at a time."""
     import numpy as np
 
     generator = np.random.default_rng(seed)
-    for size in _parts(resamples, len(counts)):
+    for size in _draw_sizes(resamples, len(counts)):
         yield generator.multinomial(counts.sum(), counts / counts.sum(), size=size)
 
 
-def _parts(resamples: int, rows: int) -> Iterator[int]:
-    at_a_time = max(1, LARGEST_DRAW // rows)
-    for done in range(0, resamples, at_a_time):
-        yield min(at_a_time, resamples - done)
+def _draw_sizes(resamples: int, rows: int) -> Iterator[int]:
+    largest = max(1, COUNTS_PER_DRAW // rows)
+    for start in range(0, resamples, largest):
+        yield min(largest, resamples - start)
 
 
-def _tails() -> list[float]:
+def _tail_probabilities() -> list[float]:
     tail = (1 - CONFIDENCE) / 2
     return [tail, 1 - tail]

@@ -1,1 +1,1 @@
-"""How a call is timed: in turn with a reference, on a quiet machine, with its machine noted."""
+"""Timing of calls: in turn with a reference, on a quiet machine that is identified."""

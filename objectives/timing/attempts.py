@@ -1,4 +1,4 @@
-"""Measure again while the machine is disturbed: up to three times, and then say that it was."""
+"""Repeat a measurement while the machine is disturbed, at most three times, and flag it as noisy after that."""
 
 from __future__ import annotations
 
@@ -11,68 +11,67 @@ from autoopt.objectives.target import Target
 from autoopt.objectives.timing.clock import Clock, Sample, conditions
 from autoopt.strategies.system import measurement_gate
 
-UNDISTURBED = 0.9
-"""A single thread that gets less than this share of a processor is not alone on it."""
-ATTEMPTS = 3
+MIN_PROCESSOR_SHARE = 0.9
+"""A single thread that gets less of a processor than this shares it with another process."""
+MAX_ATTEMPTS = 3
 PAUSE_S = 1.0
-"""Between two attempts, for what disturbs to pass; less where an attempt is shorter than that."""
-
-Taken = TypeVar("Taken")
+"""Longest pause before another attempt; never longer than the attempt itself took."""
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Attempt(Generic[Taken]):
-    """One measurement with what the machine did meanwhile."""
+class Attempt(Generic[Result]):
+    """One measurement, and what the machine did meanwhile."""
 
-    taken: Taken
+    result: Result
     share: float
-    """Of a processor: the median over the calls; near 1 where a single thread had one for itself."""
+    """Median share of a processor over the calls; near 1 if a single thread had a processor for itself."""
     others: float | None
-    """How many processors, or what share of the GPU, other processes used; None where it is not known."""
+    """Processors, or share of the GPU, that other processes used; None if unknown."""
     noisy: bool
-    """True where it was disturbed."""
+    """Whether the machine was disturbed."""
 
 
-def attempts(
-    take: Callable[[], Taken],
-    calls: Callable[[Taken], Sequence[Sample]],
+def measure_until_quiet(
+    measure: Callable[[], Result],
+    samples_of: Callable[[Result], Sequence[Sample]],
     target: Target,
     clock: Clock,
     *,
     cpu_bound: bool = True,
-) -> list[Attempt[Taken]]:
-    """Measure until an attempt is undisturbed, at most three times; the last one is noisy only where all of them are.
+) -> list[Attempt[Result]]:
+    """Call ``measure`` until an attempt is undisturbed, at most three times; return all attempts.
 
-    Each is alone on this machine, with training paused. ``calls`` are those of an attempt that show the share of the
-    processor, which only counts where they do nothing but compute: ``cpu_bound``.
+    The last one is noisy only if all are. Each runs alone on this machine, with training paused. ``samples_of``
+    returns the samples whose processor share shows a disturbance; with ``cpu_bound=False`` that share is ignored.
     """
-    tried: list[Attempt[Taken]] = []
-    took_s = 0.0
-    while len(tried) < ATTEMPTS and all(attempt.noisy for attempt in tried):
-        if tried:
-            clock.pause(min(PAUSE_S, took_s))
+    attempts: list[Attempt[Result]] = []
+    duration_s = 0.0
+    while len(attempts) < MAX_ATTEMPTS and all(attempt.noisy for attempt in attempts):
+        if attempts:
+            clock.pause(min(PAUSE_S, duration_s))
         with measurement_gate.measuring(), conditions(target):
-            ended, begun = clock.watch(), clock.wall()
-            taken = take()
-            others, took_s = ended(), clock.wall() - begun
-        share = processor_share(calls(taken))
-        noisy = _has_neighbours(others, clock) or (cpu_bound and is_single(target) and share < UNDISTURBED)
-        tried.append(Attempt(taken, share, others, noisy))
-    return tried
+            stop_watch, started_at = clock.watch(), clock.wall()
+            result = measure()
+            others, duration_s = stop_watch(), clock.wall() - started_at
+        share = processor_share(samples_of(result))
+        lacks_processor = cpu_bound and is_single_threaded_cpu(target) and share < MIN_PROCESSOR_SHARE
+        attempts.append(Attempt(result, share, others, noisy=lacks_processor or _has_neighbours(others, clock)))
+    return attempts
 
 
-def least_disturbed(tried: Sequence[Attempt[Taken]]) -> Attempt[Taken]:
-    """The undisturbed attempt, or the one that comes next to it."""
-    return max(tried, key=lambda attempt: (not attempt.noisy, attempt.share - (attempt.others or 0.0)))
+def least_disturbed(attempts: Sequence[Attempt[Result]]) -> Attempt[Result]:
+    """Return the undisturbed attempt, else the one with the largest processor share and the least other load."""
+    return max(attempts, key=lambda attempt: (not attempt.noisy, attempt.share - (attempt.others or 0.0)))
 
 
 def processor_share(samples: Sequence[Sample]) -> float:
-    """What a call got of a processor while it ran; 1 where nothing is known."""
+    """Return the median ratio of processor time to wall time; 1 if there are no samples."""
     return median(sample.cpu_s / sample.wall_s for sample in samples) if samples else 1.0
 
 
-def is_single(target: Target) -> bool:
-    """Whether a call is to be on one processor from its beginning to its end.
+def is_single_threaded_cpu(target: Target) -> bool:
+    """Whether a call occupies exactly one processor.
 
     Several threads spin while they wait, and a GPU's work is not the processor's.
     """
@@ -80,4 +79,4 @@ def is_single(target: Target) -> bool:
 
 
 def _has_neighbours(others: float | None, clock: Clock) -> bool:
-    return others is not None and others > clock.tolerated
+    return others is not None and others > clock.max_others

@@ -1,4 +1,4 @@
-"""One sample: how long a call takes by the wall clock and by the processor, and under which conditions."""
+"""One sample: the wall time and processor time of a call, and the conditions under which it is timed."""
 
 from __future__ import annotations
 
@@ -12,55 +12,55 @@ from typing import Any, TypeAlias
 
 from autoopt.objectives.target import Target
 from autoopt.objectives.timing.neighbours import (
-    GPU_TOLERATED,
-    PROCESSORS_TOLERATED,
+    MAX_OTHER_GPU_SHARE,
+    MAX_OTHER_PROCESSORS,
     Watch,
     gpu_clock_mhz,
-    nobody_looks,
-    on_gpu,
-    on_processors,
+    watch_gpu,
+    watch_nothing,
+    watch_processors,
 )
 
 Call: TypeAlias = Callable[[], object]
-"""What is timed. It holds nothing but the work itself."""
+"""The work to be timed, and nothing else."""
 
 
-def _nothing() -> None:
-    """The processor has done all its work when a call returns."""
+def _do_nothing() -> None:
+    """Stand for a synchronization: a processor has finished when a call returns."""
 
 
-def _at_once(seconds: float) -> None:
-    """Time on a made-up clock passes by itself."""
+def _skip_pause(seconds: float) -> None:
+    """Stand for a pause: time on a simulated clock passes by itself."""
 
 
 @dataclass(frozen=True)
 class Clock:
-    """What a sample reads: both in seconds, neither ever goes back."""
+    """Sources of wall time and processor time, both in seconds and monotonic."""
 
     wall: Callable[[], float] = time.perf_counter
     cpu: Callable[[], float] = time.process_time
-    synchronize: Callable[[], None] = _nothing
-    """Waits until the device has finished what it was given."""
-    watch: Watch = nobody_looks
-    """Looks at what other processes do meanwhile."""
-    tolerated: float = PROCESSORS_TOLERATED
-    """So much of the device may others use before a measurement counts as disturbed."""
-    pause: Callable[[float], None] = _at_once
-    """Waits so many seconds for a disturbance to pass."""
-    frequency_mhz: Callable[[], float | None] = _nothing
-    """The GPU's clock at this moment; None for a processor, whose own moves from one core to the next."""
+    synchronize: Callable[[], None] = _do_nothing
+    """Waits until the device has finished its queued work."""
+    watch: Watch = watch_nothing
+    """Observes other processes during the timing."""
+    max_others: float = MAX_OTHER_PROCESSORS
+    """Load of other processes above which a measurement counts as disturbed."""
+    pause: Callable[[float], None] = _skip_pause
+    """Waits this many seconds for a disturbance to pass."""
+    frequency_mhz: Callable[[], float | None] = _do_nothing
+    """The GPU's current clock; None for a processor, whose clock differs from core to core."""
 
     @classmethod
     def of(cls, target: Target) -> Clock:
-        """The clock of the target's device: CUDA's own events for a GPU."""
+        """Return the clock of the target's device: CUDA events on a GPU."""
         if not target.is_cuda:
-            return cls(watch=on_processors, pause=time.sleep)
+            return cls(watch=watch_processors, pause=time.sleep)
         import torch
 
         return EventClock(
             synchronize=lambda: torch.cuda.synchronize(target.device),
-            watch=lambda: on_gpu(target),
-            tolerated=GPU_TOLERATED,
+            watch=lambda: watch_gpu(target),
+            max_others=MAX_OTHER_GPU_SHARE,
             pause=time.sleep,
             frequency_mhz=lambda: gpu_clock_mhz(target),
             event=lambda: torch.cuda.Event(enable_timing=True),  # type: ignore[no-untyped-call]
@@ -68,44 +68,44 @@ class Clock:
         )
 
     def start(self) -> Any:
-        """A moment that ``seconds_since`` is asked about."""
+        """Return a moment for ``seconds_since``."""
         return self.wall()
 
     def seconds_since(self, start: Any) -> float:
-        """From ``start`` until the device has finished what it was given."""
+        """Return the time from ``start`` until the device has finished its queued work."""
         self.synchronize()
         return self.wall() - float(start)
 
 
 @dataclass(frozen=True)
 class EventClock(Clock):
-    """Time as the GPU itself notes it, between two events in its stream of work."""
+    """Time between two events in the GPU's own stream of work."""
 
-    event: Callable[[], Any] = _nothing
-    stream: Callable[[], Any] = _nothing
+    event: Callable[[], Any] = _do_nothing
+    stream: Callable[[], Any] = _do_nothing
 
     def start(self) -> Any:
-        begun = self.event()
-        begun.record(self.stream())
-        return begun
+        event = self.event()
+        event.record(self.stream())
+        return event
 
     def seconds_since(self, start: Any) -> float:
-        ended = self.event()
-        ended.record(self.stream())
+        end = self.event()
+        end.record(self.stream())
         self.synchronize()
-        return float(start.elapsed_time(ended)) / 1000
+        return float(start.elapsed_time(end)) / 1000
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The duration of one call."""
+    """Duration of one call."""
 
     wall_s: float
     cpu_s: float
 
 
-def take(call: Call, clock: Clock, *, repeats: int = 1) -> Sample:
-    """Time ``repeats`` calls in a row; the mean of one of them."""
+def time_call(call: Call, clock: Clock, *, repeats: int = 1) -> Sample:
+    """Time ``repeats`` consecutive calls and return the mean of one."""
     clock.synchronize()
     cpu, start = clock.cpu(), clock.start()
     for _ in repeat(None, repeats):
@@ -116,10 +116,10 @@ def take(call: Call, clock: Clock, *, repeats: int = 1) -> Sample:
 
 @contextmanager
 def conditions(target: Target) -> Iterator[None]:
-    """The target's number of threads, no gradients, no garbage collection; all put back afterwards."""
+    """Set the target's thread count, disable gradients and garbage collection; restore all on exit."""
     import torch
 
-    threads, collecting = torch.get_num_threads(), gc.isenabled()
+    threads, was_collecting = torch.get_num_threads(), gc.isenabled()
     gc.disable()
     torch.set_num_threads(target.threads)
     try:
@@ -127,5 +127,5 @@ def conditions(target: Target) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
-        if collecting:
+        if was_collecting:
             gc.enable()

@@ -1,13 +1,14 @@
-"""How long a call takes: as a ratio to a reference measured in turn with it, and by calibration in milliseconds.
+"""Latency of a call: a ratio to a reference timed in turn with it, and milliseconds through a calibration.
 
-A shared machine changes its speed from minute to minute, a ratio of two calls in turn does not. So a candidate's
-latency is the median of paired ratios times what the reference took once, in quiet. All is timed under
-``measurement_gate.measuring``: one measurement at a time on this machine, with training paused.
+A shared machine changes its speed from minute to minute; the ratio of two calls made in turn does not. A candidate's
+latency is therefore the median of paired ratios times the reference's latency, which is calibrated once on a quiet
+machine. Everything is timed under ``measurement_gate.measuring``: one measurement at a time on this machine, with
+training paused.
 
-Where texts of several lengths are served, a pair is a round: each length once by each model, in turn, and its ratio is
-that of the two sums. So every length counts by the time that it takes, as it does for whoever waits or pays; the median
-over the rounds keeps a stall out. Percentiles are then over the calls of all lengths: the reference's, times that
-ratio, which describes a candidate whose gain depends on the length by its mean gain.
+For texts of several lengths a pair is a round: each model runs each length once, in turn, and the ratio is that of the
+two sums. Each length thus counts by the time it takes, and the median over the rounds excludes stalls. Percentiles are
+those of the reference over the calls of all lengths, times that ratio: a gain that depends on the length enters as its
+mean.
 """
 
 from __future__ import annotations
@@ -19,37 +20,51 @@ from typing import Any
 
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.objectives.target import Target
-from autoopt.objectives.timing.attempts import attempts, is_single, least_disturbed, processor_share
-from autoopt.objectives.timing.clock import Clock, Sample, take
-from autoopt.objectives.timing.pairing import SCREENING, Duel, Pairs, Work, calls_of, in_turn, total_s, warmed_up
+from autoopt.objectives.timing.attempts import (
+    is_single_threaded_cpu,
+    least_disturbed,
+    measure_until_quiet,
+    processor_share,
+)
+from autoopt.objectives.timing.clock import Clock, Sample, time_call
+from autoopt.objectives.timing.pairing import (
+    SCREENING,
+    PairedTiming,
+    Pairs,
+    Work,
+    as_calls,
+    time_in_turn,
+    total_wall_s,
+    warm_up,
+)
 from autoopt.objectives.timing.percentiles import median_interval, p95, p99
 
-ALIKE = 0.8
-"""A candidate whose share of a processor is less than this part of the reference's does something else than compute."""
+MIN_RELATIVE_SHARE = 0.8
+"""A candidate whose processor share is below this part of the reference's waits for something besides the processor."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the reference takes on this machine, call by call."""
+    """Latency of the reference on this machine."""
 
     p50_ms: float
     p95_ms: float | None
-    """None where there are fewer than 130 samples."""
+    """None with fewer than 130 samples."""
     p99_ms: float | None
-    """None where there are fewer than 662 samples."""
+    """None with fewer than 662 samples."""
     samples: int
     cpu_over_wall: float
     noisy: bool
     mean_ms: float | None = None
-    """Over the lengths, where there are several: the median over the rounds."""
+    """Mean over several lengths, the median over the rounds; None with one length."""
     others: float | None = None
-    """How many processors, or what share of the GPU, other processes used meanwhile; None where it is not known."""
+    """Processors, or share of the GPU, that other processes used meanwhile; None if unknown."""
     clock_mhz: float | None = None
-    """The GPU's at the end."""
+    """Clock of the GPU after the measurement."""
 
     @property
     def call_ms(self) -> float:
-        """What a call takes in the long run."""
+        """Mean time of a call over all lengths."""
         return self.p50_ms if self.mean_ms is None else self.mean_ms
 
     def to_json(self) -> dict[str, Any]:
@@ -62,24 +77,24 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A candidate against the reference: the median of the paired ratios with its 95 % interval. Below 1 is faster."""
+    """Median of the paired ratios of candidate to reference, with its 95 % interval. Below 1 is faster."""
 
     ratio: float
     low: float
     high: float
     samples: int
-    """Pairs."""
+    """Number of pairs."""
     candidate_p50_ms: float
     candidate_p95_ms: float | None
-    """None where there are fewer than 130 pairs, or where a sample is the mean of several calls."""
+    """None with fewer than 130 pairs, or if a sample is the mean of several calls."""
     reference_p50_ms: float
     reference_p95_ms: float | None
     cpu_over_wall: float
-    """Median over the reference's samples; near 1 where a single thread had a processor for itself."""
+    """Median over the reference's samples; near 1 if a single thread had a processor for itself."""
     noisy: bool
-    """True where the machine was disturbed at each attempt."""
+    """Whether the machine was disturbed in every attempt."""
     others: float | None = None
-    """How many processors, or what share of the GPU, other processes used meanwhile; None where it is not known."""
+    """Processors, or share of the GPU, that other processes used meanwhile; None if unknown."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -90,7 +105,7 @@ class Comparison:
 
     @classmethod
     def identity(cls, calibration: Calibration) -> Comparison:
-        """The reference, or anything of its shape, against the reference: 1 by definition."""
+        """Return the comparison of the reference, or of a model of its shape, with itself: 1 by definition."""
         return cls(
             ratio=1.0,
             low=1.0,
@@ -111,28 +126,29 @@ def calibrate(
 ) -> Calibration:
     """Time the reference alone, at least ``samples`` calls.
 
-    ``cpu_bound=False`` where it waits for something other than the processor.
+    ``cpu_bound=False`` says that it waits for something other than the processor.
     """
     clock = clock or Clock.of(target)
-    calls = calls_of(reference)
+    calls = as_calls(reference)
 
-    def take_all() -> list[list[Sample]]:
-        warmed_up(reference, clock)
-        return [[take(call, clock) for call in calls] for _ in range(-(-samples // len(calls)))]
+    def time_rounds() -> list[list[Sample]]:
+        warm_up(reference, clock)
+        return [[time_call(call, clock) for call in calls] for _ in range(-(-samples // len(calls)))]
 
-    def flat(rounds: list[list[Sample]]) -> list[Sample]:
-        return [sample for taken in rounds for sample in taken]
+    def samples_of(rounds: list[list[Sample]]) -> list[Sample]:
+        return [sample for samples in rounds for sample in samples]
 
-    best = least_disturbed(attempts(take_all, flat, target, clock, cpu_bound=cpu_bound))
-    walls = [1000 * sample.wall_s for sample in flat(best.taken)]
+    best = least_disturbed(measure_until_quiet(time_rounds, samples_of, target, clock, cpu_bound=cpu_bound))
+    times_ms = [1000 * sample.wall_s for sample in samples_of(best.result)]
+    means_ms = [1000 * total_wall_s(samples_of_round) / len(calls) for samples_of_round in best.result]
     return Calibration(
-        p50_ms=median(walls),
-        p95_ms=p95(walls),
-        p99_ms=p99(walls),
-        samples=len(walls),
+        p50_ms=median(times_ms),
+        p95_ms=p95(times_ms),
+        p99_ms=p99(times_ms),
+        samples=len(times_ms),
         cpu_over_wall=best.share,
         noisy=best.noisy,
-        mean_ms=median(1000 * total_s(taken) / len(calls) for taken in best.taken) if len(calls) > 1 else None,
+        mean_ms=median(means_ms) if len(calls) > 1 else None,
         others=best.others,
         clock_mhz=clock.frequency_mhz(),
     )
@@ -148,30 +164,29 @@ def compare(
     cpu_bound: bool = True,
     clock: Clock | None = None,
 ) -> Comparison:
-    """Time both in turn until the ratio is known to 3 % and its interval is clear of ``limit_ratio``.
+    """Time both in turn until the ratio is known to 3 % and its interval excludes ``limit_ratio``.
 
-    ``pairs`` bounds how many pairs that takes: ``SCREENING`` at most 52, ``THOROUGH`` enough for a 95th percentile.
-    ``cpu_bound=False`` says that the reference waits for something other than the processor, so that its share of it
-    says nothing of the machine.
+    ``pairs`` bounds the number of pairs: ``SCREENING`` at most 52, ``THOROUGH`` enough for a 95th percentile.
+    ``cpu_bound=False`` says that the reference waits for something other than the processor, so that its processor
+    share does not show whether the machine was disturbed.
 
-    Where all three attempts were disturbed, the comparison is ``noisy`` and made of all their pairs. Its ratio is then
-    that of the times on the processor, if both models do nothing but compute on a single one: it is nearer to the truth
-    than that of the times by the clock.
+    If all three attempts were disturbed, the comparison is ``noisy`` and pools their pairs. If both models only compute
+    on one processor, its ratio is then that of processor times, which other processes distort less than wall times.
     """
     clock = clock or Clock.of(target)
 
-    def duel() -> Duel:
-        return in_turn(candidate, reference, clock, pairs=pairs, limit_ratio=limit_ratio)
+    def time_pairs() -> PairedTiming:
+        return time_in_turn(candidate, reference, clock, pairs=pairs, limit_ratio=limit_ratio)
 
-    tried = attempts(duel, lambda taken: taken.reference, target, clock, cpu_bound=cpu_bound)
-    last = tried[-1]
+    attempts = measure_until_quiet(time_pairs, lambda timing: timing.reference, target, clock, cpu_bound=cpu_bound)
+    last = attempts[-1]
     if not last.noisy:
-        return _comparison(last.taken, last.taken.ratios, others=last.others, noisy=False)
-    pooled = Duel.pooled([attempt.taken for attempt in tried])
-    computes = processor_share(pooled.candidate) > ALIKE * processor_share(pooled.reference)
-    by_processor = computes and cpu_bound and is_single(target)
+        return _comparison(last.result, last.result.ratios, others=last.others, noisy=False)
+    pooled = PairedTiming.pooled([attempt.result for attempt in attempts])
+    only_computes = processor_share(pooled.candidate) > MIN_RELATIVE_SHARE * processor_share(pooled.reference)
+    by_processor = only_computes and cpu_bound and is_single_threaded_cpu(target)
     ratios = pooled.processor_ratios if by_processor else pooled.ratios
-    return _comparison(pooled, ratios, others=least_disturbed(tried).others, noisy=True)
+    return _comparison(pooled, ratios, others=least_disturbed(attempts).others, noisy=True)
 
 
 def latency(
@@ -179,7 +194,7 @@ def latency(
 ) -> Measurement:
     """Return a latency of the candidate in ms: the reference's, times the paired ratio with its interval.
 
-    It is that of one call, which answers a whole batch. ``samples`` is the number of calls that it rests on.
+    It is the latency of one call, which answers a whole batch. ``samples`` is the number of calls behind it.
     """
     return Measurement(
         name=name,
@@ -207,19 +222,21 @@ def latency_ratio(comparison: Comparison) -> Measurement:
     )
 
 
-def _comparison(duel: Duel, ratios: Sequence[float], *, others: float | None, noisy: bool) -> Comparison:
+def _comparison(timing: PairedTiming, ratios: Sequence[float], *, others: float | None, noisy: bool) -> Comparison:
     low, high = median_interval(ratios)
-    candidate_ms, reference_ms = ([1000 * taken.wall_s for taken in side] for side in (duel.candidate, duel.reference))
+    candidate_ms, reference_ms = (
+        [1000 * sample.wall_s for sample in samples] for samples in (timing.candidate, timing.reference)
+    )
     return Comparison(
         ratio=median(ratios),
         low=low,
         high=high,
         samples=len(reference_ms),
         candidate_p50_ms=median(candidate_ms),
-        candidate_p95_ms=p95(candidate_ms) if duel.candidate_is_whole else None,
+        candidate_p95_ms=p95(candidate_ms) if timing.candidate_is_single else None,
         reference_p50_ms=median(reference_ms),
-        reference_p95_ms=p95(reference_ms) if duel.reference_is_whole else None,
-        cpu_over_wall=processor_share(duel.reference),
+        reference_p95_ms=p95(reference_ms) if timing.reference_is_single else None,
+        cpu_over_wall=processor_share(timing.reference),
         noisy=noisy,
         others=others,
     )

@@ -1,4 +1,4 @@
-"""Which machine a latency belongs to: the same on every run, different wherever timings would differ."""
+"""Fingerprint of the machine a latency belongs to: stable across runs, different if timings would differ."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _INSTRUCTION_SETS = frozenset(
     {"avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8", "amx_bf16"}
     | {"asimd", "asimddp", "i8mm", "bf16", "sve"}
 )
-"""Those that choose the kernels of torch and ONNX Runtime."""
+"""Flags by which torch and ONNX Runtime choose their kernels."""
 
 
 def fingerprint(target: Target) -> dict[str, Any]:
-    """Describe the device and the software that a timing depends on; no host name, no load, nothing that moves."""
+    """Return the device and software that a timing depends on; no host name, no load, nothing that varies over time."""
     cpu = _cpu()
     return {
         "architecture": platform.machine(),
@@ -37,13 +37,13 @@ def fingerprint(target: Target) -> dict[str, Any]:
 
 
 def fingerprint_id(target: Target) -> str:
-    """Twelve hexadecimal digits of the sha256 of the fingerprint."""
+    """Return twelve hexadecimal digits of the fingerprint's SHA-256."""
     canonical = json.dumps(fingerprint(target), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
 def _cpu() -> dict[str, str]:
-    """The first processor's entries of ``/proc/cpuinfo``; empty where there is none."""
+    """Return the first processor's entries of ``/proc/cpuinfo``; empty if the file does not exist."""
     if not _CPU_INFO.is_file():
         return {}
     first, _, _ = _CPU_INFO.read_text(encoding="utf-8").partition("\n\n")
@@ -52,7 +52,7 @@ def _cpu() -> dict[str, str]:
 
 
 def _gpu_limits(target: Target) -> dict[str, dict[str, int]]:
-    """The highest clocks and the power limit of a GPU, which its owner may have changed; nothing that moves."""
+    """Return a GPU's maximum clocks and power limit, which its owner may have changed."""
     gpu = Gpu.of(target)
     return {} if gpu is None else {"gpu_limits": gpu.limits()}
 

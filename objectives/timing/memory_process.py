@@ -1,8 +1,7 @@
-"""How much memory a process takes that serves a saved model, above the same process without a model.
+"""Peak memory of a process that serves a saved model, above that of the same process without a model.
 
-``python -m autoopt.objectives.timing.memory_process FOLDER TARGET`` is that process. It imports all that it will need,
-notes what it takes, loads the model and answers, and writes the bytes that it took more than that at its peak, loading
-included.
+``python -m autoopt.objectives.timing.memory_process FOLDER TARGET`` is that process. It imports everything that serving
+needs, notes its memory as the floor, loads the model, answers, and prints the bytes of its peak above the floor.
 """
 
 from __future__ import annotations
@@ -22,24 +21,23 @@ from autoopt.strategies.errors import EnvironmentProblem
 from autoopt.strategies.system import measurement_gate
 
 MEMORY = "memory"
-PATIENCE_S = 600.0
+TIMEOUT_S = 600.0
 CALLS = 3
-"""Of each length. The first ones allocate what the later ones use again."""
+"""Per length. The first ones allocate what later ones reuse."""
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
-_FORGET_PEAK = "5"
-"""What the kernel is told to take the present size for the peak."""
+_RESET_PEAK = "5"
+"""Written to ``clear_refs``, resets the peak to the current size (proc(5))."""
 
 
 def measure_memory(folder: Path, target: Target, *, runs: int = 1) -> Measurement:
     """Serve a saved candidate in a process of its own, and return the peak in bytes above the floor.
 
-    On a GPU it is the GPU's memory. Of several ``runs`` it is the median, with the least and the most as the ends of
-    its interval; a run takes some seconds, mostly for imports. Raises ``EnvironmentProblem`` where the process ends
-    with an error, a lack of memory among them.
+    On a GPU it is the GPU's memory. Several ``runs`` give the median, with minimum and maximum as the interval; a run
+    takes some seconds, mostly for imports. Raises ``EnvironmentProblem`` if the process fails, out of memory included.
     """
-    peaks = [_run(folder, target) for _ in range(runs)]
+    peaks = [_run_process(folder, target) for _ in range(runs)]
     return Measurement(
         name=MEMORY,
         value=median(peaks),
@@ -51,7 +49,7 @@ def measure_memory(folder: Path, target: Target, *, runs: int = 1) -> Measuremen
     )
 
 
-def _run(folder: Path, target: Target) -> float:
+def _run_process(folder: Path, target: Target) -> float:
     command = [
         sys.executable,
         "-m",
@@ -60,28 +58,26 @@ def _run(folder: Path, target: Target) -> float:
         json.dumps(target.to_json()),
     ]
     try:
-        with measurement_gate.compute_step():  # It would disturb a measurement of latency.
-            ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603
+        with measurement_gate.compute_step():  # Not while a latency is measured.
+            process = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
+        raise EnvironmentProblem(f"measuring the memory of {folder} did not finish within {TIMEOUT_S:.0f} s") from None
+    if process.returncode != 0:
+        last_line = (process.stderr.strip().splitlines() or ["no message"])[-1]
         raise EnvironmentProblem(
-            f"the process that serves {folder} to measure its memory did not end within {PATIENCE_S:.0f} s"
-        ) from None
-    if ended.returncode != 0:
-        last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
-        raise EnvironmentProblem(
-            f"the process that serves {folder} to measure its memory ended with {ended.returncode}: {last}"
+            f"the process that measures the memory of {folder} exited with {process.returncode}: {last_line}"
         )
-    return float(ended.stdout)
+    return float(process.stdout)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serve and write the number of bytes."""
+    """Serve the model and print the number of bytes."""
     folder, target = Path(arguments[0]), Target.from_json(json.loads(arguments[1]))
     sys.stdout.write(f"{peak_above_floor(folder, target)}\n")
 
 
 def peak_above_floor(folder: Path, target: Target) -> int:
-    """Load and answer in this process, which is good for one such measurement; the bytes that it took."""
+    """Load the model and answer; return the bytes it took. Valid once per process."""
     import torch
 
     torch.set_num_threads(target.threads)
@@ -92,7 +88,7 @@ def peak_above_floor(folder: Path, target: Target) -> int:
 
 
 def _import_all(folder: Path) -> None:
-    """Import what loading and answering import, so that no library counts as a part of the model."""
+    """Import what serving imports, so that no library counts as part of the model."""
     import safetensors.torch
     import torch
     import transformers
@@ -102,7 +98,7 @@ def _import_all(folder: Path) -> None:
 
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     for name in (*config["architectures"], "AutoTokenizer", "PreTrainedTokenizerFast"):
-        getattr(transformers, name)  # Transformers imports a model's file when it is first asked for it.
+        getattr(transformers, name)  # Transformers imports a model's file on first access.
     tasks.open_task(describe(folder)["task"])
     safetensors.torch.save({"warm": torch.ones(2, 2) @ torch.ones(2, 2)})
 
@@ -124,16 +120,16 @@ def _serve(folder: Path, target: Target) -> None:
 
 
 def _floor(target: Target) -> int:
-    """Bytes in use; from now on the peak is counted."""
+    """Return the bytes in use, and reset the peak."""
     if target.is_cuda:
         import torch
 
         torch.cuda.reset_peak_memory_stats(target.device)
         return torch.cuda.memory_allocated(target.device)
     try:
-        _CLEAR.write_text(_FORGET_PEAK, encoding="ascii")
+        _CLEAR.write_text(_RESET_PEAK, encoding="ascii")
     except OSError:
-        return _peak(target)  # Where the kernel cannot forget, the floor is the highest that it ever was.
+        return _peak(target)  # If the peak cannot be reset, it is the floor.
     return _status("VmRSS")
 
 
@@ -150,10 +146,10 @@ def _peak(target: Target) -> int:
 
 
 def _status(key: str) -> int:
-    found = re.search(rf"^{key}:\s*(\d+) kB$", _STATUS.read_text(encoding="utf-8"), re.MULTILINE)
-    if found is None:
-        raise EnvironmentProblem(f"{_STATUS} does not say {key}, so that memory cannot be measured here")
-    return 1024 * int(found[1])
+    line = re.search(rf"^{key}:\s*(\d+) kB$", _STATUS.read_text(encoding="utf-8"), re.MULTILINE)
+    if line is None:
+        raise EnvironmentProblem(f"{_STATUS} has no {key}, so memory cannot be measured on this machine")
+    return 1024 * int(line[1])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A torch model as a call that can be timed, on the inputs of its target."""
+"""Torch models as calls that can be timed, on inputs of the target's shape."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 
 
 def model_call(model: Any, target: Target, *, seed: int = 0) -> Call:
-    """Return the forward pass over random tokens of shape (batch_size, sequence_length), none of them padding.
+    """Return a forward pass over random tokens of shape (batch_size, sequence_length), without padding.
 
-    The model must be in evaluation mode and on the target's device already: see ``placed``. Raises ``ModelError``
-    where the model cannot take so many tokens.
+    The model must already be in evaluation mode and on the target's device, see ``placed``. Raises ``ModelError`` if
+    the sequence is longer than the model can read.
     """
     return _call(model, target, target.sequence_length, seed)
 
 
 def model_calls(model: Any, target: Target, *, seed: int = 0) -> Sequence[Call]:
-    """Return a forward pass for each length of the target, as ``model_call`` makes them."""
+    """Return one forward pass for each length of the target, see ``model_call``."""
     return [_call(model, target, length, seed) for length in target.call_lengths]
 
 
 @contextmanager
 def placed(target: Target, *models: Any) -> Iterator[None]:
-    """Hold the models in evaluation mode on the target's device; each goes back to where it was and how it was.
+    """Put the models into evaluation mode on the target's device; restore mode and device on exit.
 
-    A model whose time depends on what it reads (``strategies.early_exit_model``) meanwhile takes the time that texts
-    take: what it is timed on are random words.
+    A model whose time depends on its input (``strategies.stand_ins.early_exit_model``) replays the exits of real texts
+    meanwhile, because it is timed on random tokens.
     """
     before = [(model, model.training, model.device) for model in models]
     with ExitStack() as stack:
@@ -51,7 +51,7 @@ def placed(target: Target, *models: Any) -> Iterator[None]:
 
 
 def calibrate_model(reference: Any, target: Target, *, samples: int = 150) -> Calibration:
-    """``calibrate`` for a torch model."""
+    """Calibrate a torch model, see ``calibrate``."""
     with placed(target, reference):
         return calibrate(model_calls(reference, target), target, samples=samples)
 
@@ -59,7 +59,7 @@ def calibrate_model(reference: Any, target: Target, *, samples: int = 150) -> Ca
 def compare_models(
     candidate: Any, reference: Any, target: Target, *, limit_ratio: float | None = None, pairs: Pairs = SCREENING
 ) -> Comparison:
-    """``compare`` for two torch models."""
+    """Compare two torch models, see ``compare``."""
     with placed(target, candidate, reference):
         calls = model_calls(candidate, target), model_calls(reference, target)
         return compare(*calls, target, limit_ratio=limit_ratio, pairs=pairs)

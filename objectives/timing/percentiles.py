@@ -1,20 +1,20 @@
-"""The interval of a median, and percentiles that the samples can carry."""
+"""Confidence interval of a median, and percentiles for which there are enough samples."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-ENOUGH_FOR_P95 = 130
-ENOUGH_FOR_P99 = 662
-"""From so many samples on, at least two lie beyond the true percentile with 99 % confidence."""
+MIN_SAMPLES_P95 = 130
+MIN_SAMPLES_P99 = 662
+"""From this many samples on, at least two lie beyond the true percentile with 99 % confidence."""
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the 95 % confidence interval of the median; exact, and true of any distribution.
+    """Return the 95 % confidence interval of the median; exact for any distribution.
 
-    Its ends are two of the values: the ranks beyond which a binomial of one half falls 2.5 times in a hundred. Fewer
-    than six values cannot carry it: their extremes are returned.
+    Its ends are order statistics: the ranks beyond which a binomial(n, 1/2) falls with a probability of 2.5 % each.
+    Fewer than six values cannot carry such an interval: their extremes are returned.
     """
     ordered = sorted(values)
     count = len(ordered)
@@ -27,15 +27,15 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def p95(values: Sequence[float]) -> float | None:
-    """The 95th percentile, or None where the values are too few for it."""
-    return _quantile(values, 0.95) if len(values) >= ENOUGH_FOR_P95 else None
+    """Return the 95th percentile, or None if there are fewer than 130 values."""
+    return _quantile(values, 0.95) if len(values) >= MIN_SAMPLES_P95 else None
 
 
 def p99(values: Sequence[float]) -> float | None:
-    """The 99th percentile, or None where the values are too few for it."""
-    return _quantile(values, 0.99) if len(values) >= ENOUGH_FOR_P99 else None
+    """Return the 99th percentile, or None if there are fewer than 662 values."""
+    return _quantile(values, 0.99) if len(values) >= MIN_SAMPLES_P99 else None
 
 
 def _quantile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least ``share`` of the values do not exceed."""
+    """Return the smallest value that at least ``share`` of the values do not exceed."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]

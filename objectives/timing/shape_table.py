@@ -1,4 +1,4 @@
-"""A table of measured shapes, shared by processes and later studies: what was measured once is not measured again."""
+"""Table of measured shapes, shared by processes and later studies, so that no shape is measured twice."""
 
 from __future__ import annotations
 
@@ -22,49 +22,49 @@ _CALIBRATION = "calibration"
 
 
 class ShapeTable:
-    """Comparisons by shape, for this machine and one target; each in a file of its own, written whole or not at all."""
+    """Measurements by shape for this machine and one target, each in a file that is written atomically."""
 
     def __init__(self, folder: Path, target: Target) -> None:
         self.target = target
         self.folder = folder / f"{fingerprint_id(target)}-{target.slug}"
 
     def get(self, shape: str, *, reference: str) -> Comparison | None:
-        """The comparison of ``shape`` with the shape ``reference``; None where there is none or its file is broken."""
+        """Return the comparison of two shapes; None if there is none or its file is damaged."""
         fields = _read(self._path(shape, reference))
         return None if fields is None else Comparison.from_json(fields)
 
     def put(self, shape: str, comparison: Comparison, *, reference: str) -> None:
-        """Keep a comparison, unless it is noisy."""
+        """Store a comparison, unless it is noisy."""
         if not comparison.noisy:
             self._write(self._path(shape, reference), comparison.to_json())
 
     def calibration(self, reference: str) -> Calibration | None:
-        """What the shape ``reference`` takes in ms; None where it was not calibrated or its file is broken."""
+        """Return the calibration of a shape; None if there is none or its file is damaged."""
         fields = _read(self._path(_CALIBRATION, reference))
         return None if fields is None else Calibration.from_json(fields)
 
     def put_calibration(self, calibration: Calibration, *, reference: str) -> None:
-        """Keep a calibration, unless it is noisy."""
+        """Store a calibration, unless it is noisy."""
         if not calibration.noisy:
             self._write(self._path(_CALIBRATION, reference), calibration.to_json())
 
     def once(self, metric: str, shape: str, measure: Callable[[], Measurement]) -> Measurement:
-        """What a shape has of a metric that needs no reference, such as memory: out of the table, or measured now.
+        """Return a measurement that needs no reference, such as memory: stored, or measured now and stored.
 
-        It is kept, unless it is noisy.
+        A noisy one is not stored.
         """
         with self.claim(shape, reference=metric):
             fields = _read(self._path(shape, metric))
             if fields is not None:
                 return Measurement.from_json(fields)
-            found = measure()
-            if not found.noisy:
-                self._write(self._path(shape, metric), found.to_json())
-            return found
+            measured = measure()
+            if not measured.noisy:
+                self._write(self._path(shape, metric), measured.to_json())
+            return measured
 
     @contextmanager
     def claim(self, shape: str, *, reference: str) -> Iterator[None]:
-        """Hold while a shape is measured and put: who wants the same one waits and then finds it."""
+        """Lock a shape while it is measured and stored; others that need it wait and then find it stored."""
         with locks.hold(self._path(shape, reference).with_suffix(".lock")):
             yield
 
@@ -72,21 +72,21 @@ class ShapeTable:
         return self.folder / reference / f"{name}.json"
 
     def _write(self, path: Path, fields: dict[str, Any]) -> None:
-        about = self.folder / "machine.json"
-        if not about.exists():
-            _write(about, {"machine": fingerprint(self.target), "target": self.target.to_json()})
+        machine_file = self.folder / "machine.json"
+        if not machine_file.exists():
+            _write(machine_file, {"machine": fingerprint(self.target), "target": self.target.to_json()})
         _write(path, fields)
 
 
-def calibrated(reference_model: Any, target: Target, table: ShapeTable, *, samples: int = 150) -> Calibration:
-    """The reference's calibration out of the table where it has so many samples, else measured now and kept."""
+def calibrate_once(reference_model: Any, target: Target, table: ShapeTable, *, samples: int = 150) -> Calibration:
+    """Return the reference's calibration: stored with at least ``samples`` samples, or measured now and stored."""
     reference = structure_digest(reference_model)
     with table.claim(_CALIBRATION, reference=reference):
-        found = table.calibration(reference)
-        if found is None or found.samples < samples:
-            found = calibrate_model(reference_model, target, samples=samples)
-            table.put_calibration(found, reference=reference)
-    return found
+        calibration = table.calibration(reference)
+        if calibration is None or calibration.samples < samples:
+            calibration = calibrate_model(reference_model, target, samples=samples)
+            table.put_calibration(calibration, reference=reference)
+    return calibration
 
 
 def compare_shape(
@@ -98,28 +98,28 @@ def compare_shape(
     calibration: Calibration,
     limit_ratio: float | None = None,
 ) -> Comparison:
-    """Return how a candidate's shape compares with the reference's, out of the table or measured now and kept.
+    """Return the comparison of a candidate's shape with the reference's: stored, or measured now and stored.
 
     A candidate of the reference's own shape has the ratio 1 and is not measured. ``calibration`` is the reference's.
-    Raises ``ValueError`` where the table is of another target.
+    Raises ``ValueError`` if the table belongs to another target.
     """
     if target != table.target:
         raise ValueError(
-            f"the measurement is for {target}, the table for {table.target}: open the table for the same one"
+            f"the table is for {table.target}, but the measurement is for {target}; open a table for that target"
         )
     shape, reference = structure_digest(candidate_model), structure_digest(reference_model)
     if shape == reference:
         return Comparison.identity(calibration)
     with table.claim(shape, reference=reference):
-        found = table.get(shape, reference=reference)
-        if found is None:
-            found = compare_models(candidate_model, reference_model, target, limit_ratio=limit_ratio)
-            table.put(shape, found, reference=reference)
-    return found
+        comparison = table.get(shape, reference=reference)
+        if comparison is None:
+            comparison = compare_models(candidate_model, reference_model, target, limit_ratio=limit_ratio)
+            table.put(shape, comparison, reference=reference)
+    return comparison
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """The fields in a file; None where it is absent, cut short or otherwise not what was written."""
+    """Return the fields of a file; None if it is missing, truncated or altered."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         fields: dict[str, Any] = stored["fields"]

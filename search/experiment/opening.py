@@ -48,7 +48,7 @@ def _target(experiment: Experiment, candidate: Candidate, validation: Sequence[E
     if section.lengths == "fixed":
         return target
     tokens = [len(features["input_ids"]) for features in candidate.encode(validation)]
-    return target.of_lengths(typical_lengths(tokens, batch_size=batch_size))
+    return target.with_lengths(typical_lengths(tokens, batch_size=batch_size))
 
 
 def check_measurable(experiment: Experiment) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from autoopt.objectives.judging.budget import Limit
-from autoopt.objectives.judging.verdict import total
+from autoopt.objectives.judging.verdict import total_violation
 from autoopt.objectives.measurement import QUALITY, Direction, Measurement
 from autoopt.search.choosing.front import losses, speed_loss
 from autoopt.search.choosing.halving import RungEntry, is_reliable, should_continue
@@ -69,5 +69,5 @@ class RungScheduler:
         return RungEntry(
             losses(at_rung, self._objectives),
             speed_loss(at_rung, self._objectives),
-            total(violations_of(at_rung, self._cost_limits, reference)),
+            total_violation(violations_of(at_rung, self._cost_limits, reference)),
         )

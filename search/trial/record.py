@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from autoopt.objectives.judging.verdict import is_kept, total
+from autoopt.objectives.judging.verdict import is_kept, total_violation
 from autoopt.objectives.measurement import QUALITY, Measurement
 from autoopt.search.space.recipe import Recipe
 
@@ -71,7 +71,7 @@ class TrialRecord:
     @property
     def total_violation(self) -> float:
         """Sum of what is beyond the limits."""
-        return total(self.violations)
+        return total_violation(self.violations)
 
     def to_json(self) -> dict[str, Any]:
         return {

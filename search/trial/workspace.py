@@ -19,7 +19,7 @@ from autoopt.objectives.target import Target
 from autoopt.objectives.task import Task
 from autoopt.objectives.timing.latency import Calibration, Comparison
 from autoopt.objectives.timing.pairing import THOROUGH
-from autoopt.objectives.timing.shape_table import ShapeTable, calibrated, compare_shape
+from autoopt.objectives.timing.shape_table import ShapeTable, calibrate_once, compare_shape
 from autoopt.search.experiment.experiment import Experiment, load_experiment
 from autoopt.search.experiment.opening import open_data, single_target_of, target_of, task_of
 from autoopt.search.paths import Root, StudyFolder
@@ -146,7 +146,7 @@ class Workspace:
         with shapes.claim("study", reference=structure_digest(self.base.model)):
             if kept.is_file():
                 return Calibration.from_json(json.loads(kept.read_text(encoding="utf-8")))
-            found = calibrated(self.base.model, shapes.target, shapes, samples=samples)
+            found = calibrate_once(self.base.model, shapes.target, shapes, samples=samples)
             write_whole(kept, json.dumps(found.to_json()))
             return found
 

@@ -33,7 +33,7 @@ from typing import Any
 from autoopt.objectives.target import Target
 from autoopt.objectives.timing.latency import Comparison, calibrate
 from autoopt.objectives.timing.model_call import compare_models
-from autoopt.objectives.timing.neighbours import on_processors
+from autoopt.objectives.timing.neighbours import watch_processors
 
 TARGET = Target(sequence_length=32)
 REST = 0.1
@@ -91,7 +91,7 @@ def spinning(count: int) -> Iterator[None]:
 
 def others_use(seconds: float = 1.0) -> float:
     """How many processors other processes use now."""
-    ended = on_processors()
+    ended = watch_processors()
     time.sleep(seconds)
     return ended() or 0.0
 

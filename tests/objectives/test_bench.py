@@ -52,7 +52,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object]]:
     monkeypatch.setattr(module, "calibrate_model", calibrate)
     monkeypatch.setattr(module, "compare_models", compare)
     monkeypatch.setattr(memory_process, "measure_memory", memory)
-    monkeypatch.setattr(energy_meter, "energy_of", energy)
+    monkeypatch.setattr(energy_meter, "measure_model_energy", energy)
     return seen
 
 

@@ -34,10 +34,10 @@ _TOTALS = 5
 STATISTICS: Mapping[str, Statistic] = MappingProxyType(
     {
         "f1": scores.micro_f1,
-        "precision": scores.ratio_of(0, 1),
-        "recall": scores.ratio_of(0, 2),
+        "precision": scores.ratio_of_sums(0, 1),
+        "recall": scores.ratio_of_sums(0, 2),
         "macro_f1": scores.macro_f1_of_counts(_TOTALS),
-        "accuracy": scores.ratio_of(3, 4),
+        "accuracy": scores.ratio_of_sums(3, 4),
     }
 )
 """The metrics of ``seqeval``: an entity is correct if its words and its type are; ``accuracy`` is that of words."""

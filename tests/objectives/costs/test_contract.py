@@ -58,7 +58,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
 def joules(monkeypatch: pytest.MonkeyPatch) -> None:
     """A counter of energy, which this machine may lack."""
     counts = iter(range(10**9))
-    monkeypatch.setattr(energy_meter, "meter_of", lambda _: lambda: float(next(counts)))
+    monkeypatch.setattr(energy_meter, "open_meter", lambda _: lambda: float(next(counts)))
     monkeypatch.setattr(energy_meter, "BLOCK_S", 0.001)
 
 

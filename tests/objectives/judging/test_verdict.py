@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autoopt.objectives.judging.budget import IntervalEnd, Limit
-from autoopt.objectives.judging.verdict import UNMEASURED, is_kept, judge, judge_measured, total
+from autoopt.objectives.judging.verdict import UNMEASURED, is_kept, judge, judge_measured, total_violation
 from autoopt.objectives.measurement import Direction, Measurement
 
 LATENCY, QUALITY, SIZE = (
@@ -51,6 +51,6 @@ def test_over_even_at_the_better_end() -> None:
 def test_records_hold_the_verdict_by_text() -> None:
     verdict = judge(measured("latency_p50", 15.0), [LATENCY, SIZE], {})
     assert verdict.by_text == {"latency_p50 <= 10ms": pytest.approx(0.5), "size <= 60MB": UNMEASURED}
-    assert total({"a": -1.0, "b": 0.5, "c": 0.25}) == 0.75
+    assert total_violation({"a": -1.0, "b": 0.5, "c": 0.25}) == 0.75
     assert is_kept({"a": 0.0, "b": -0.1})
     assert not is_kept({"a": 0.0, "b": 1e-9})

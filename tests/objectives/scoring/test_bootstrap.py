@@ -179,11 +179,11 @@ def test_drawing_in_parts_changes_nothing(largest: int, monkeypatch: pytest.Monk
     rng = np.random.default_rng(3)
     ours, theirs = (rng.normal(size=(40, 2)) for _ in range(2))
     whole = bootstrap_interval(ours, statistic=pearson, seed=0), paired_difference(ours, theirs, statistic=pearson)
-    monkeypatch.setattr(bootstrap, "LARGEST_DRAW", largest)
+    monkeypatch.setattr(bootstrap, "COUNTS_PER_DRAW", largest)
     parts = bootstrap_interval(ours, statistic=pearson, seed=0), paired_difference(ours, theirs, statistic=pearson)
     assert parts == whole
 
 
 def test_outcomes_of_other_examples_cannot_be_paired() -> None:
-    with pytest.raises(ValueError, match="outcomes of 3 and of 2 examples cannot be paired"):
+    with pytest.raises(ValueError, match="cannot pair the outcomes of 3 examples with those of 2"):
         paired_difference(np.ones((3, 2)), np.ones((2, 2)), statistic=accuracy)

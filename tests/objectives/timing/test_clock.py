@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from autoopt.objectives.target import Target
-from autoopt.objectives.timing.clock import Clock, EventClock, take
+from autoopt.objectives.timing.clock import Clock, EventClock, time_call
 from autoopt.objectives.timing.latency import calibrate, compare
 
 TARGET = Target(device="cuda")
@@ -61,21 +61,21 @@ class Event:
 
 def test_a_gpus_time_is_what_it_took_and_not_when_the_call_returned() -> None:
     device = Device()
-    sample = take(lambda: device.work(0.25), device.clock, repeats=4)
+    sample = time_call(lambda: device.work(0.25), device.clock, repeats=4)
     assert sample.wall_s == pytest.approx(0.25)
 
 
 def test_work_that_was_queued_before_is_not_counted() -> None:
     device = Device()
     device.work(5.0)
-    assert take(lambda: device.work(0.25), device.clock).wall_s == pytest.approx(0.25)
+    assert time_call(lambda: device.work(0.25), device.clock).wall_s == pytest.approx(0.25)
 
 
 def test_work_that_was_queued_before_is_not_counted_by_another_clock_either() -> None:
     device = Device()
     device.work(5.0)
     clock = Clock(wall=lambda: device.done_s, synchronize=device.synchronize)
-    assert take(lambda: device.work(0.25), clock).wall_s == pytest.approx(0.25)
+    assert time_call(lambda: device.work(0.25), clock).wall_s == pytest.approx(0.25)
 
 
 def test_models_on_a_gpu_are_compared_by_its_own_time() -> None:

@@ -10,7 +10,7 @@ from autoopt.objectives.measurement import Direction
 from autoopt.objectives.target import Target
 from autoopt.objectives.timing.attempts import PAUSE_S
 from autoopt.objectives.timing.clock import Clock
-from autoopt.objectives.timing.energy_meter import BLOCKS, Domain, measure_energy, meter_of
+from autoopt.objectives.timing.energy_meter import BLOCKS, RaplDomain, measure_energy, open_meter
 from autoopt.objectives.timing.nvml import Gpu
 from autoopt.strategies.errors import EnvironmentProblem
 
@@ -36,7 +36,7 @@ def test_all_packages_are_counted_and_nothing_twice(tmp_path: Path) -> None:
     second = domain(tmp_path, "intel-rapl:1", "package-1", 2_000_000)
     core = domain(tmp_path, "intel-rapl:0:0", "core", 900_000)
     whole = domain(tmp_path, "intel-rapl:2", "psys", 9_000_000)
-    meter = meter_of(Target(), powercap=tmp_path)
+    meter = open_meter(Target(), powercap=tmp_path)
     begun = meter()
     count(first, 1_500_000)
     count(second, 2_250_000)
@@ -47,7 +47,7 @@ def test_all_packages_are_counted_and_nothing_twice(tmp_path: Path) -> None:
 
 def test_a_counter_that_begins_again_at_zero_has_not_given_energy_back(tmp_path: Path) -> None:
     folder = domain(tmp_path, "intel-rapl:0", "package-0", ROUND_UJ - 400_000)
-    meter = meter_of(Target(), powercap=tmp_path)
+    meter = open_meter(Target(), powercap=tmp_path)
     begun = meter()
     count(folder, 600_000 - 1)
     assert meter() - begun == pytest.approx(1.0)
@@ -58,38 +58,38 @@ def test_a_counter_that_begins_again_at_zero_has_not_given_energy_back(tmp_path:
 
 
 def test_a_domain_reads_microjoules(tmp_path: Path) -> None:
-    assert Domain(domain(tmp_path, "intel-rapl:0", "package-0", 2_500_000)).joules() == 2.5
+    assert RaplDomain(domain(tmp_path, "intel-rapl:0", "package-0", 2_500_000)).joules() == 2.5
 
 
 def test_without_a_counter_it_is_said_that_rapl_is_missing(tmp_path: Path) -> None:
     domain(tmp_path, "intel-rapl:0:0", "core")
     for powercap in (tmp_path, tmp_path / "none"):
         with pytest.raises(EnvironmentProblem, match=r"energy cannot be measured here: .* has no intel-rapl package"):
-            meter_of(Target(), powercap=powercap)
+            open_meter(Target(), powercap=powercap)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may read everything")
 def test_a_counter_that_only_the_administrator_may_read_is_named_with_the_remedy(tmp_path: Path) -> None:
     (domain(tmp_path, "intel-rapl:0", "package-0") / "energy_uj").chmod(0)
-    with pytest.raises(EnvironmentProblem, match=r"energy_uj may only be read by the administrator; 'sudo chmod"):
-        meter_of(Target(), powercap=tmp_path)
+    with pytest.raises(EnvironmentProblem, match=r"energy_uj is readable by the administrator only; 'sudo chmod"):
+        open_meter(Target(), powercap=tmp_path)
 
 
 def test_a_refused_counter_is_named_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = domain(tmp_path, "intel-rapl:0", "package-0")
 
-    def refuse(_: Domain) -> float:
+    def refuse(_: RaplDomain) -> float:
         raise PermissionError(13, "Permission denied", str(folder / "energy_uj"))
 
-    monkeypatch.setattr(Domain, "joules", refuse)
-    with pytest.raises(EnvironmentProblem, match=r"energy_uj may only be read by the administrator; 'sudo chmod a\+r"):
-        meter_of(Target(), powercap=tmp_path)
+    monkeypatch.setattr(RaplDomain, "joules", refuse)
+    with pytest.raises(EnvironmentProblem, match=r"energy_uj is readable by the administrator only; 'sudo chmod a\+r"):
+        open_meter(Target(), powercap=tmp_path)
 
 
 def test_without_nvml_it_is_said_that_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Gpu, "of", lambda _: None)
     with pytest.raises(EnvironmentProblem, match=r"NVML does not answer for cuda:1; 'pip install nvidia-ml-py'"):
-        meter_of(Target(device="cuda:1"))
+        open_meter(Target(device="cuda:1"))
 
 
 def test_a_gpu_that_does_not_count_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def test_a_gpu_that_does_not_count_is_not_asked(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(Gpu, "of", lambda _: Silent(None, None))
     with pytest.raises(EnvironmentProblem, match=r"the GPU of cuda does not count it"):
-        meter_of(Target(device="cuda"))
+        open_meter(Target(device="cuda"))
 
 
 @dataclass

@@ -46,7 +46,7 @@ def test_other_lengths_are_another_target_on_disk_and_the_fixed_one_keeps_its_na
     fixed = Target(batch_size=8, sequence_length=64)
     assert fixed.slug == "cpu-threads1-batch8-length64"
     assert fixed.call_lengths == (64,)
-    mixed = fixed.of_lengths((8, 64))
+    mixed = fixed.with_lengths((8, 64))
     assert mixed.call_lengths == (8, 64)
-    assert len({fixed.slug, mixed.slug, fixed.of_lengths((8, 65)).slug}) == 3
+    assert len({fixed.slug, mixed.slug, fixed.with_lengths((8, 65)).slug}) == 3
     assert Target.from_json(mixed.to_json()) == mixed

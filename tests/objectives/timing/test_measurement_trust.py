@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autoopt.objectives.timing.neighbours import on_processors
+from autoopt.objectives.timing.neighbours import watch_processors
 from tests.benchmarks import measurement_trust
 
 pytestmark = pytest.mark.slow
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def _seen() -> None:
-    if on_processors()() is None:
+    if watch_processors()() is None:
         pytest.skip("this system does not say what its processors do")
 
 

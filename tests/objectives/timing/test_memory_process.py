@@ -62,7 +62,7 @@ def test_a_model_that_is_100_mebibytes_larger_takes_so_much_more_and_at_most_twi
 
 def test_a_folder_that_holds_no_model_ends_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"architectures": ["BertForSequenceClassification"]}', encoding="utf-8")
-    with pytest.raises(EnvironmentProblem, match=r"to measure its memory ended with 1: .*holds no saved candidate"):
+    with pytest.raises(EnvironmentProblem, match=r"the memory of .* exited with 1: .*holds no saved candidate"):
         measure_memory(tmp_path, TARGET)
 
 

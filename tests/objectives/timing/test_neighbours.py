@@ -10,7 +10,7 @@ import pytest
 
 from autoopt.objectives.target import Target
 from autoopt.objectives.timing.clock import Clock
-from autoopt.objectives.timing.neighbours import nobody_looks, on_gpu, on_processors
+from autoopt.objectives.timing.neighbours import watch_gpu, watch_nothing, watch_processors
 from autoopt.objectives.timing.nvml import Gpu
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")
@@ -36,7 +36,7 @@ class Kernel:
 
     def others_use(self, **seconds: float) -> float | None:
         """Over ten seconds, in which we use eight."""
-        ended = on_processors(stat=self.path, own=lambda: self.own_s, wall=lambda: self.wall_s)
+        ended = watch_processors(stat=self.path, own=lambda: self.own_s, wall=lambda: self.wall_s)
         self.wall_s, self.own_s = self.wall_s + 10, self.own_s + 8
         self.write(**seconds)
         return ended()
@@ -65,15 +65,15 @@ def test_what_is_within_the_ticks_of_the_kernel_is_nobodys_work(kernel: Kernel) 
 
 
 def test_nothing_is_known_where_the_kernel_does_not_say(tmp_path: Path) -> None:
-    assert on_processors(stat=tmp_path / "none")() is None
-    assert nobody_looks()() is None
+    assert watch_processors(stat=tmp_path / "none")() is None
+    assert watch_nothing()() is None
 
 
 @LINUX
 def test_a_process_that_spins_beside_us_is_seen() -> None:
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as spinning:
         try:
-            ended = on_processors()
+            ended = watch_processors()
             deadline = time.monotonic() + 60
             while (ended() or 0.0) < 0.3 and time.monotonic() < deadline:
                 time.sleep(0.1)
@@ -88,7 +88,7 @@ def test_the_clock_of_a_processor_looks_at_its_neighbours() -> None:
 
 
 def test_without_nvml_nothing_is_known_of_a_gpu() -> None:
-    assert on_gpu(Target(device="cpu"))() is None
+    assert watch_gpu(Target(device="cpu"))() is None
 
 
 def test_what_others_do_on_a_gpu_is_asked_from_the_beginning_of_the_timing() -> None:
@@ -96,4 +96,4 @@ def test_what_others_do_on_a_gpu_is_asked_from_the_beginning_of_the_timing() -> 
         def share_of_others(self, *, since_us: int) -> float | None:
             return 0.25 if abs(since_us / 1e6 - time.time()) < 60 else None
 
-    assert on_gpu(Target(device="cuda"), gpu=Asked(None, None))() == 0.25
+    assert watch_gpu(Target(device="cuda"), gpu=Asked(None, None))() == 0.25

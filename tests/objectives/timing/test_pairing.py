@@ -14,12 +14,12 @@ from autoopt.objectives.timing.attempts import PAUSE_S
 from autoopt.objectives.timing.clock import Call, Clock
 from autoopt.objectives.timing.latency import Calibration, Comparison, calibrate, compare, latency, latency_ratio
 from autoopt.objectives.timing.pairing import (
-    FEWEST_ROUNDS,
     FOR_P99,
+    MIN_ROUNDS,
     SCREENING,
     THOROUGH,
     WARM_UP_CALLS,
-    WARM_UP_CALLS_OF_MANY,
+    WARM_UP_CALLS_PER_LENGTH,
     Pairs,
 )
 from autoopt.strategies.system import measurement_gate
@@ -310,9 +310,9 @@ def test_with_several_lengths_every_round_has_each_length_once_and_each_model_go
     candidate = [machine.call(name, 0.03) for name in "ab"]
     reference = [machine.call(name, 0.03) for name in "xy"]
     comparison = compare(candidate, reference, TARGET, pairs=Pairs(12, 12), clock=machine.clock)
-    warm_up = "".join(name * WARM_UP_CALLS_OF_MANY for name in "abxy")
-    assert "".join(machine.calls) == warm_up + "axybxaby" * (FEWEST_ROUNDS // 2)
-    assert comparison.samples == 2 * FEWEST_ROUNDS
+    warm_up = "".join(name * WARM_UP_CALLS_PER_LENGTH for name in "abxy")
+    assert "".join(machine.calls) == warm_up + "axybxaby" * (MIN_ROUNDS // 2)
+    assert comparison.samples == 2 * MIN_ROUNDS
 
 
 def test_a_length_counts_by_the_time_that_it_takes() -> None:
@@ -362,7 +362,7 @@ def test_however_many_lengths_there_are_the_pairs_are_as_many_and_the_rounds_eve
     assert rounds.minimum * lengths >= pairs.minimum
     assert rounds.minimum <= rounds.maximum
     assert rounds.minimum % 2 == rounds.maximum % 2 == 0
-    assert rounds.minimum >= FEWEST_ROUNDS
+    assert rounds.minimum >= MIN_ROUNDS
 
 
 def test_calls_run_with_the_threads_of_the_target_without_gradients_and_garbage_collection() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from autoopt.objectives.timing.percentiles import ENOUGH_FOR_P95, ENOUGH_FOR_P99, median_interval, p95, p99
+from autoopt.objectives.timing.percentiles import MIN_SAMPLES_P95, MIN_SAMPLES_P99, median_interval, p95, p99
 
 numbers = some.floats(min_value=-1e6, max_value=1e6)
 
@@ -32,7 +32,7 @@ def test_the_interval_covers_the_true_median_in_at_least_95_of_100_cases() -> No
     assert 0.95 <= covered <= 0.99
 
 
-@pytest.mark.parametrize(("share", "enough"), [(0.95, ENOUGH_FOR_P95), (0.99, ENOUGH_FOR_P99)])
+@pytest.mark.parametrize(("share", "enough"), [(0.95, MIN_SAMPLES_P95), (0.99, MIN_SAMPLES_P99)])
 def test_a_percentile_is_given_from_the_first_count_that_has_two_samples_beyond_it(share: float, enough: int) -> None:
     def at_most_one_beyond(count: int) -> float:
         return math.fsum(math.comb(count, k) * (1 - share) ** k * share ** (count - k) for k in (0, 1))

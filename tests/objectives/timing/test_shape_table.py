@@ -9,7 +9,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.objectives.target import Target
 from autoopt.objectives.timing.latency import Calibration, Comparison
-from autoopt.objectives.timing.shape_table import ShapeTable, calibrated, compare_shape
+from autoopt.objectives.timing.shape_table import ShapeTable, calibrate_once, compare_shape
 from autoopt.strategies.networks.architectures import layers, set_layers
 from autoopt.strategies.stand_ins.structure import structure_digest
 
@@ -152,20 +152,20 @@ def test_two_workers_with_one_new_shape_measure_it_once(table: ShapeTable) -> No
 
 def test_the_reference_is_calibrated_once(table: ShapeTable) -> None:
     reference = Counted(bert())
-    first = calibrated(reference.model, TARGET, table)
+    first = calibrate_once(reference.model, TARGET, table)
     if first.noisy:
         pytest.skip("the machine was too busy for a measurement that is kept")
     passes = reference.passes
-    assert calibrated(reference.model, TARGET, table) == first
+    assert calibrate_once(reference.model, TARGET, table) == first
     assert reference.passes == passes > 0
 
 
 def test_a_calibration_of_too_few_samples_is_made_again(table: ShapeTable) -> None:
     reference = Counted(bert())
     table.put_calibration(replace(CALIBRATION, samples=20), reference=structure_digest(reference.model))
-    assert calibrated(reference.model, TARGET, table, samples=20).samples == 20
+    assert calibrate_once(reference.model, TARGET, table, samples=20).samples == 20
     assert reference.passes == 0
-    assert calibrated(reference.model, TARGET, table, samples=21).samples >= 21
+    assert calibrate_once(reference.model, TARGET, table, samples=21).samples >= 21
     assert reference.passes > 0
 
 
@@ -202,5 +202,5 @@ def test_a_candidate_of_the_shape_of_the_reference_has_the_ratio_one_and_is_not_
 
 
 def test_a_table_of_another_target_is_refused(table: ShapeTable) -> None:
-    with pytest.raises(ValueError, match=r"threads=2.*threads=1"):
+    with pytest.raises(ValueError, match=r"threads=1.*threads=2"):
         compare_shape(bert(), bert(), replace(TARGET, threads=2), table, calibration=CALIBRATION)

@@ -198,7 +198,7 @@ def test_another_budget_is_answered_from_stored_trials(studied: Studied) -> None
 def test_a_budget_that_is_none_is_refused(studied: Studied) -> None:
     result = run("front", "news", "--root", studied.root.path, "--budget", "speed <= 3")
     assert result.exit_code == 2
-    assert "'speed' is no metric" in result.stderr
+    assert "'speed' is not a metric" in result.stderr
 
 
 @pytest.fixture(scope="module")

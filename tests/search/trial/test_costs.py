@@ -19,7 +19,7 @@ from autoopt.objectives.data.text_data import TextData
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.objectives.target import Target
 from autoopt.objectives.timing import energy_meter, memory_process
-from autoopt.objectives.timing.energy_meter import meter_of
+from autoopt.objectives.timing.energy_meter import open_meter
 from autoopt.objectives.timing.latency import Calibration, Comparison
 from autoopt.objectives.timing.shape_table import ShapeTable
 from autoopt.search.cli.main import autoopt
@@ -94,7 +94,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return Measurement.exact("energy", 0.5, "J", Direction.MINIMIZE)
 
     monkeypatch.setattr(memory_process, "measure_memory", memory)
-    monkeypatch.setattr(energy_meter, "energy_of", energy)
+    monkeypatch.setattr(energy_meter, "measure_model_energy", energy)
     return seen
 
 
@@ -225,7 +225,7 @@ def test_throughput_is_better_when_higher_and_every_other_cost_when_lower() -> N
 def test_energy_is_refused_where_nothing_counts_it_and_only_if_it_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(energy_meter, "meter_of", partial(meter_of, powercap=tmp_path))
+    monkeypatch.setattr(energy_meter, "open_meter", partial(open_meter, powercap=tmp_path))
     check_measurable(experiment_of(["quality", "latency"], ["memory <= 1GB"]))
     for asking in (experiment_of(["quality", "energy"]), experiment_of(budget=["energy <= 1 J"])):
         with pytest.raises(EnvironmentProblem, match="energy cannot be measured here"):
@@ -236,7 +236,7 @@ def test_energy_is_refused_where_nothing_counts_it_and_only_if_it_is_asked_for(
 def test_energy_that_cannot_be_measured_ends_with_5_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    monkeypatch.setattr(energy_meter, "meter_of", partial(meter_of, powercap=tmp_path / "none"))
+    monkeypatch.setattr(energy_meter, "open_meter", partial(open_meter, powercap=tmp_path / "none"))
     file = write_experiment(tmp_path / "given", objectives=["quality", "energy"])
     result = CliRunner().invoke(autoopt, [command, str(file), "--root", str(tmp_path / "root")])
     assert result.exit_code == 5, result.output

@@ -49,7 +49,7 @@ def scores(task: TokenClassification, true: list[list[str]], predicted: list[lis
     examples = [Example(" ".join("x" * len(tags)), tuple(map(number.__getitem__, tags))) for tags in true]
     answers = [tuple(map(number.__getitem__, tags)) for tags in predicted]
     outcomes = task.outcomes(examples, answers)
-    return {name: bootstrap.of_all(outcomes, statistic=statistic) for name, statistic in task.statistics.items()}
+    return {name: bootstrap.estimate(outcomes, statistic=statistic) for name, statistic in task.statistics.items()}
 
 
 BIO = ("O", "B-PER", "I-PER", "B-creative-work", "I-creative-work", "B-LOC", "I-LOC")
@@ -116,7 +116,7 @@ def test_a_resample_scores_as_its_rows_laid_out(seed: int) -> None:
     rows = generator.integers(0, 3, size=(6, 11))
     counts = generator.multinomial(9, np.ones(6) / 6, size=4)
     for statistic in STATISTICS.values():
-        laid_out = [bootstrap.of_all(np.repeat(rows, of_row, axis=0), statistic=statistic) for of_row in counts]
+        laid_out = [bootstrap.estimate(np.repeat(rows, of_row, axis=0), statistic=statistic) for of_row in counts]
         assert statistic(rows, counts) == pytest.approx(laid_out)
 
 
