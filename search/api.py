@@ -161,14 +161,14 @@ def search(
     dict_keys(['label', 'score', 'scores'])
     """
     from autoopt.search.study.assembly import assemble, checked_space, root_of
-    from autoopt.search.study.lock import exclusive
+    from autoopt.search.study.lock import study_lock
 
     opened = _experiment(experiment, overrides)
     home = root_of(opened, Path(root) if root is not None else None)
     space = checked_space(opened, warn)
     shown = progress(opened, space) if progress else nullcontext(SilentAudience())
     with (
-        exclusive(home.study(opened.study).lock),
+        study_lock(home.study(opened.study).lock),
         shown as audience,
         assemble(opened, home, space, audience) as assembled,
     ):

@@ -1,4 +1,4 @@
-"""Where things are on disk: one root, with the databases, the stage store and a folder for each study."""
+"""Paths on disk: a root with the databases, the stage store and one folder per study."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ DEFAULT_ROOT = "autoopt-studies"
 
 
 def default_root() -> Path:
-    """``$AUTOOPT_ROOT``, or ``autoopt-studies`` in the current folder."""
+    """Return ``$AUTOOPT_ROOT``, else ``autoopt-studies`` in the current folder."""
     return Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT).absolute()
 
 
 @dataclass(frozen=True)
 class Root:
-    """The folder that holds everything."""
+    """The folder that holds all studies and what they share."""
 
     path: Path
 
@@ -62,7 +62,7 @@ class StudyFolder:
 
     @property
     def origin(self) -> Path:
-        """The stage store's address of the untouched base model with this study's data."""
+        """Address in the stage store of the unchanged base model with this study's data."""
         return self.path / "origin"
 
     @property
@@ -79,33 +79,33 @@ class StudyFolder:
 
     @property
     def models(self) -> Path:
-        """The verified models of the front, a folder each."""
+        """Verified models of the front, one folder each."""
         return self.path / "models"
 
     def kept_model(self, number: int) -> Path:
-        """A verified model of the front."""
+        """Folder of a verified model of the front."""
         return self.models / f"trial-{number:04d}"
 
     @property
     def all_predictions(self) -> Path:
-        """A file for each verified model."""
+        """Folder with one file per verified model."""
         return self.path / "predictions"
 
     def predictions(self, number: int) -> Path:
-        """What a verified model answered to each example of the test split."""
+        """A verified model's answers on the test split."""
         return self.all_predictions / f"trial-{number:04d}.jsonl"
 
     def trial(self, number: int) -> Path:
         return self.path / "trials" / f"{number:04d}"
 
     def result(self, number: int) -> Path:
-        """Written by the worker, whole or not at all, before anybody is told of the trial."""
+        """Written atomically by the worker, before the driver learns that the trial has ended."""
         return self.trial(number) / "result.json"
 
     def seed_result(self, number: int, seed: int) -> Path:
-        """As ``result``, of the same recipe trained with another seed."""
+        """Like ``result``, for the same recipe trained with another seed."""
         return self.trial(number) / f"seed-{seed}.json"
 
     def model(self, number: int) -> Path:
-        """The saved candidate of a trial."""
+        """Folder of the saved candidate of a trial."""
         return self.trial(number) / "model"

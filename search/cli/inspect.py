@@ -12,7 +12,7 @@ from autoopt.search.cli.options import command_line, console, json_option, print
 if TYPE_CHECKING:
     from autoopt.objectives.judging.budget import Limit
     from autoopt.search.report.tables import Row
-    from autoopt.search.study.study_view import Answer, StudyView
+    from autoopt.search.study.study_view import JudgedTrial, StudyView
     from autoopt.search.study.verification import Verified
     from autoopt.search.trial.record import TrialRecord
 
@@ -211,7 +211,7 @@ def _answered(found: StudyView, limits: list[Limit], *, as_json: bool) -> bool:
     from autoopt.search.report import formats
     from autoopt.search.trial.record import State
 
-    answers, nearest = found.answer(limits), found.nearest(limits)
+    answers, nearest = found.front_within(limits), found.nearest(limits)
     if as_json:
         print_json(
             {
@@ -239,7 +239,7 @@ def _answered(found: StudyView, limits: list[Limit], *, as_json: bool) -> bool:
     return bool(answers)
 
 
-def _answer(answer: Answer, found: StudyView) -> dict[str, Any]:
+def _answer(answer: JudgedTrial, found: StudyView) -> dict[str, Any]:
     from autoopt.search.study.outcome import verified_json
 
     more = verified_json(answer.verified) if answer.verified else {"test": {}}
@@ -251,7 +251,7 @@ def _answer(answer: Answer, found: StudyView) -> dict[str, Any]:
     }
 
 
-def _row(answer: Answer, found: StudyView) -> Row:
+def _row(answer: JudgedTrial, found: StudyView) -> Row:
     from autoopt.search.report.tables import Row
 
     if answer.verified is None:

@@ -1,4 +1,4 @@
-"""A search put together: its space, Ray for the trials, MLflow for tracking and registry, and whoever looks on."""
+"""Assembles a search: its space, Ray for the trials, MLflow for tracking and registry, and its audience."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from autoopt.search.study.outcome import Outcome
 
 
-def root_of(experiment: Experiment, given: Path | None) -> Root:
-    """The root that was given, else the experiment file's, else the default."""
-    return Root(given.absolute() if given else experiment.storage.folder() or default_root())
+def root_of(experiment: Experiment, path: Path | None) -> Root:
+    """Return the root at ``path``, else the experiment's, else the default."""
+    return Root(path.absolute() if path else experiment.storage.folder() or default_root())
 
 
 def checked_space(experiment: Experiment, warn: Callable[[str], None]) -> Space:
-    """Look at the model and read the data before anything is made, and return the recipes that they allow.
+    """Check model and data before anything is written, and return the space of recipes that they allow.
 
-    ``warn`` is told what is doubtful about the data. Raises ``ModelError``, ``DataError``, and ``UsageError`` where the
-    task's metric does not fit the labels. Raises ``EnvironmentProblem`` for a metric that this machine cannot measure.
+    ``warn`` is called with doubts about the data. Raises ``ModelError``, ``DataError``, ``UsageError`` if the task's
+    metric does not fit the labels, and ``EnvironmentProblem`` for a metric that this machine cannot measure.
     """
     from autoopt.search.experiment.opening import check_measurable, model_of, open_data, space_of, task_of
 
@@ -42,7 +42,7 @@ def checked_space(experiment: Experiment, warn: Callable[[str], None]) -> Space:
 
 @contextmanager
 def assemble(experiment: Experiment, root: Root, space: Space, audience: Audience) -> Iterator[Search]:
-    """Hand out the search, ready to be completed, and tell MLflow how it ended. The caller holds the study's lock."""
+    """Yield the search and report to MLflow how it ended. The caller must hold the study's lock."""
     from autoopt.search.backends.mlflow_runs import Ending
     from autoopt.search.backends.mlflow_tracking import MlflowTracker
     from autoopt.search.study.lifecycle import Search
@@ -73,7 +73,7 @@ def assemble(experiment: Experiment, root: Root, space: Space, audience: Audienc
 def registered_versions(
     outcome: Outcome, folder: StudyFolder, experiment: Experiment, root: Root, audience: Audience
 ) -> Mapping[int, int]:
-    """Register the front and return its versions by trial; without MLflow none, with a word about it."""
+    """Register the front and return its versions by trial number; empty, with a message, if MLflow is unavailable."""
     from autoopt.search.backends.mlflow_registry import VerifiedModel, register_front
 
     if not outcome.models:

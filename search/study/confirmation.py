@@ -1,7 +1,7 @@
-"""Confirm the front: train its recipes and the baseline with further seeds, and see how far their scores scatter.
+"""Confirm the front: train its recipes and the baseline with further seeds, to measure the spread of their scores.
 
 ``python -m autoopt.search.study.confirmation STUDY_FOLDER SEED NUMBER ...`` trains the recipes of these trials with one
-seed and leaves a record of each on disk.
+seed and writes a record of each.
 """
 
 from __future__ import annotations
@@ -32,26 +32,24 @@ if TYPE_CHECKING:
     from autoopt.search.space.recipe import Recipe
     from autoopt.search.trial.workspace import Workspace
 
-_LOOK_EVERY_S = 0.2
-_SEEDS = 2**32
-"""There are so many, and after the last comes the first."""
+_POLL_INTERVAL_S = 0.2
+_SEED_COUNT = 2**32
 
 
 def further_seeds(search: SearchSection) -> list[int]:
-    """The seeds beside the study's own."""
-    return [(search.seed + step) % _SEEDS for step in range(1, search.confirm_seeds)]
+    """Return the seeds in addition to the study's own, modulo 2**32."""
+    return [(search.seed + step) % _SEED_COUNT for step in range(1, search.confirm_seeds)]
 
 
 def confirm(outcome: Outcome, folder: StudyFolder, experiment: Experiment, say: Callable[[str], None]) -> Outcome:
-    """Return the outcome with the seeds of the baseline and of each model of the front; which these are stays.
+    """Return the outcome with the scores of the baseline and the front under several seeds; the front is unchanged.
 
-    What was trained before is read from the disk. A seed whose process dies is told of and left out.
+    Earlier trainings are read from disk. A seed whose process dies is reported to ``say`` and left out.
     """
     seeds = further_seeds(experiment.search) if outcome.models else []
     numbers = list(dict.fromkeys(model.record.number for model in (outcome.baseline, *outcome.models)))
-    missing = {
-        seed: left for seed in seeds if (left := [n for n in numbers if not folder.seed_result(n, seed).is_file()])
-    }
+    missing = {seed: [n for n in numbers if not folder.seed_result(n, seed).is_file()] for seed in seeds}
+    missing = {seed: numbers for seed, numbers in missing.items() if numbers}
     if missing:
         count = sum(map(len, missing.values()))
         say(f"confirming the front with the seeds {', '.join(map(str, seeds))}, models to train: {count}")
@@ -65,34 +63,34 @@ def _with_seeds(model: Verified, *, folder: StudyFolder, own: int, seeds: Sequen
     records = {seed: finite(read_record(path)) for seed, path in paths.items() if path.is_file()}
     if not records:
         return replace(model, seeds=None)
-    done = {seed: record.measurements for seed, record in records.items() if record.state is State.COMPLETE}
-    all_measured = [model.measurements, *done.values()]
+    complete = {seed: record.measurements for seed, record in records.items() if record.state is State.COMPLETE}
+    all_measured = [model.measurements, *complete.values()]
     quality, test_quality = (
-        Spread(tuple(measured[name].value for measured in all_measured)) for name in ("quality", TEST_QUALITY)
+        Spread(tuple(measured[name].value for measured in all_measured)) for name in (QUALITY, TEST_QUALITY)
     )
-    failed = {seed: record.reason for seed, record in records.items() if seed not in done}
-    return replace(model, seeds=Seeds((own, *done), quality, test_quality, failed))
+    failed = {seed: record.reason for seed, record in records.items() if seed not in complete}
+    return replace(model, seeds=Seeds((own, *complete), quality, test_quality, failed))
 
 
 def _train(folder: StudyFolder, missing: Mapping[int, list[int]], *, workers: int, say: Callable[[str], None]) -> None:
-    """Train with each seed in a process of its own, so many at a time, and tell of each record that it leaves."""
-    waiting, left = list(missing), {seed: list(numbers) for seed, numbers in missing.items()}
+    """Train each seed in a process of its own, ``workers`` at a time, and report each record that it writes."""
+    waiting, pending = list(missing), {seed: list(numbers) for seed, numbers in missing.items()}
     running: dict[int, subprocess.Popen[bytes]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < workers:
                 seed = waiting.pop(0)
                 running[seed] = _start(folder, seed, missing[seed])
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_INTERVAL_S)
             for seed, process in list(running.items()):
-                ended = process.poll() is not None  # Asked first: what it left last is then there.
-                for number in [n for n in left[seed] if folder.seed_result(n, seed).is_file()]:
-                    left[seed].remove(number)
-                    say(_line(seed, read_record(folder.seed_result(number, seed))))
-                if ended:
+                has_ended = process.poll() is not None  # Before reading, so that its last record is seen.
+                for number in [n for n in pending[seed] if folder.seed_result(n, seed).is_file()]:
+                    pending[seed].remove(number)
+                    say(_describe_record(seed, read_record(folder.seed_result(number, seed))))
+                if has_ended:
                     _close(running.pop(seed))
-                    if left[seed]:
-                        say(_complaint(folder, seed))
+                    if pending[seed]:
+                        say(_describe_failure(folder, seed))
     finally:
         for process in running.values():
             process.kill()
@@ -122,23 +120,23 @@ def _log(folder: StudyFolder, seed: int) -> Path:
     return folder.path / f"confirmation-seed-{seed}.log"
 
 
-def _line(seed: int, record: TrialRecord) -> str:
+def _describe_record(seed: int, record: TrialRecord) -> str:
     if record.state is State.FAILED:
         return f"seed {seed} of trial {record.number} failed: {record.reason}"
     quality, test = (record.measurements[name].value for name in (QUALITY, TEST_QUALITY))
     return f"seed {seed} of trial {record.number}: {quality:.1%}, test {test:.1%}"
 
 
-def _complaint(folder: StudyFolder, seed: int) -> str:
+def _describe_failure(folder: StudyFolder, seed: int) -> str:
     log = _log(folder, seed)
     last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"])[-1]
     return (
-        f"the training with seed {seed} ended with an error: {last} (all of it: {log}); the front is as it was "
-        "verified, and what is missing is trained when you search again"
+        f"the training with seed {seed} failed: {last} (full log: {log}); the verified front is unchanged, and the "
+        "missing models are trained when you search again"
     )
 
 
-# In the process of its own
+# Runs in the process of a seed.
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -159,17 +157,19 @@ def main(arguments: Sequence[str]) -> None:
 def _retrain(number: int, recipe: Recipe, workspace: Workspace) -> TrialRecord:
     from autoopt.search.trial.run import build
 
-    began = time.monotonic()
+    started_at = time.monotonic()
     candidate, stages = build(recipe, workspace)
     candidate = workspace.task.tune(candidate, workspace.data.validation)
-    task = cast("Task", candidate.task)  # As it would be saved with the model.
+    task = cast("Task", candidate.task)  # The one that would be saved with the model.
     test = {f"{TEST_PREFIX}{name}": item for name, item in task.score(candidate, workspace.data.test).items()}
     measurements = {**task.score(candidate, workspace.data.validation), **test}
-    return TrialRecord(number, recipe, State.COMPLETE, measurements, stages=stages, seconds=time.monotonic() - began)
+    return TrialRecord(
+        number, recipe, State.COMPLETE, measurements, stages=stages, seconds=time.monotonic() - started_at
+    )
 
 
-def _end_with_who_started_it() -> None:
-    """The pipe on stdin closes when that process is gone, however it went."""
+def _exit_with_parent() -> None:
+    """Exit as soon as stdin closes, since that means that the parent is gone."""
 
     def wait() -> None:
         sys.stdin.buffer.read()
@@ -179,5 +179,5 @@ def _end_with_who_started_it() -> None:
 
 
 if __name__ == "__main__":
-    _end_with_who_started_it()
+    _exit_with_parent()
     main(sys.argv[1:])

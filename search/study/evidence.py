@@ -1,4 +1,4 @@
-"""How far a model's quality can be believed: its difference to the baseline, its two splits, its spread over seeds."""
+"""How reliable a model's quality is: its difference to the baseline, the gap between splits, its spread over seeds."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from autoopt.objectives.measurement import QUALITY, Direction, Measurement
 from autoopt.objectives.scoring.bootstrap import Difference
 
 TEST_PREFIX = "test_"
-"""Before the name of a score on the test split."""
+"""Prefix of the names of scores on the test split."""
 TEST_QUALITY = f"{TEST_PREFIX}{QUALITY}"
 
 
 @dataclass(frozen=True)
 class Gap:
-    """How much better a model is on validation than on test, with its 95 % interval; below 0 where it is worse."""
+    """Difference between a model's quality on validation and on test, with its 95 % interval."""
 
     value: float
     low: float
@@ -26,7 +26,7 @@ class Gap:
 
     @property
     def is_explained(self) -> bool:
-        """True where chance in drawing the two splits is enough to explain it."""
+        """Whether the sampling error of the two splits is enough to explain it."""
         return self.low <= 0 <= self.high
 
     def to_json(self) -> dict[str, Any]:
@@ -36,20 +36,19 @@ class Gap:
 def gap(validation: Measurement, test: Measurement) -> Gap:
     """Compare a score on validation with the same score on test.
 
-    The splits have no example in common, so the two scores err independently and their half-widths add up as squares,
-    each on the side where it matters (Zou and Donner 2008, "MOVER"). Either score may so lie outside the other's
-    interval and the gap still be explained.
+    The splits are disjoint, so the errors are independent and the half-widths add up in quadrature, each on its own
+    side (Zou and Donner 2008, "MOVER"). The gap can be explained even if each score lies outside the other's interval.
     """
-    ours, theirs = _upwards(validation), _upwards(test)
-    value = ours[0] - theirs[0]
-    down = hypot(ours[0] - ours[1], theirs[2] - theirs[0])
-    up = hypot(ours[2] - ours[0], theirs[0] - theirs[1])
+    on_validation, on_test = _maximized(validation), _maximized(test)
+    value = on_validation[0] - on_test[0]
+    down = hypot(on_validation[0] - on_validation[1], on_test[2] - on_test[0])
+    up = hypot(on_validation[2] - on_validation[0], on_test[0] - on_test[1])
     return Gap(value, value - down, value + up)
 
 
-def _upwards(measured: Measurement) -> tuple[float, float, float]:
-    """Value, low and high, turned so that more is better."""
-    # Where all examples came out alike a bootstrap sees no spread; so many can still hide a share of 3 / n
+def _maximized(measured: Measurement) -> tuple[float, float, float]:
+    """Return value, low and high, negated where less is better."""
+    # If all examples score alike, a bootstrap has no spread; the rule of three still leaves a share of 3 / n unseen
     # (Hanley and Lippman-Hand 1983).
     unseen = 3 / measured.samples if measured.low == measured.high else 0.0
     low, high = measured.low - unseen, measured.high + unseen
@@ -69,7 +68,7 @@ class Spread:
 
     @property
     def deviation(self) -> float:
-        """The standard deviation of the sample; 0 of a single value."""
+        """Standard deviation of the sample; 0 for a single value."""
         return stdev(self.values) if len(self.values) > 1 else 0.0
 
     def to_json(self) -> dict[str, Any]:
@@ -81,12 +80,12 @@ class Seeds:
     """One recipe trained with several seeds on the same data; the first is that of the verified model itself."""
 
     seeds: tuple[int, ...]
-    """Those that came to an end."""
+    """The seeds whose training completed."""
     quality: Spread
-    """On validation, which the first seed's model was chosen by."""
+    """On validation, where the first seed's model was selected."""
     test_quality: Spread
     failed: Mapping[int, str] = field(default_factory=dict)
-    """By seed, why its training failed."""
+    """Why a training failed, by seed."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -103,7 +102,7 @@ class Seeds:
         return cls(tuple(fields["seeds"]), quality, test_quality, failed)
 
     def measurements(self) -> Iterator[Measurement]:
-        """Mean and standard deviation under names of their own, for who shows or tracks measurements."""
+        """Yield the mean and standard deviation as measurements of their own, for reports and tracking."""
         for name, spread in ((QUALITY, self.quality), (TEST_QUALITY, self.test_quality)):
             mean = Measurement.exact(f"{name}_mean_of_seeds", spread.mean, "", Direction.MAXIMIZE)
             deviation = Measurement.exact(f"{name}_deviation_of_seeds", spread.deviation, "", Direction.MINIMIZE)
@@ -111,7 +110,7 @@ class Seeds:
 
 
 def difference_measurements(difference: Difference, *, samples: int) -> Iterator[Measurement]:
-    """The difference to the baseline and its p-value under names of their own, as ``Seeds.measurements`` does."""
+    """Yield the difference to the baseline and its p-value as measurements of their own."""
     yield Measurement(
         name=f"{TEST_QUALITY}_difference",
         value=difference.value,

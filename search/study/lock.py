@@ -1,4 +1,4 @@
-"""One driver for each study: a lock that the kernel frees when its holder dies."""
+"""The lock that lets one driver at a time search a study; the kernel frees it when its holder dies."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from autoopt.strategies.system.files import write_whole
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the study; raises ``StudyLocked`` with the holder where another process does."""
+def study_lock(path: Path) -> Iterator[None]:
+    """Hold the lock; raises ``StudyLocked``, which names the holder, if another process does."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locks.hold(path, wait=False))
         except BlockingIOError:
             raise StudyLocked(
-                f"this study is being searched by {_holder(path)}; wait for it, or end it, then run the same command"
+                f"this study is being searched by {_describe_holder(path)}; wait for it, or end it, "
+                "then run the same command"
             ) from None
         started = time.strftime("%Y-%m-%d %H:%M:%S")
         about = {"process": os.getpid(), "host": socket.gethostname(), "since": started}
@@ -32,12 +33,12 @@ def exclusive(path: Path) -> Iterator[None]:
         yield
 
 
-def holder(path: Path) -> str | None:
-    """Who holds the study now, None where nobody does."""
-    return _holder(path) if locks.is_held(path) else None
+def lock_holder(path: Path) -> str | None:
+    """Return a description of the process that holds the lock; None if nobody does."""
+    return _describe_holder(path) if locks.is_held(path) else None
 
 
-def _holder(path: Path) -> str:
+def _describe_holder(path: Path) -> str:
     try:
         about = json.loads(_about(path).read_text(encoding="utf-8"))
         return f"process {about['process']} on {about['host']} since {about['since']}"

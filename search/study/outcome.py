@@ -1,4 +1,4 @@
-"""How a search ended, and the files that say so: ``front.json`` and ``trials.csv`` in the study's folder."""
+"""The outcome of a search, and its files in the study's folder: ``front.json`` and ``trials.csv``."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ class Outcome:
     study: str
     baseline: Verified
     models: tuple[Verified, ...]
-    """Verified, within every budget, and beaten by no other: best quality first."""
+    """Verified, feasible and non-dominated models, best quality first."""
     named: Mapping[str, int]
     """Trial numbers by alias: ``champion``, ``fastest``, ``smallest``, ``balanced``."""
     failed: tuple[Verified, ...] = ()
-    """Of the search's front, but not within the budgets when measured again; the least violating first."""
+    """Models of the search's front that are infeasible when measured again, the least violating first."""
     beaten: tuple[Verified, ...] = ()
-    """Of the search's front and within the budgets, but beaten by another model when both were measured again."""
+    """Models of the search's front that are feasible but dominated when measured again."""
     versions: Mapping[int, int] = field(default_factory=dict)
     """Version in the registry by trial number."""
     stopped_because: str = ""
-    """Why the search ended before the asked number of trials; empty where it did not."""
+    """Why the search ended before its number of trials; empty if it did not."""
 
     compute_s: float = 0.0
-    """What all trials together worked, in seconds."""
+    """Total compute of all trials, in seconds."""
     saved_s: float = 0.0
-    """What they would have worked beside that without the stage store."""
+    """Additional compute that the trials would have taken without the stage store, in seconds."""
 
     @property
     def tried(self) -> set[int]:
-        """Trial numbers of all models that were verified, the baseline's only where it is on the front."""
+        """Trial numbers of all verified models; the baseline's only if it is on the front."""
         return {model.record.number for model in (*self.models, *self.failed, *self.beaten)}
 
     @property
@@ -82,7 +82,7 @@ class Outcome:
 
 
 def compute_of(records: Sequence[TrialRecord]) -> tuple[float, float]:
-    """What the trials worked, and what reuse saved them, in seconds."""
+    """Return the compute of the trials and what reusing stages saved, in seconds."""
     return (
         sum(record.seconds for record in records),
         sum(stage.saved for record in records for stage in record.stages),
@@ -90,12 +90,12 @@ def compute_of(records: Sequence[TrialRecord]) -> tuple[float, float]:
 
 
 def write_front(outcome: Outcome, path: Path) -> None:
-    """Write the outcome whole or not at all."""
+    """Write the outcome atomically."""
     write_whole(path, json.dumps(outcome.to_json(), indent=1) + "\n")
 
 
 def read_front(path: Path) -> Outcome | None:
-    """Return the outcome that was written, None where there is none yet."""
+    """Return the outcome that was written last; None if there is none yet."""
     return Outcome.from_json(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
@@ -123,7 +123,7 @@ def write_trials(records: Sequence[TrialRecord], path: Path) -> None:
 
 
 def verified_json(model: Verified) -> dict[str, Any]:
-    """All of it, and the gap between validation and test that follows from it."""
+    """Return the model as JSON, including the gap between validation and test."""
     return {
         "record": model.record.to_json(),
         "test": {name: measured.to_json() for name, measured in model.test.items()},

@@ -1,4 +1,4 @@
-"""What is known of the studies under a root, read from their files and their database, and nothing made or changed."""
+"""Read-only views of the studies under a root, from their files and their database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autoopt.search.choosing.front import champion, losses, pareto
 from autoopt.search.experiment.experiment import Experiment, load_experiment
 from autoopt.search.experiment.opening import directions
 from autoopt.search.paths import Root, StudyFolder
-from autoopt.search.study.lock import holder
+from autoopt.search.study.lock import lock_holder
 from autoopt.search.study.outcome import Outcome, read_front
 from autoopt.search.study.verification import Verified
 from autoopt.search.trial.record import COUNTED, State, TrialRecord
@@ -24,7 +24,7 @@ from autoopt.strategies.errors import UnknownName, did_you_mean
 
 
 class Phase(StrEnum):
-    """How a study stands."""
+    """State of a study."""
 
     RUNNING = "running"
     FINISHED = "finished"
@@ -33,16 +33,16 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class StudyView:
-    """One study, looked at from outside."""
+    """One study, as seen from outside."""
 
     name: str
     folder: StudyFolder
     experiment: Experiment
     records: Sequence[TrialRecord]
     outcome: Outcome | None
-    """The verified front, where the search has come to its end once."""
+    """The verified front; None until the search has ended once."""
     held_by: str | None
-    """Who is searching it now."""
+    """The process that searches it now; None if there is none."""
 
     @property
     def phase(self) -> Phase:
@@ -55,17 +55,17 @@ class StudyView:
 
     @property
     def counted(self) -> int:
-        """Trials that ran to an end of their own."""
+        """Number of ended trials."""
         return sum(record.state in COUNTED for record in self.records)
 
     @cached_property
     def baseline(self) -> TrialRecord | None:
         if self.outcome is not None:
             return self.outcome.baseline.record
-        plain = (
+        finetuned = (
             record for record in self.records if [step.name for step in record.recipe.steps] == [FullFinetuning.name]
         )
-        return next((record for record in plain if record.state is State.COMPLETE), None)
+        return next((record for record in finetuned if record.state is State.COMPLETE), None)
 
     @property
     def feasible(self) -> list[TrialRecord]:
@@ -77,7 +77,7 @@ class StudyView:
         return champion(self.feasible, directions(self.experiment)) if self.feasible else None
 
     def trial(self, number: int) -> TrialRecord:
-        """Raises ``UnknownName`` with the numbers that there are."""
+        """Return a trial; raises ``UnknownName``, which lists the numbers that exist."""
         for record in self.records:
             if record.number == number:
                 return record
@@ -86,44 +86,44 @@ class StudyView:
         raise UnknownName(f"the study '{self.name}' has no trial {number}; {there}")
 
     def verified(self, number: int) -> Verified | None:
-        """What was measured again of this trial; None where it was not on the front."""
-        found = self.outcome
-        models = (found.baseline, *found.models, *found.failed, *found.beaten) if found else ()
+        """Return the verified model of a trial; None if it was not verified."""
+        outcome = self.outcome
+        models = (outcome.baseline, *outcome.models, *outcome.failed, *outcome.beaten) if outcome else ()
         return next((model for model in models if model.record.number == number), None)
 
-    def answer(self, limits: Sequence[Limit]) -> list[Answer]:
-        """The front within other limits, out of the trials that are stored, best quality first.
+    def front_within(self, limits: Sequence[Limit]) -> list[JudgedTrial]:
+        """Return the front of the stored trials within other limits, best quality first.
 
-        A trial that was verified is judged as verification does it: with the whole interval of its second measurement.
+        Verified trials are judged as in verification: by the worse end of the intervals of their second measurement.
         """
-        answers = [self._answer(record, limits) for record in self.records if record.state is State.COMPLETE]
+        trials = [self._judge(record, limits) for record in self.records if record.state is State.COMPLETE]
         objectives = directions(self.experiment)
-        front = pareto([answer for answer in answers if answer.record.feasible], objectives)
-        return sorted(front, key=lambda answer: losses(answer, objectives))
+        front = pareto([trial for trial in trials if trial.record.feasible], objectives)
+        return sorted(front, key=lambda trial: losses(trial, objectives))
 
-    def nearest(self, limits: Sequence[Limit]) -> Answer | None:
-        """The trial that violates the limits least, the baseline aside."""
-        answers = [self._answer(record, limits) for record in self.records if record.state is State.COMPLETE]
-        others = [answer for answer in answers if self.baseline is None or answer.record.number != self.baseline.number]
-        return min(others, key=lambda answer: answer.record.total_violation, default=None)
+    def nearest(self, limits: Sequence[Limit]) -> JudgedTrial | None:
+        """Return the trial that violates the limits least, other than the baseline; None if there is none."""
+        trials = [self._judge(record, limits) for record in self.records if record.state is State.COMPLETE]
+        others = [trial for trial in trials if self.baseline is None or trial.record.number != self.baseline.number]
+        return min(others, key=lambda trial: trial.record.total_violation, default=None)
 
-    def _answer(self, record: TrialRecord, limits: Sequence[Limit]) -> Answer:
+    def _judge(self, record: TrialRecord, limits: Sequence[Limit]) -> JudgedTrial:
         verified = self.verified(record.number)
         measured = verified.record.measurements if verified else record.measurements
         reference = self.baseline.measurements if self.baseline else {}
         end = IntervalEnd.WORSE if verified else IntervalEnd.VALUE
         violations = judge(measured, limits, reference, end=end).by_text
         judged = replace(record, measurements=measured, violations=violations)
-        return Answer(judged, replace(verified, record=judged) if verified else None)
+        return JudgedTrial(judged, replace(verified, record=judged) if verified else None)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A stored trial, judged by other limits than the study's own."""
+class JudgedTrial:
+    """A stored trial, judged by limits other than the study's own."""
 
     record: TrialRecord
     verified: Verified | None
-    """With the same record, where it was verified."""
+    """The verified model with the same record; None if it was not verified."""
 
     @property
     def measurements(self) -> Mapping[str, Measurement]:
@@ -131,7 +131,7 @@ class Answer:
 
 
 def study_names(root: Root) -> list[str]:
-    """The studies that have been begun under this root, in alphabetical order."""
+    """Return the names of the studies under this root, in alphabetical order."""
     folder = root.path / "studies"
     if not folder.is_dir():
         return []
@@ -139,7 +139,7 @@ def study_names(root: Root) -> list[str]:
 
 
 def load_study_view(root: Root, name: str) -> StudyView:
-    """Look at one study; raises ``UnknownName`` with those that there are, ``EnvironmentProblem``."""
+    """Load one study; raises ``UnknownName``, which lists the existing studies, or ``EnvironmentProblem``."""
     check_name(name, "study")
     folder = root.study(name)
     if not folder.experiment.is_file():
@@ -148,7 +148,7 @@ def load_study_view(root: Root, name: str) -> StudyView:
         raise UnknownName(f"there is no study '{name}' in {root.path}{did_you_mean(name, names) or ';'} {listed}")
     experiment = load_experiment(folder.experiment)
     records = _records(root, experiment)
-    return StudyView(name, folder, experiment, records, read_front(folder.front), holder(folder.lock))
+    return StudyView(name, folder, experiment, records, read_front(folder.front), lock_holder(folder.lock))
 
 
 def _records(root: Root, experiment: Experiment) -> list[TrialRecord]:
@@ -157,8 +157,8 @@ def _records(root: Root, experiment: Experiment) -> list[TrialRecord]:
 
     address = experiment.storage.address()
     if address is None and not root.optuna_database.is_file():
-        return []  # A question makes no database.
+        return []  # Reading must not create a database.
     try:
         return records(address or database_url(root.optuna_database), experiment.study)
     except UnknownName:
-        return []  # It was stopped before its first trial.
+        return []  # Stopped before its first trial.

@@ -1,4 +1,4 @@
-"""The test split put to one model, once: its scores, its difference to the baseline, and a file with every answer."""
+"""Evaluate a model on the test split: scores, difference to the baseline, and a file with every answer."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HeldOutResult:
-    """What one model's answers to the test split have shown."""
+    """Results of one model on the test split."""
 
     test: dict[str, Measurement]
-    """The task's scores, their names with ``test_`` before them."""
+    """The task's scores, with the prefix ``test_`` in their names."""
     outcomes: NDArray[Any]
-    """A row for each example, to compare other models with."""
+    """One row per example, to compare other models with."""
     difference: Difference | None
-    """Of the quality to the baseline's; None of the baseline itself."""
+    """Difference of the quality to the baseline's; None for the baseline itself."""
 
     def to_json(self) -> dict[str, Any]:
-        """All but the outcomes."""
+        """Return everything but the outcomes."""
         return {
             "test": {name: item.to_json() for name, item in self.test.items()},
             "difference": asdict(self.difference) if self.difference else None,
@@ -41,10 +41,9 @@ class HeldOutResult:
 def evaluate_on_test(
     task: Task, candidate: Candidate, examples: Sequence[Example], *, baseline: NDArray[Any] | None, predictions: Path
 ) -> HeldOutResult:
-    """Have the model answer every example once, and judge the answers.
+    """Have the model answer every example once, write its answers to ``predictions`` and score them.
 
     ``task`` is the one that was saved with the model, ``baseline`` the outcomes of the baseline on the same examples.
-    The file ``predictions`` is written as ``write_predictions`` does.
     """
     answers = task.answer(candidate, examples)
     write_predictions(task, examples, answers, predictions)
@@ -55,9 +54,9 @@ def evaluate_on_test(
 
 
 def write_predictions(task: Task, examples: Sequence[Example], answers: Sequence[Any], path: Path) -> None:
-    """Write a line of JSON for each example, in the order of the split: ``text``, ``truth`` and ``answer``.
+    """Write one JSON object per line for each example, in order, with ``text``, ``truth`` and ``answer``.
 
-    There is ``text_pair`` where the example has one. Classes stand with their names. Written whole or not at all.
+    ``text_pair`` is added if the example has one. Classes are written by name. The file is replaced atomically.
     """
     with whole_file(path) as work, work.open("w", encoding="utf-8") as file:
         for example, answer in zip(examples, answers, strict=True):
@@ -68,7 +67,7 @@ def write_predictions(task: Task, examples: Sequence[Example], answers: Sequence
 
 
 def readable(label: Any, classes: Sequence[str]) -> Any:
-    """A label or an answer as plain data: the names of classes, numbers, the text of a span, a list of these."""
+    """Convert a label or an answer to plain data: names of classes, numbers, the text of a span, or a list of these."""
     match label:
         case Span():
             return label.text

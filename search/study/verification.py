@@ -1,6 +1,6 @@
-"""Verify the front in a fresh process: time each saved model against the saved baseline, then open the test split.
+"""Verify models in a fresh process: time each saved model against the saved baseline, then score the test split.
 
-``python -m autoopt.search.study.verification STUDY_FOLDER BASELINE NUMBER ...`` writes a line of JSON for each model.
+``python -m autoopt.search.study.verification STUDY_FOLDER BASELINE NUMBER ...`` writes one JSON object per model.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autoopt.objectives.measurement import Measurement
+from autoopt.objectives.measurement import QUALITY, Measurement
 from autoopt.objectives.scoring.bootstrap import Difference
 from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.study.evidence import TEST_QUALITY, Gap, Seeds, difference_measurements, gap
@@ -24,16 +24,16 @@ from autoopt.strategies.errors import EnvironmentProblem
 
 @dataclass(frozen=True)
 class Verified:
-    """A model of the front, measured once more from its saved artefact."""
+    """A model that was measured again from its saved artefact."""
 
     record: TrialRecord
-    """The trial, with latency and size as they were measured now; quality is still that on the validation split."""
+    """The trial with its new costs; its quality is still that on the validation split."""
     test: Mapping[str, Measurement]
-    """The task's scores on the test split, their names with ``test_`` before them."""
+    """The task's scores on the test split, with the prefix ``test_`` in their names."""
     difference: Difference | None = None
-    """Of its test quality to the baseline's, example by example; None of the baseline itself."""
+    """Paired difference of its test quality to the baseline's; None for the baseline itself."""
     seeds: Seeds | None = None
-    """Its recipe under several seeds, where ``search.confirm_seeds`` asks for them."""
+    """Its recipe under several seeds, if ``search.confirm_seeds`` requests them."""
 
     @property
     def measurements(self) -> Mapping[str, Measurement]:
@@ -44,8 +44,8 @@ class Verified:
 
     @property
     def gap(self) -> Gap | None:
-        """Between its quality on validation and on test; None where one of them is not known."""
-        validation, test = self.record.measurements.get("quality"), self.test.get(TEST_QUALITY)
+        """The gap between its quality on validation and on test; None if either is unknown."""
+        validation, test = self.record.measurements.get(QUALITY), self.test.get(TEST_QUALITY)
         return gap(validation, test) if validation and test else None
 
     @property
@@ -54,42 +54,42 @@ class Verified:
 
 
 def verify(folder: StudyFolder, baseline: TrialRecord, records: Sequence[TrialRecord]) -> Iterator[Verified]:
-    """Measure the baseline and then each record's saved model, in one fresh process; yield each when it is done.
+    """Measure the saved models of the baseline and of each record in one fresh process, and yield them in turn.
 
-    The first one is the baseline itself. Raises ``EnvironmentProblem`` where the process ends with an error.
+    The baseline comes first. Raises ``EnvironmentProblem`` if the process fails.
     """
     numbers = [str(record.number) for record in (baseline, *records)]
     command = [sys.executable, "-m", "autoopt.search.study.verification", str(folder.path), *numbers]
-    known = {record.number: record for record in (baseline, *records)}
-    complaints = folder.path / "verification.log"
+    by_number = {record.number: record for record in (baseline, *records)}
+    log_path = folder.path / "verification.log"
     with (
-        complaints.open("w+", encoding="utf-8") as log,
+        log_path.open("w+", encoding="utf-8") as log,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,  # noqa: S603
     ):
         try:
             for line in process.stdout or ():
-                yield _verified(json.loads(line), known)
+                yield _verified(json.loads(line), by_number)
         except BaseException:
             process.kill()
             raise
     if process.returncode != 0:
-        last = (complaints.read_text(encoding="utf-8").strip().splitlines() or ["no message"])[-1]
-        raise EnvironmentProblem(f"the verification of the front ended with an error: {last} (all of it: {complaints})")
+        last = (log_path.read_text(encoding="utf-8").strip().splitlines() or ["no message"])[-1]
+        raise EnvironmentProblem(f"the verification of the front failed: {last} (full log: {log_path})")
 
 
-def _verified(fields: Mapping[str, Any], known: Mapping[int, TrialRecord]) -> Verified:
+def _verified(fields: Mapping[str, Any], by_number: Mapping[int, TrialRecord]) -> Verified:
     measured, test = (
         {name: Measurement.from_json(item) for name, item in fields[part].items()} for part in ("measurements", "test")
     )
-    record = known[fields["number"]]
+    record = by_number[fields["number"]]
     difference = Difference(**fields["difference"]) if fields["difference"] else None
     return Verified(replace(record, measurements={**record.measurements, **measured}), test, difference)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Verify the models of these trials; the first is the baseline."""
+    """Verify the models of these trials; the first number is the baseline's."""
     results = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # Whatever a library prints does not end up among the results.
+    os.dup2(2, 1)  # Keeps the output of libraries out of the results.
     folder = StudyFolder(Path(arguments[0]))
     numbers = [int(argument) for argument in arguments[1:]]
     for line in _lines(folder, numbers[0], numbers):
@@ -122,15 +122,15 @@ def _lines(folder: StudyFolder, baseline: int, numbers: Sequence[int]) -> Iterat
         saved = folder.model(number)
         candidate = reference if number == baseline else replace(load(saved, open_task=open_task), tokens=tokens)
         measured = bench.measure(candidate.model, saved)
-        task = open_task(describe(folder.model(number))["task"])  # It may have been tuned along with the model.
+        task = open_task(describe(saved)["task"])  # It may have been tuned along with the model.
         path = folder.predictions(number)
-        examined = evaluate_on_test(task, candidate, examples, baseline=reference_outcomes, predictions=path)
+        result = evaluate_on_test(task, candidate, examples, baseline=reference_outcomes, predictions=path)
         if reference_outcomes is None:
-            reference_outcomes = examined.outcomes
+            reference_outcomes = result.outcomes
         yield {
             "number": number,
             "measurements": {name: item.to_json() for name, item in measured.items()},
-            **examined.to_json(),
+            **result.to_json(),
         }
 
 

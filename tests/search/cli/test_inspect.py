@@ -19,7 +19,7 @@ from autoopt.search.backends import ray_runner
 from autoopt.search.backends.mlflow_registry import registered
 from autoopt.search.cli.main import autoopt
 from autoopt.search.paths import Root, StudyFolder
-from autoopt.search.study.lock import exclusive
+from autoopt.search.study.lock import study_lock
 from autoopt.strategies import saving
 from autoopt.strategies.saving import MANIFEST
 from tests import tiny
@@ -98,7 +98,7 @@ def test_a_changed_experiment_does_not_go_on_with_the_study(studied: Studied) ->
 
 
 def test_a_study_that_somebody_searches_is_left_alone(studied: Studied) -> None:
-    with exclusive(studied.folder.lock):
+    with study_lock(studied.folder.lock):
         result = run("search", studied.file, "--root", studied.root.path)
         state = json.loads(run("status", "--root", studied.root.path, "--json").stdout)[0]
     assert result.exit_code == 5

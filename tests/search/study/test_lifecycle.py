@@ -26,7 +26,7 @@ from autoopt.search.experiment.opening import open_data, space_of
 from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.study.driver import Driver
 from autoopt.search.study.lifecycle import Search
-from autoopt.search.study.lock import exclusive, holder
+from autoopt.search.study.lock import lock_holder, study_lock
 from autoopt.search.study.outcome import Outcome, read_front
 from autoopt.search.study.verification import Verified, verify
 from autoopt.search.trial.execution import execute
@@ -271,33 +271,33 @@ def test_a_study_without_a_feasible_model_keeps_the_least_violating_one(inputs: 
 
 def test_a_study_is_held_by_one_process_and_its_holder_is_named(tmp_path: Path) -> None:
     lock = tmp_path / "study" / "lock"
-    with exclusive(lock):
+    with study_lock(lock):
         code = (
-            "from pathlib import Path\nfrom autoopt.search.study.lock import exclusive\n"
-            f"exclusive(Path({str(lock)!r})).__enter__()"
+            "from pathlib import Path\nfrom autoopt.search.study.lock import study_lock\n"
+            f"study_lock(Path({str(lock)!r})).__enter__()"
         )
         second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert f"process {os.getpid()} on " in second.stderr
         assert "StudyLocked" in second.stderr
-        assert str(os.getpid()) in str(holder(lock))
-    assert holder(lock) is None
+        assert str(os.getpid()) in str(lock_holder(lock))
+    assert lock_holder(lock) is None
 
 
 def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom autoopt.search.study.lock import exclusive\n"
-        f"with exclusive(Path({str(lock)!r})):\n    print('held', flush=True)\n    time.sleep(600)\n"
+        "import sys, time\nfrom pathlib import Path\nfrom autoopt.search.study.lock import study_lock\n"
+        f"with study_lock(Path({str(lock)!r})):\n    print('held', flush=True)\n    time.sleep(600)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
-    with pytest.raises(StudyLocked, match=f"process {process.pid} on "), exclusive(lock):
+    with pytest.raises(StudyLocked, match=f"process {process.pid} on "), study_lock(lock):
         pass
     process.kill()
     process.wait()
     process.stdout.close()
-    with exclusive(lock):
+    with study_lock(lock):
         pass
 
 

@@ -31,7 +31,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> StudyView:
 
 
 def numbers(seen: StudyView, *limits: str) -> list[int]:
-    return [answer.record.number for answer in seen.answer([Limit.parse(limit) for limit in limits])]
+    return [answer.record.number for answer in seen.front_within([Limit.parse(limit) for limit in limits])]
 
 
 def test_another_budget_gives_the_trials_within_it_that_no_other_beats(seen: StudyView) -> None:

@@ -12,7 +12,7 @@ from autoopt.search.experiment.opening import open_data, space_of
 from autoopt.search.paths import Root
 from autoopt.search.study.lifecycle import Search
 from autoopt.search.study.outcome import Outcome
-from autoopt.search.study.warm_start import AT_MOST, best_known
+from autoopt.search.study.warm_start import MAX_RECIPES, best_known
 from tests.search.samples import Nobody, run_here, write_experiment
 
 WIDER = {
@@ -65,7 +65,7 @@ def test_only_recipes_of_the_space_and_of_the_same_task_are_taken(first: tuple[P
     file, root, _ = first
     experiment = load_experiment(file, ["study=other"])
     space = space_of(experiment, open_data(experiment))
-    assert 1 <= len(best_known(experiment, root, space)) <= AT_MOST
+    assert 1 <= len(best_known(experiment, root, space)) <= MAX_RECIPES
     narrow = load_experiment(file, ["study=other", "strategies={others: false, full_finetuning: {epochs: 5}}"])
     assert best_known(narrow, root, space_of(narrow, open_data(narrow))) == []
     assert best_known(load_experiment(file, ["study=other", "task=sentence_pair"]), root, space) == []
