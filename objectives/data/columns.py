@@ -41,7 +41,7 @@ class Columns:
 def choose_columns(
     table: Table, *, text: str | None, text_pair: str | None, label: str | None, labelled: bool = True
 ) -> Columns:
-    """Return the given columns, those not given by their usual names.
+    """Return the columns with these names, by default those with usual names.
 
     Raises ``DataError``, which lists the columns of the table, if one does not exist or cannot be found.
     """
@@ -54,21 +54,21 @@ def choose_columns(
         text, text_pair = (names[pair[0]], names[pair[1]]) if pair else (None, None)
     usual_texts = [name for name in TEXT_NAMES if _names(table).get(name) != text_pair]
     return Columns(
-        find_column(table, usual_texts, key="text", given=text, content="texts"),
+        find_column(table, usual_texts, key="text", setting=text, content="texts"),
         text_pair,
-        find_column(table, LABEL_NAMES, key="label", given=label, content="labels") if labelled else None,
+        find_column(table, LABEL_NAMES, key="label", setting=label, content="labels") if labelled else None,
     )
 
 
-def find_column(table: Table, usual: Sequence[str], *, key: str, given: str | None, content: str) -> str:
-    """Return the column that ``data.<key>`` gives, else the one with the likeliest usual name.
+def find_column(table: Table, usual: Sequence[str], *, key: str, setting: str | None, content: str) -> str:
+    """Return the column named by ``setting``, the value of ``data.<key>``, else the one with the likeliest usual name.
 
     Raises ``DataError``, which lists the columns of the table, if there is none; ``content`` is what the column should
     hold.
     """
-    if given:
-        _check_exists(table, given, key)
-        return given
+    if setting:
+        _check_exists(table, setting, key)
+        return setting
     column = usual_column(table, usual)
     if column is None:
         raise DataError(

@@ -76,10 +76,10 @@ def os_errors_reported(path: Path) -> Iterator[None]:
 
 
 def _format_of(path: Path) -> FileFormat:
-    known = formats()
+    by_suffix = formats()
     suffix = format_suffix(path)
-    if suffix not in known or not path.is_file():
-        raise DataError(f"{path} has an unsupported format; convert it to one of {', '.join(sorted(known))}")
-    if path.suffix.lower() == GZIP and not known[suffix].is_text:
+    if suffix not in by_suffix or not path.is_file():
+        raise DataError(f"{path} has an unsupported format; convert it to one of {', '.join(sorted(by_suffix))}")
+    if path.suffix.lower() == GZIP and not by_suffix[suffix].is_text:
         raise DataError(f"{path}: {suffix} is compressed itself and is not read out of {GZIP}; unpack the file")
-    return known[suffix]
+    return by_suffix[suffix]

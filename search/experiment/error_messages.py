@@ -34,8 +34,8 @@ def _message(details: Any, keys: KeyPath, model: type[BaseModel]) -> str:
     value = "something else" if keys and keys[0] in SECRET_SECTIONS else _shown(details["input"])
     match details["type"]:
         case "extra_forbidden":
-            known = list(_model_at(model, keys[:-1]).model_fields)
-            return f"unknown key{did_you_mean(str(keys[-1]), known)}; keys here are {', '.join(known)}"
+            allowed = list(_model_at(model, keys[:-1]).model_fields)
+            return f"unknown key{did_you_mean(str(keys[-1]), allowed)}; keys here are {', '.join(allowed)}"
         case "missing":
             return "missing; add this key"
         case "literal_error":

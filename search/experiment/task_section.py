@@ -55,14 +55,14 @@ class TaskSection(Section):
     def _check_settings(self) -> Self:
         """Raise a ``ValidationError`` for each key that is not a setting of the task, or has an invalid value."""
         model, extra = self.task_type.settings(), self.model_extra or {}
-        known = list(model.model_fields)
-        unknown = [_unknown_key(self, key, known) for key in extra if key not in known]
+        allowed = list(model.model_fields)
+        unknown = [_unknown_key(self, key, allowed) for key in extra if key not in allowed]
         if unknown:
             raise ValidationError.from_exception_data("task", unknown)
-        given = self.settings()
-        values = model.model_validate(given)
+        settings = self.settings()
+        parsed = model.model_validate(settings)
         extra.clear()
-        extra.update({key: getattr(values, key) for key in given})
+        extra.update({key: getattr(parsed, key) for key in settings})
         return self
 
     @classmethod

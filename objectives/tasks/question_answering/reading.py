@@ -27,9 +27,9 @@ def read_questions(table: Table, settings: DataSettings) -> Reading:
     characters. Rows of an article, and of a context, are a group. Raises ``DataError`` with place and remedy for a
     question, context or answer that is missing, and for an answer that is not in its context.
     """
-    question_column = find_column(table, QUESTION_NAMES, key="text", given=settings.text, content="questions")
-    context_column = find_column(table, CONTEXT_NAMES, key="text_pair", given=settings.text_pair, content="contexts")
-    answers_column = find_column(table, ANSWERS_NAMES, key="label", given=settings.label, content="answers")
+    question_column = find_column(table, QUESTION_NAMES, key="text", setting=settings.text, content="questions")
+    context_column = find_column(table, CONTEXT_NAMES, key="text_pair", setting=settings.text_pair, content="contexts")
+    answers_column = find_column(table, ANSWERS_NAMES, key="label", setting=settings.label, content="answers")
     questions = _texts(table, question_column, "text")
     contexts = _texts(table, context_column, "text_pair")
     answers, notes = _moved_to_text(_all_answers(table, answers_column), contexts, table)

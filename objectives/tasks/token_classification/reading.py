@@ -32,8 +32,8 @@ def read_tagged(table: Table, settings: DataSettings) -> Reading:
     Sentences of a document are a group if there are several documents. Sentences without words are left out. Raises
     ``DataError`` for cells that are not lists, unequal numbers of words and tags, empty words and invalid tags.
     """
-    word_column = find_column(table, WORD_NAMES, key="text", given=settings.text, content="lists of words")
-    tag_column = find_column(table, TAG_NAMES, key="label", given=settings.label, content="lists of tags")
+    word_column = find_column(table, WORD_NAMES, key="text", setting=settings.text, content="lists of words")
+    tag_column = find_column(table, TAG_NAMES, key="label", setting=settings.label, content="lists of tags")
     word_position, tag_position = table.columns.index(word_column), table.columns.index(tag_column)
     rows, empty = [], []
     for cells, place, group in zip(table.rows, table.places, _groups(table), strict=True):
