@@ -156,7 +156,7 @@ def _built(
         if step.is_stored() and effort > 0:
             is_scored = rungs is not None and step.recovers and where[position] not in workspace.store
             scoring = rungs.watching(candidate, stages) if is_scored and rungs else nullcontext()
-            with progress.shown(_look(step.name, report)), scoring:
+            with progress.reporting(_look(step.name, report)), scoring:
                 candidate, reused = workspace.store.once(where[position], candidate, apply)
         else:
             candidate, reused = apply(), False
@@ -165,7 +165,7 @@ def _built(
     return candidate, tuple(stages)
 
 
-def _look(stage: str, report: Report) -> progress.Look:
+def _look(stage: str, report: Report) -> progress.Report:
     return lambda done, total: report(f"{stage}, {done / total:.0%}")
 
 

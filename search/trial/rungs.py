@@ -47,7 +47,7 @@ class RungScorer:
             if share == 0:
                 self.score(name, candidate, stages)
         visits = {share: partial(self._visit, name, candidate, stages) for name, share in RUNGS.items() if share > 0}
-        with progress.visited(visits):
+        with progress.visiting(visits):
             yield
 
     def score(self, name: str, candidate: Candidate, stages: Sequence[StageRecord]) -> None:

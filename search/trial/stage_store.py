@@ -130,7 +130,7 @@ class StageStore:
             if (stored := self.load(where, into)) is not None:
                 return stored, True
             began = time.monotonic()
-            with checkpoints.kept_in(self._entry(where).with_suffix(TRAINING)):
+            with checkpoints.checkpointing(self._entry(where).with_suffix(TRAINING)):
                 computed = compute()
                 save(computed, self._entry(where), notes={"seconds": time.monotonic() - began})
         if self.limit is not None:

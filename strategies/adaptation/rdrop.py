@@ -9,7 +9,7 @@ from autoopt.strategies.candidate import Batch, Candidate, Objective
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training.loop import Schedule, fit
-from autoopt.strategies.training.teacher_answers import apart
+from autoopt.strategies.training.teacher_outputs import output_divergence
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +38,9 @@ class RDrop(Strategy):
         def shape(objective: Objective, model: Any, batch: Batch) -> torch.Tensor:
             first, second = objective.forward(model, batch), objective.forward(model, batch)
             problem = model.config.problem_type
-            divergence = apart(first, second, batch, problem=problem) + apart(second, first, batch, problem=problem)
+            divergence = output_divergence(first, second, batch, problem=problem) + output_divergence(
+                second, first, batch, problem=problem
+            )
             right = objective.criterion(first, batch) + objective.criterion(second, batch)
             return (right + self.agreement * divergence) / 2
 

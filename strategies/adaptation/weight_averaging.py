@@ -37,7 +37,7 @@ class WeightAveraging(Strategy):
                 average.update_parameters(model)
 
         schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
-        losses = fit(candidate, model, schedule, effort=effort, seed=seed, before_step=collect, beside=[average])
+        losses = fit(candidate, model, schedule, effort=effort, seed=seed, before_step=collect, extra_modules=[average])
         average.update_parameters(model)
         averaged = average.module.requires_grad_(True).eval()
         return candidate.evolve(f"weight averaging, {len(losses)} steps", model=averaged)

@@ -9,7 +9,7 @@ from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.texts.noise import hide
 from autoopt.strategies.training.embedded_batches import BYPASSING
-from autoopt.strategies.training.teacher_answers import apart
+from autoopt.strategies.training.teacher_outputs import output_divergence
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,9 @@ class Cutoff(Strategy):
             hidden = {**batch, "attention_mask": hide(batch["attention_mask"], self.share)}
             part = objective.forward(model, hidden)
             problem = model.config.problem_type
-            divergence = apart(part, whole, batch, problem=problem) + apart(whole, part, batch, problem=problem)
+            divergence = output_divergence(part, whole, batch, problem=problem) + output_divergence(
+                whole, part, batch, problem=problem
+            )
             right = objective.criterion(whole, batch) + objective.criterion(part, batch)
             return (right + self.agreement * divergence) / 2
 

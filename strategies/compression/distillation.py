@@ -12,9 +12,9 @@ from autoopt.strategies.errors import ModelError, UsageError
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.networks.heads import reads_first_token
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import teacher_answers
 from autoopt.strategies.training.batches import collate
 from autoopt.strategies.training.loop import Schedule, train
+from autoopt.strategies.training.teacher_outputs import RecordedOutput, distillation_loss, recorded_outputs
 
 if TYPE_CHECKING:
     import torch
@@ -66,22 +66,22 @@ class Distillation(Strategy):
         if self.teacher:
             teacher, tokenizer = named_teacher(self.teacher, candidate, alike=self.match != "answers")
 
-        def answered(examples: Sequence[Example]) -> tuple[list[Features], list[teacher_answers.SoftAnswer]]:
+        def answered(examples: Sequence[Example]) -> tuple[list[Features], list[RecordedOutput]]:
             own = candidate.encode(examples)
             read = candidate.task.encode(examples, tokenizer) if self.teacher else own
-            return own, teacher_answers.recorded(teacher, read, pad_token_id=tokenizer.pad_token_id)
+            return own, recorded_outputs(teacher, read, pad_token_id=tokenizer.pad_token_id)
 
         features, answers = answered(candidate.train)
         texts = random.Random(seed).sample(candidate.unlabeled, min(self.texts, len(candidate.unlabeled)))
-        others: list[tuple[Features, teacher_answers.SoftAnswer]] = []
+        others: list[tuple[Features, RecordedOutput]] = []
         if texts:
             others += zip(*answered(list(map(Example, texts))), strict=True)
             others.sort(key=lambda pair: len(pair[0]["input_ids"]))  # Of neighbours little is padding then.
         inner = self._inner(model, teacher)
 
-        def divergence(output: Any, wanted: Sequence[teacher_answers.SoftAnswer], batch: Batch) -> torch.Tensor:
+        def divergence(output: Any, wanted: Sequence[RecordedOutput], batch: Batch) -> torch.Tensor:
             problem = model.config.problem_type
-            return teacher_answers.divergence(output, wanted, batch, problem=problem, temperature=self.temperature)
+            return distillation_loss(output, wanted, batch, problem=problem, temperature=self.temperature)
 
         def of_others(student: Any) -> torch.Tensor:
             import torch
@@ -109,7 +109,7 @@ class Distillation(Strategy):
             seed=seed,
             loss=loss,
             parameters=[*model.parameters(), *(inner.parameters() if inner is not None else ())],
-            beside=[inner] if inner is not None else [],
+            extra_modules=[inner] if inner is not None else [],
         )
         return candidate.evolve(f"distillation, {len(losses)} steps", model=model)
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from autoopt.strategies.stand_ins.onnx_model import INPUTS
 from autoopt.strategies.stand_ins.structure import structure_digest
-from autoopt.strategies.training.teacher_answers import OUTPUTS
+from autoopt.strategies.training.teacher_outputs import OUTPUTS
 
 OUTLINES = 32
 """So many are kept; without weights each is a few dozen kilobytes."""

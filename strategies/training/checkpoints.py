@@ -1,4 +1,4 @@
-"""Checkpoints: where a training that was cut off goes on, bit for bit as if it had not been."""
+"""Checkpoints: an interrupted training resumes and ends with the same weights, bit for bit."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-SECONDS = 60.0
-"""At most so much work is lost. MiniLM's weights and AdamW's two moments are 270 MB, half a second to write."""
+INTERVAL_S = 60.0
+"""Most work that is lost. MiniLM's weights and AdamW's two moments are 270 MB: 0.25 s to hash, 0.5 s to write."""
 
 
 @dataclass
-class Keeper:
-    """The checkpoints of one stage: a file for each of its trainings, by the order in which they begin."""
+class StageCheckpoints:
+    """The checkpoints of one stage: one file per training, numbered in the order in which they start."""
 
     folder: Path
-    every: float
-    begun: int = 0
+    interval_s: float
+    trainings: int = 0
 
     def next_file(self) -> Path:
-        self.begun += 1
-        return self.folder / f"{self.begun}.safetensors"
+        self.trainings += 1
+        return self.folder / f"{self.trainings}.safetensors"
 
 
-_keeper: ContextVar[Keeper | None] = ContextVar("keeper", default=None)
+_stage: ContextVar[StageCheckpoints | None] = ContextVar("stage_checkpoints", default=None)
 
 
 @contextmanager
-def kept_in(folder: Path, *, every: float = SECONDS) -> Iterator[None]:
-    """Let each training within the block leave a checkpoint in ``folder`` every so many seconds, and go on from it.
+def checkpointing(folder: Path, *, interval_s: float = INTERVAL_S) -> Iterator[None]:
+    """Save checkpoints of every training within the block to ``folder``, and resume from those already there.
 
-    The block has to do the same each time. The folder goes when it ends, also by an error; what ends the process, or
-    interrupts it, leaves the folder for the next time.
+    The block must do the same work each time. The folder is removed when the block ends or raises an ``Exception``; it
+    stays if the process dies or is interrupted.
     """
-    token = _keeper.set(Keeper(folder, every))
+    token = _stage.set(StageCheckpoints(folder, interval_s))
     try:
         yield
     except Exception:
@@ -54,65 +54,54 @@ def kept_in(folder: Path, *, every: float = SECONDS) -> Iterator[None]:
     else:
         shutil.rmtree(folder, ignore_errors=True)
     finally:
-        _keeper.reset(token)
+        _stage.reset(token)
 
 
 @dataclass
 class Checkpoint:
-    """What a training is made of, and the file that it is kept in; no file where nothing is to be kept.
+    """The state of one training and the file that it is saved to; nothing is saved if ``file`` is None.
 
-    The training must draw its random numbers anew at each step, from the seed and the number of the step: they are
-    not kept.
+    Random states are not saved: the training must seed each step from its seed and the number of the step.
     """
 
     modules: Sequence[nn.Module]
-    """All that changes, buffers included."""
+    """All modules that change, with their buffers."""
     optimizer: torch.optim.Optimizer
     steps: int
-    """In all. A file of a training with another number of steps is of another training."""
+    """Total number of steps. A file with another number belongs to another training."""
     file: Path | None = None
-    every: float = SECONDS
-    _saved: float = field(default_factory=time.monotonic)
+    interval_s: float = INTERVAL_S
+    _saved_at: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(cls, modules: Sequence[nn.Module], optimizer: torch.optim.Optimizer, steps: int) -> Checkpoint:
-        """Where ``kept_in`` says."""
-        keeper = _keeper.get()
-        if keeper is None:
+    def of_next_training(cls, modules: Sequence[nn.Module], optimizer: torch.optim.Optimizer, steps: int) -> Checkpoint:
+        """Return a checkpoint in the folder of the enclosing ``checkpointing`` block; else without a file."""
+        stage = _stage.get()
+        if stage is None:
             return cls(modules, optimizer, steps)
-        return cls(modules, optimizer, steps, keeper.next_file(), keeper.every)
+        return cls(modules, optimizer, steps, stage.next_file(), stage.interval_s)
 
     def restore(self) -> list[float]:
-        """Put everything back as it was kept, and return the losses until then; an empty list where nothing was."""
+        """Restore modules and optimizer, and return the losses so far; empty if there is no intact checkpoint."""
         import torch
-        from safetensors import SafetensorError, safe_open
 
-        if self.file is None or not self.file.is_file():
-            return []
-        try:
-            with safe_open(self.file, framework="pt") as opened:
-                metadata = opened.metadata() or {}
-                kept = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError):
-            return []
-        if metadata != self._metadata(kept):
-            return []
+        stored = self._read()
         tensors = self._tensors()
-        if any(name not in kept or kept[name].shape != tensor.shape for name, tensor in tensors.items()):
+        if any(name not in stored or stored[name].shape != tensor.shape for name, tensor in tensors.items()):
             return []
         with torch.no_grad():
             for name, tensor in tensors.items():
-                tensor.copy_(kept[name])
+                tensor.copy_(stored[name])
         for number, parameter in enumerate(self._parameters()):
             prefix = f"optimizer.{number}."
-            state = {name[len(prefix) :]: kept[name] for name in kept if name.startswith(prefix)}
+            state = {name[len(prefix) :]: stored[name] for name in stored if name.startswith(prefix)}
             if state:
                 self.optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in state.items()}
-        return kept["losses"].tolist()  # type: ignore[no-any-return]
+        return stored["losses"].tolist()
 
-    def save_at_times(self, losses: list[float]) -> None:
-        """Write everything, whole or not at all, where the last time is long enough ago."""
-        if self.file is None or time.monotonic() - self._saved < self.every:
+    def save_if_due(self, losses: list[float]) -> None:
+        """Save the state, if ``interval_s`` have passed since the last time."""
+        if self.file is None or time.monotonic() - self._saved_at < self.interval_s:
             return
         import torch
         from safetensors.torch import save_file
@@ -124,13 +113,27 @@ class Checkpoint:
                 tensors[f"optimizer.{number}.{key}"] = value.detach().cpu().contiguous()
         with whole_file(self.file) as work:
             save_file(tensors, work, metadata=self._metadata(tensors))
-        self._saved = time.monotonic()
+        self._saved_at = time.monotonic()
+
+    def _read(self) -> dict[str, torch.Tensor]:
+        """Return the stored tensors; empty if they are absent, damaged or of another training."""
+        from safetensors import SafetensorError, safe_open
+
+        if self.file is None or not self.file.is_file():
+            return {}
+        try:
+            with safe_open(self.file, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError):
+            return {}
+        return tensors if metadata == self._metadata(tensors) else {}
 
     def _metadata(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
         return {"steps": str(self.steps), "digest": tensor_digest(sorted(tensors.items()))}
 
     def _tensors(self) -> dict[str, torch.Tensor]:
-        """By name, each once, also where it has several names."""
+        """Return parameters and buffers by name; a tied tensor appears once."""
         return {
             f"{place}.{name}": tensor
             for place, module in enumerate(self.modules)

@@ -1,4 +1,4 @@
-"""A batch whose words are given by their embeddings, so that these can be changed before the model reads them."""
+"""Batches given by word embeddings instead of token ids, so that a strategy can change the embeddings."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     import torch
 
 BYPASSING = frozenset({"linear_probe", "top_layers"})
-"""Strategies that learn above recorded states: what is done to the embeddings never reaches them."""
+"""Strategies that train on recorded hidden states: changes to the embeddings never reach them."""
 
 
 def word_embeddings(model: Any, batch: Batch) -> torch.Tensor:
-    """(batch, length, width), before positions are added."""
+    """Return the word embeddings of the batch, (batch, length, width), before position embeddings are added."""
     return model.get_input_embeddings()(batch["input_ids"])  # type: ignore[no-any-return]
 
 
 def with_embeddings(batch: Batch, embeddings: torch.Tensor, **changes: torch.Tensor) -> Batch:
-    """The batch with ``embeddings`` in place of its token numbers, and with ``changes``."""
-    kept = {name: tensor for name, tensor in batch.items() if name != "input_ids"}
-    return {**kept, "inputs_embeds": embeddings, **changes}
+    """Return the batch with ``embeddings`` in place of its token ids, and with ``changes``."""
+    others = {name: tensor for name, tensor in batch.items() if name != "input_ids"}
+    return {**others, "inputs_embeds": embeddings, **changes}

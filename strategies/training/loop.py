@@ -1,4 +1,4 @@
-"""The training loop that every strategy that trains uses. Not here: evaluation, several devices."""
+"""The training loop of all strategies that train. Not covered: evaluation, several devices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from autoopt.strategies.candidate import Batch, Candidate, Features, Objective, 
 from autoopt.strategies.errors import Diverged, OutOfMemory
 from autoopt.strategies.system import measurement_gate
 from autoopt.strategies.training import progress
-from autoopt.strategies.training.batches import collate, shuffled
+from autoopt.strategies.training.batches import collate, shuffled_batches
 from autoopt.strategies.training.checkpoints import Checkpoint
 from autoopt.strategies.training.precision import mixed_precision
 
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How long and how strongly to train: AdamW, linear warm-up, then linear decay to zero."""
+    """Hyperparameters of AdamW with linear warm-up, then linear decay to zero."""
 
     learning_rate: float
     epochs: int
     batch_size: int = 16
-    """Examples in a step."""
+    """Number of examples per optimizer step."""
     accumulation: int = 1
-    """Into how many parts a step's examples are divided, each with a pass of its own: less memory, more time."""
+    """Number of forward and backward passes per optimizer step; more take less memory and more time."""
     weight_decay: float = 0.01
     warmup: float = 0.1
-    """Share of the steps that warm up."""
+    """Share of the steps."""
     max_grad_norm: float = 1.0
 
 
-Trained: TypeAlias = "Iterable[nn.Parameter] | Iterable[dict[str, Any]]"
-"""What learns: parameters, or groups of them as torch's optimizers take them (``params``, ``lr``, ``weight_decay``)."""
+Parameters: TypeAlias = "Iterable[nn.Parameter] | Iterable[dict[str, Any]]"
+"""Parameters, or parameter groups as torch's optimizers take them (``params``, ``lr``, ``weight_decay``)."""
 
 TASK_LOSS = Objective(run, own_loss)
-WINDOW = 10
-"""Steps over which losses are averaged to see whether training goes astray."""
+DIVERGENCE_WINDOW = 10
+"""Number of steps over which losses are averaged to check for divergence."""
 
 
-def nothing(step: int, steps: int) -> None:
-    """What is done before each step of training, given its number and how many there are, if nothing else is."""
+def no_op(step: int, steps: int) -> None:
+    """Do nothing before a training step; ``step`` counts from 0 and ``steps`` is their total."""
 
 
 def fit(
@@ -60,14 +60,11 @@ def fit(
     seed: int,
     features: Sequence[Features] | None = None,
     forward: Callable[[Any, Batch], Any] = run,
-    parameters: Trained | None = None,
-    before_step: Callable[[int, int], None] = nothing,
-    beside: Sequence[nn.Module] = (),
+    parameters: Parameters | None = None,
+    before_step: Callable[[int, int], None] = no_op,
+    extra_modules: Sequence[nn.Module] = (),
 ) -> list[float]:
-    """Train ``model`` in place on the candidate's examples, with the loss that the candidate has for it.
-
-    ``features`` are given where they are not simply the candidate's. Otherwise as ``train``.
-    """
+    """Train ``model`` in place on ``features``, the candidate's by default, with the candidate's loss; as ``train``."""
     objective = Objective(forward, candidate.criterion)
     return train(
         model,
@@ -79,7 +76,7 @@ def fit(
         loss=objective if candidate.shaper is None else partial(candidate.shaper, objective),
         parameters=parameters,
         before_step=before_step,
-        beside=beside,
+        extra_modules=extra_modules,
     )
 
 
@@ -92,20 +89,20 @@ def train(
     effort: float,
     seed: int,
     loss: Callable[[Any, Batch], torch.Tensor] = TASK_LOSS,
-    parameters: Trained | None = None,
-    before_step: Callable[[int, int], None] = nothing,
-    beside: Sequence[nn.Module] = (),
+    parameters: Parameters | None = None,
+    before_step: Callable[[int, int], None] = no_op,
+    extra_modules: Sequence[nn.Module] = (),
 ) -> list[float]:
     """Train ``model`` in place and return the loss of each step.
 
-    ``effort`` scales the number of steps, the schedule with them; at 0 nothing happens. ``parameters`` are those to
-    train, all that require a gradient if not given; one that ``before_step`` lets require none rests for that step.
-    ``beside`` is what else changes meanwhile. A training that was cut off goes on from its checkpoint
-    (``checkpoints.kept_in``) to the same weights: so ``loss`` and ``before_step`` may depend on nothing but what they
-    are given and torch's random numbers, which are drawn anew at each step.
+    ``effort`` scales the number of steps and the schedule with them; at 0 nothing is trained. ``parameters`` default to
+    all that require a gradient; ``before_step`` may switch that off for a step. ``extra_modules`` also change during
+    training, and are saved in checkpoints with the model.
 
-    Raises ``Diverged`` with the step and the value where a loss is not finite or has risen far above its start, and
-    ``OutOfMemory``.
+    Within ``checkpoints.checkpointing`` an interrupted training resumes and ends with the same weights. Therefore
+    ``loss`` and ``before_step`` must depend only on their arguments and on torch's generator, seeded at each step.
+
+    Raises ``Diverged`` if a loss is not finite or rises far above its start, and ``OutOfMemory``.
     """
     import torch
 
@@ -113,28 +110,29 @@ def train(
     total = math.ceil(effort * schedule.epochs * steps_per_epoch)
     if total == 0:
         return []
-    chosen: Any = [p for p in model.parameters() if p.requires_grad] if parameters is None else list(parameters)
-    # Fused, a step of MiniLM takes an eighth of the time, which is a quarter of the whole at batch 16 x 36.
-    optimizer = torch.optim.AdamW(chosen, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
-    checkpoint = Checkpoint.of([model, *beside], optimizer, total)
+    groups: Any = [p for p in model.parameters() if p.requires_grad] if parameters is None else list(parameters)
+    # The fused step takes an eighth of the time: for MiniLM at batch 16 x 36 it saves a quarter of the training.
+    optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
+    checkpoint = Checkpoint.of_next_training([model, *extra_modules], optimizer, total)
     losses = checkpoint.restore()
     scheduler = linear_schedule(optimizer, total, warmup=schedule.warmup, steps_done=len(losses))
     model.train()
     while len(losses) < total:
-        epoch, done = divmod(len(losses), steps_per_epoch)
-        order = torch.Generator().manual_seed(_drawn(seed, epoch))
-        for examples in islice(shuffled(features, batch_size=schedule.batch_size, generator=order), done, None):
+        epoch, batches_done = divmod(len(losses), steps_per_epoch)
+        order = torch.Generator().manual_seed(_derive_seed(seed, epoch))
+        batches = shuffled_batches(features, batch_size=schedule.batch_size, generator=order)
+        for examples in islice(batches, batches_done, None):
             step = len(losses)
             if step == total:
                 break
             before_step(step, total)
-            torch.manual_seed(_drawn(seed, step))
+            torch.manual_seed(_derive_seed(seed, step))
             with measurement_gate.compute_step():
-                losses.append(_step(model, examples, loss, optimizer, schedule, pad_token_id, step))
+                losses.append(_train_step(model, examples, loss, optimizer, schedule, pad_token_id, step))
             scheduler.step()
-            _see_whether_it_goes_astray(losses)
-            checkpoint.save_at_times(losses)
-            progress.tell(len(losses), total, model)
+            _check_divergence(losses)
+            checkpoint.save_if_due(losses)
+            progress.step_done(len(losses), total, model)
     model.eval()
     return losses
 
@@ -142,9 +140,10 @@ def train(
 def linear_schedule(
     optimizer: torch.optim.Optimizer, total: int, *, warmup: float, steps_done: int = 0
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """Scale each group's learning rate: linear warm-up over a share ``warmup`` of ``total`` steps, then to zero.
+    """Return the scheduler of linear warm-up over a share ``warmup`` of ``total`` steps, then linear decay to zero.
 
-    LambdaLR and not LinearLR, which multiplies step by step: a resumed training has the same rates to the last bit.
+    LambdaLR computes a rate from the step alone, so a resumed training has the same rates bit for bit; LinearLR
+    multiplies the last rate.
     """
     from torch.optim.lr_scheduler import LambdaLR
 
@@ -158,12 +157,12 @@ def linear_schedule(
     return LambdaLR(optimizer, factor, last_epoch=steps_done - 1)
 
 
-def _drawn(seed: int, number: int) -> int:
-    """A seed for one of many draws: neighbours have nothing in common, as torch spreads the bits of a seed."""
+def _derive_seed(seed: int, number: int) -> int:
+    """Return the seed of one epoch or step; close seeds are independent, since torch mixes the bits of a seed."""
     return seed * 1_000_003 + number
 
 
-def _step(
+def _train_step(
     model: Any,
     examples: Sequence[Features],
     loss: Callable[[Any, Batch], torch.Tensor],
@@ -196,11 +195,11 @@ def _step(
     return mean
 
 
-def _see_whether_it_goes_astray(losses: list[float]) -> None:
-    """Raise ``Diverged`` where the last losses are far above the first ones: nothing good comes of such a training."""
-    if len(losses) < 2 * WINDOW:
+def _check_divergence(losses: list[float]) -> None:
+    """Raise ``Diverged`` if the last losses are far above the first ones."""
+    if len(losses) < 2 * DIVERGENCE_WINDOW:
         return
-    first, last = fmean(losses[:WINDOW]), fmean(losses[-WINDOW:])
+    first, last = fmean(losses[:DIVERGENCE_WINDOW]), fmean(losses[-DIVERGENCE_WINDOW:])
     if last > 5 * first + 1:
         raise Diverged(
             f"the loss rose from {first:.3g} to {last:.3g} by training step {len(losses) - 1}; "

@@ -1,4 +1,4 @@
-"""The loss on classes, computed from a model's logits rather than by the model."""
+"""Losses computed from a model's logits rather than by the model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def cross_entropy(smoothing: float = 0.0) -> Criterion:
-    """Cross entropy with one class for each text; ``smoothing`` of the target is shared out among all classes."""
+    """Return the cross entropy with one class per text and label smoothing."""
 
     def criterion(output: Any, batch: Batch) -> torch.Tensor:
         from torch.nn import functional as F
@@ -22,5 +22,5 @@ def cross_entropy(smoothing: float = 0.0) -> Criterion:
 
 
 def on_logits(criterion: Criterion) -> Criterion:
-    """The same loss in a form that depends on the output's logits and the batch's ``labels`` alone."""
+    """Return the same loss as a function of the output's ``logits`` and the batch's ``labels`` only."""
     return cross_entropy() if criterion is own_loss else criterion

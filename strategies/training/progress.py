@@ -1,4 +1,4 @@
-"""Progress: how far a training is, for whoever looks on, and what its model is worth on the way."""
+"""Callbacks during training: progress reports, and visits to the model at given shares of the steps."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-SECONDS = 5.0
-"""Between two reports."""
+INTERVAL_S = 5.0
+"""Time between two reports."""
 
-Look: TypeAlias = Callable[[int, int], None]
-"""Called with the steps that are done and their total."""
+Report: TypeAlias = Callable[[int, int], None]
+"""Called with the number of steps done and their total."""
 
 Visit: TypeAlias = Callable[[Any], None]
-"""Called with the model that trains, in eval mode; may end the training by an exception of its own."""
+"""Called with the model being trained, in eval mode; may end the training by raising."""
 
-_look: ContextVar[Look | None] = ContextVar("look", default=None)
+_report: ContextVar[Report | None] = ContextVar("report", default=None)
 _visits: ContextVar[Mapping[float, Visit]] = ContextVar("visits", default=MappingProxyType({}))
 
 
 @contextmanager
-def shown(look: Look, *, every: float = SECONDS) -> Iterator[None]:
-    """Call ``look`` every so many seconds while something trains within the block."""
+def reporting(report: Report, *, interval_s: float = INTERVAL_S) -> Iterator[None]:
+    """Call ``report`` every ``interval_s`` seconds while a training runs within the block."""
     last = time.monotonic()
 
-    def now_and_then(done: int, total: int) -> None:
+    def report_if_due(done: int, total: int) -> None:
         nonlocal last
-        if time.monotonic() - last >= every:
+        if time.monotonic() - last >= interval_s:
             last = time.monotonic()
-            look(done, total)
+            report(done, total)
 
-    token = _look.set(now_and_then)
+    token = _report.set(report_if_due)
     try:
         yield
     finally:
-        _look.reset(token)
+        _report.reset(token)
 
 
 @contextmanager
-def visited(visits: Mapping[float, Visit]) -> Iterator[None]:
-    """Call each visit as soon as a training within the block has done its share of the steps, in (0, 1).
+def visiting(visits: Mapping[float, Visit]) -> Iterator[None]:
+    """Call each visit once a training within the block has done its share of the steps, in (0, 1).
 
     A training that resumes from a checkpoint beyond a share skips the visit there.
     """
@@ -53,10 +53,10 @@ def visited(visits: Mapping[float, Visit]) -> Iterator[None]:
         _visits.reset(token)
 
 
-def tell(done: int, total: int, model: Any) -> None:
-    """A step of training is done; ``model`` is in training mode, now and afterwards."""
-    if (look := _look.get()) is not None:
-        look(done, total)
+def step_done(done: int, total: int, model: Any) -> None:
+    """Report the end of a training step and make the visits due; ``model`` is in training mode, before and after."""
+    if (report := _report.get()) is not None:
+        report(done, total)
     for share, visit in _visits.get().items():
         if done - 1 < share * total <= done < total:
             model.eval()

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import teacher_answers
+from autoopt.strategies.training import teacher_outputs
 from autoopt.strategies.training.loop import Schedule, fit
 
 GENTLER = 4
@@ -57,7 +57,7 @@ class SelfTraining(Strategy):
         unknown = [text for text in dict.fromkeys(teacher.unlabeled) if text not in known]
         texts = random.Random(seed).sample(unknown, min(self.texts, len(unknown)))
         features = teacher.encode(list(map(Example, texts)))
-        answers = teacher_answers.record(teacher.model, features, pad_token_id=teacher.tokenizer.pad_token_id)
+        answers = teacher_outputs.record_outputs(teacher.model, features, pad_token_id=teacher.tokenizer.pad_token_id)
         found = []
         for text, answer in zip(texts, answers, strict=True):
             chance, label = answer["logits"].softmax(-1).max(-1)

@@ -32,7 +32,7 @@ from autoopt.strategies.errors import DataError, ModelError, UsageError
 from autoopt.strategies.networks.architectures import layers
 from autoopt.strategies.networks.word_head import WordHead
 from autoopt.strategies.stand_ins.int8_linear import Int8Linear
-from autoopt.strategies.training import batches, teacher_answers
+from autoopt.strategies.training import batches, teacher_outputs
 from autoopt.strategies.training.loop import Schedule, train
 from autoopt.strategies.unsupervised.masked_language_modeling import MaskedLanguageModeling, _word_numbers, mask
 from tests import tiny
@@ -341,13 +341,13 @@ def test_distillation_asks_the_teacher_of_unlabeled_texts_only_where_there_are_a
     trained: Candidate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    recorded = teacher_answers.recorded
+    recorded = teacher_outputs.recorded_outputs
 
     def counted(model: Any, features: Any, *, pad_token_id: int) -> Any:
         asked.append(len(features))
         return recorded(model, features, pad_token_id=pad_token_id)
 
-    monkeypatch.setattr(teacher_answers, "recorded", counted)
+    monkeypatch.setattr("autoopt.strategies.compression.distillation.recorded_outputs", counted)
     student = LayerDrop().apply(
         replace(trained, teacher=trained.model, unlabeled=("a cup", "a goal")), effort=1, seed=0
     )

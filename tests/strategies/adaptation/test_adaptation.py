@@ -33,7 +33,7 @@ from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import precision
 from autoopt.strategies.training.batches import collate
 from autoopt.strategies.training.loop import Schedule, fit
-from autoopt.strategies.training.teacher_answers import apart
+from autoopt.strategies.training.teacher_outputs import output_divergence
 from tests import tiny
 
 HEAD = ("classifier.", "bert.pooler.")
@@ -111,7 +111,7 @@ def test_rdrop_makes_two_passes_with_dropout_agree(given: Candidate) -> None:
         model = candidate.copy_model().train()
         with torch.inference_mode():
             pairs = [(model(**batch), model(**batch)) for _ in range(10)]
-        return fmean(float(apart(*pair, batch, problem="single_label_classification")) for pair in pairs)
+        return fmean(float(output_divergence(*pair, batch, problem="single_label_classification")) for pair in pairs)
 
     strategies = (RDrop(agreement=16.0, epochs=5), FullFinetuning(epochs=5))
     agreed, plain = (

@@ -34,7 +34,7 @@ from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.texts.mentions import mentions
 from autoopt.strategies.texts.noise import hide
 from autoopt.strategies.training.batches import collate
-from autoopt.strategies.training.teacher_answers import apart
+from autoopt.strategies.training.teacher_outputs import output_divergence
 from tests import tiny, tiny_given
 
 TRAINED = FullFinetuning(learning_rate=2e-3, epochs=15)
@@ -99,7 +99,7 @@ def disagreement(candidate: Candidate) -> float:
     with torch.inference_mode():
         whole = candidate.model(**batch)
         part = candidate.model(**{**batch, "attention_mask": hide(batch["attention_mask"], 0.3)})
-    return float(apart(part, whole, batch, problem="single_label_classification"))
+    return float(output_divergence(part, whole, batch, problem="single_label_classification"))
 
 
 def test_cutoff_makes_answers_depend_less_on_single_words(given: Candidate, plain: Candidate) -> None:

@@ -39,7 +39,7 @@ from autoopt.strategies.stand_ins.contract import parameter_count
 from autoopt.strategies.stand_ins.sparse_linear import SparseLinear, kept_of
 from autoopt.strategies.stand_ins.structure import structure_digest
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import teacher_answers
+from autoopt.strategies.training import teacher_outputs
 from tests import tiny
 
 
@@ -349,31 +349,31 @@ def test_zeros_take_a_bit_each(trained: Candidate) -> None:
 
 def test_leaves_of_one_trunk_share_its_recorded_answers(trained: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded: list[int] = []
-    record = teacher_answers.record
+    record = teacher_outputs.record_outputs
 
     def counted(model: Any, features: Any, *, pad_token_id: int) -> Any:
         recorded.append(len(features))
         return record(model, features, pad_token_id=pad_token_id)
 
-    monkeypatch.setattr(teacher_answers, "record", counted)
-    teacher_answers._recordings.clear()
+    monkeypatch.setattr(teacher_outputs, "record_outputs", counted)
+    teacher_outputs._recordings.clear()
     features, pad = trained.features(), trained.tokenizer.pad_token_id
-    first = teacher_answers.recorded(trained.model, features, pad_token_id=pad)
-    again = teacher_answers.recorded(trained.copy_model(), features, pad_token_id=pad)
+    first = teacher_outputs.recorded_outputs(trained.model, features, pad_token_id=pad)
+    again = teacher_outputs.recorded_outputs(trained.copy_model(), features, pad_token_id=pad)
     assert len(recorded) == 1
     assert all(torch.equal(a["logits"], b["logits"]) for a, b in zip(first, again, strict=True))
     other: Any = trained.copy_model()
     with torch.no_grad():
         next(other.parameters()).add_(0.01)
-    teacher_answers.recorded(other, features, pad_token_id=pad)
-    teacher_answers.recorded(trained.model, features[:-1], pad_token_id=pad)
+    teacher_outputs.recorded_outputs(other, features, pad_token_id=pad)
+    teacher_outputs.recorded_outputs(trained.model, features[:-1], pad_token_id=pad)
     assert recorded == [len(features), len(features), len(features) - 1]
-    for count in range(1, teacher_answers.KEPT + 2):
-        teacher_answers.recorded(trained.model, features[:count], pad_token_id=pad)
-    assert len(teacher_answers._recordings) == teacher_answers.KEPT
-    monkeypatch.setattr(teacher_answers, "LARGEST", 1)
-    teacher_answers.recorded(trained.model, features[:9], pad_token_id=pad)
-    assert len(teacher_answers._recordings) == teacher_answers.KEPT
+    for count in range(1, teacher_outputs.MAX_RECORDINGS + 2):
+        teacher_outputs.recorded_outputs(trained.model, features[:count], pad_token_id=pad)
+    assert len(teacher_outputs._recordings) == teacher_outputs.MAX_RECORDINGS
+    monkeypatch.setattr(teacher_outputs, "MAX_NUMBERS", 1)
+    teacher_outputs.recorded_outputs(trained.model, features[:9], pad_token_id=pad)
+    assert len(teacher_outputs._recordings) == teacher_outputs.MAX_RECORDINGS
 
 
 def test_both_factors_of_a_low_rank_layer_are_of_one_size_so_that_training_moves_both_alike(trained: Candidate) -> None:

@@ -93,7 +93,7 @@ def test_hidden_states_come_where_they_are_asked_for(given: Candidate) -> None:
 def drawn(lengths: list[int], seed: int = 0, batch_size: int = 4) -> list[list[Features]]:
     features = [item(length, row=row) for row, length in enumerate(lengths)]
     generator = torch.Generator().manual_seed(seed)
-    return list(batches.shuffled(features, batch_size=batch_size, generator=generator))
+    return list(batches.shuffled_batches(features, batch_size=batch_size, generator=generator))
 
 
 def rows(drawn: list[list[Features]]) -> list[list[int]]:

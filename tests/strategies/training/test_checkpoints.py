@@ -33,6 +33,10 @@ every_training = pytest.mark.parametrize(
 )
 
 
+checkpointing = partial(checkpoints.checkpointing, interval_s=0)
+reporting = partial(progress.reporting, interval_s=0)
+
+
 class Cut(BaseException):
     """What ends a process from outside."""
 
@@ -60,11 +64,15 @@ def cut_after(steps: int) -> Callable[[int, int], None]:
 def trained(strategy: Strategy, folder: Path, *, cuts: tuple[int, ...] = ()) -> Candidate:
     """What the strategy makes of the candidate, cut off after so many steps and begun again each time."""
     for steps in cuts:
-        with pytest.raises(Cut), checkpoints.kept_in(folder, every=0), progress.shown(cut_after(steps), every=0):
+        with (
+            pytest.raises(Cut),
+            checkpointing(folder),
+            reporting(cut_after(steps)),
+        ):
             strategy.apply(given(strategy), effort=EFFORT, seed=0)
         assert list(folder.glob("*.safetensors"))
         torch.rand(3)  # What else has drawn random numbers must not matter.
-    with checkpoints.kept_in(folder, every=0):
+    with checkpointing(folder):
         return strategy.apply(given(strategy), effort=EFFORT, seed=0)
 
 
@@ -80,9 +88,16 @@ def test_cut_off_twice_it_comes_to_the_same_weights(strategy: type[Strategy], tm
 
 def test_it_goes_on_and_does_not_begin_again(tmp_path: Path) -> None:
     folder, seen = tmp_path / "stage", list[int]()
-    with pytest.raises(Cut), checkpoints.kept_in(folder, every=0), progress.shown(cut_after(2), every=0):
+    with (
+        pytest.raises(Cut),
+        checkpointing(folder),
+        reporting(cut_after(2)),
+    ):
         FullFinetuning().apply(given(), effort=1, seed=0)
-    with checkpoints.kept_in(folder, every=0), progress.shown(lambda done, _: seen.append(done), every=0):
+    with (
+        checkpointing(folder),
+        reporting(lambda done, _: seen.append(done)),
+    ):
         FullFinetuning().apply(given(), effort=1, seed=0)
     assert seen == [3, 4, 5, 6]
 
@@ -103,7 +118,11 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("damage", ["another training", *DAMAGES])
 def test_a_checkpoint_that_cannot_be_used_is_left_aside(damage: str, tmp_path: Path) -> None:
     folder = tmp_path / "stage"
-    with pytest.raises(Cut), checkpoints.kept_in(folder, every=0), progress.shown(cut_after(3), every=0):
+    with (
+        pytest.raises(Cut),
+        checkpointing(folder),
+        reporting(cut_after(3)),
+    ):
         FullFinetuning().apply(given(), effort=1 if damage == "another training" else EFFORT, seed=0)
     (file,) = folder.iterdir()
     if damage in DAMAGES:
@@ -117,7 +136,11 @@ def test_a_training_that_diverges_leaves_no_checkpoint(tmp_path: Path) -> None:
         if done == 2:
             raise Diverged("as if")
 
-    with pytest.raises(Diverged), checkpoints.kept_in(tmp_path / "stage", every=0), progress.shown(diverge, every=0):
+    with (
+        pytest.raises(Diverged),
+        checkpointing(tmp_path / "stage"),
+        reporting(diverge),
+    ):
         FullFinetuning().apply(given(), effort=1, seed=0)
     assert list(tmp_path.iterdir()) == []
 
@@ -133,14 +156,14 @@ import os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from tests.strategies.training.test_checkpoints import EFFORT, FullFinetuning, checkpoints, given, progress, tiny
+from tests.strategies.training.test_checkpoints import EFFORT, FullFinetuning, checkpointing, given, reporting, tiny
 from tests.places import ROOT
 
 def kill(done, total):
     if done == int(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
 
-with checkpoints.kept_in(Path(sys.argv[1]), every=0), progress.shown(kill, every=0):
+with checkpointing(Path(sys.argv[1])), reporting(kill):
     print(tiny.digest(FullFinetuning().apply(given(), effort=EFFORT, seed=0).model))
 """
 

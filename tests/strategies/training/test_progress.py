@@ -33,7 +33,7 @@ def visits_at(shares: list[float], *, interrupt_after: int = 0) -> list[tuple[fl
         seen.append((share, steps, model.training))
 
     visits = {share: lambda model, share=share: visit(share, model) for share in shares}
-    with progress.visited(visits), progress.shown(count, every=0):
+    with progress.visiting(visits), progress.reporting(count, interval_s=0):
         try:
             fit(tiny.model(layers=1))
         except KeyboardInterrupt:
@@ -62,7 +62,7 @@ def test_a_share_that_ends_with_the_training_is_not_visited() -> None:
 
 def test_a_training_that_resumes_beyond_a_share_skips_its_visit(tmp_path: Path) -> None:
     for interrupt_after, expected in ((4, [(0.25, 3, False)]), (0, [(0.5, 6, False)])):
-        with checkpoints.kept_in(tmp_path / "stage", every=0):
+        with checkpoints.checkpointing(tmp_path / "stage", interval_s=0):
             seen = visits_at([0.25, 0.5], interrupt_after=interrupt_after)
             if interrupt_after:
                 saved = next((tmp_path / "stage").glob("*.safetensors")).read_bytes()
@@ -79,7 +79,7 @@ def test_a_visit_changes_nothing_of_the_training() -> None:
     def visit(model: Any) -> None:
         torch.rand(3)
 
-    with progress.visited({0.3: visit, 0.6: visit}):
+    with progress.visiting({0.3: visit, 0.6: visit}):
         fit(watched)
     assert tiny.digest(alone) == tiny.digest(watched)
 
@@ -88,14 +88,14 @@ def test_an_error_of_a_visit_ends_the_training() -> None:
     def stop(model: Any) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), progress.visited({0.5: stop}):
+    with pytest.raises(KeyboardInterrupt), progress.visiting({0.5: stop}):
         fit(tiny.model(layers=1))
 
 
 def test_reports_come_at_most_so_often_and_only_within_the_block() -> None:
     seen: list[tuple[int, int]] = []
-    for every in (0, 3600):
-        with progress.shown(lambda done, total: seen.append((done, total)), every=every):
+    for interval_s in (0, 3600):
+        with progress.reporting(lambda done, total: seen.append((done, total)), interval_s=interval_s):
             fit(tiny.model(layers=1))
     fit(tiny.model(layers=1))
     assert seen == [(done, 12) for done in range(1, 13)]
