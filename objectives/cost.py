@@ -69,8 +69,10 @@ class Cost(ABC):
     direction: ClassVar[Direction] = Direction.MINIMIZE
     other_names: ClassVar[tuple[str, ...]] = ()
     """Aliases in experiment files."""
+    timed: ClassVar[bool] = False
+    """Whether it needs calls timed in turn with the reference, the slow part of measuring."""
     always: ClassVar[bool] = False
-    """Whether it is measured even if no objective and no limit asks for it."""
+    """Whether it is measured without being asked for; a timed one only beside another timed cost, when it is free."""
     default_of_role: ClassVar[bool] = False
     """Whether it decides its role's alias if the study has no objective of that role."""
     exact: ClassVar[bool] = False

@@ -31,16 +31,21 @@ def names_of(role: Role) -> tuple[str, ...]:
 
 
 def measure_costs(serving: Serving, wanted: Set[str], *, only_exact: bool = False) -> dict[str, Measurement]:
-    """Measure the costs that are ``wanted`` or always measured; with ``only_exact`` only those that need no timing."""
-    selected = [cost for cost in costs().values() if cost.always or cost.name in wanted]
-    to_measure = [cost for cost in selected if cost.exact or not only_exact]
+    """Measure the costs that are ``wanted`` or come with them; with ``only_exact`` only those that need no timing."""
+    to_measure = [cost for cost in _selected(wanted) if cost.exact or not only_exact]
     return {measured.name: measured for cost in to_measure for measured in cost.measure(serving)}
 
 
 def pairs_for(wanted: Set[str]) -> Pairs:
     """Return the number of paired calls that verification needs for the wanted costs."""
-    pairs = [cost.pairs for cost in costs().values() if cost.always or cost.name in wanted]
-    return max(pairs, key=lambda count: count.minimum)
+    return max((cost.pairs for cost in _selected(wanted)), key=lambda pairs: pairs.minimum)
+
+
+def _selected(wanted: Set[str]) -> list[Cost]:
+    times_calls = any(cost.timed for cost in costs().values() if cost.name in wanted)
+    return [
+        cost for cost in costs().values() if cost.name in wanted or (cost.always and (times_calls or not cost.timed))
+    ]
 
 
 def _only_cost(name: str) -> Cost:

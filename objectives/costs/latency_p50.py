@@ -15,6 +15,7 @@ class LatencyP50(Cost):
 
     dimension = units.LATENCY
     role = Role.SPEED
+    timed = True
     other_names = ("latency",)
     always = True
     default_of_role = True

@@ -15,6 +15,7 @@ class LatencyP95(Cost):
 
     dimension = units.LATENCY
     role = Role.SPEED
+    timed = True
     always = True
 
     def measure(self, serving: Serving) -> Sequence[Measurement]:

@@ -16,6 +16,7 @@ class LatencyP99(Cost):
 
     dimension = units.LATENCY
     role = Role.SPEED
+    timed = True
     label = "p99"
     pairs = FOR_P99
 

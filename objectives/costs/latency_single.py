@@ -15,6 +15,7 @@ class LatencySingle(Cost):
 
     dimension = units.LATENCY
     role = Role.SPEED
+    timed = True
     label = "one example"
 
     def measure(self, serving: Serving) -> Sequence[Measurement]:

@@ -14,6 +14,7 @@ class Throughput(Cost):
 
     dimension = units.RATE
     role = Role.SPEED
+    timed = True
     direction = Direction.MAXIMIZE
     label = ""
 

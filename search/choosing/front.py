@@ -77,14 +77,18 @@ def knee_point(items: Sequence[Item], objectives: Mapping[str, Direction]) -> It
 def aliases(items: Sequence[Item], objectives: Mapping[str, Direction]) -> dict[str, Item]:
     """Return the recommended items by alias: ``champion``, ``fastest``, ``smallest``, ``balanced``; empty if no items.
 
-    "Fast" and "small" refer to the first objective of that kind, else to ``latency_p50`` and ``size``.
+    "Fast" and "small" refer to the first objective of that kind, else to ``latency_p50`` and ``size``; an alias whose
+    metric was not measured is left out.
     """
     if not items:
         return {}
+    metrics = {
+        "fastest": _first(names_of(Role.SPEED), objectives),
+        "smallest": _first(names_of(Role.SPACE), objectives),
+    }
     return {
         "champion": champion(items, objectives),
-        "fastest": best(items, _first(names_of(Role.SPEED), objectives)),
-        "smallest": best(items, _first(names_of(Role.SPACE), objectives)),
+        **{alias: best(items, metric) for alias, metric in metrics.items() if _all_have(items, metric)},
         "balanced": knee_point(items, objectives),
     }
 
@@ -93,6 +97,10 @@ def best(items: Sequence[Item], metric: str) -> Item:
     """Return the best item in one metric, the first of several."""
     direction = items[0].measurements[metric].direction
     return min(items, key=lambda item: losses(item, {metric: direction}))
+
+
+def _all_have(items: Sequence[Item], metric: str) -> bool:
+    return all(metric in item.measurements for item in items)
 
 
 def _first(metrics: Sequence[str], objectives: Mapping[str, Direction]) -> str:

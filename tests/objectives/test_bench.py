@@ -19,7 +19,8 @@ from tests import tiny
 
 TARGET = Target(batch_size=4, sequence_length=16)
 SINGLE = replace(TARGET, batch_size=1)
-ALWAYS = {"latency_p50", "latency_p95", "latency_ratio", "size", "parameters"}
+ALWAYS = {"size", "parameters"}
+TIMED = {"latency_p50", "latency_p95", "latency_ratio"}
 
 
 @pytest.fixture
@@ -63,18 +64,22 @@ def measured(tmp_path: Path, *wanted: str, target: Target = TARGET) -> dict[str,
     return bench.measure(candidate.model, tmp_path / "candidate")
 
 
-def test_latency_size_and_parameters_are_always_measured_and_nothing_else(
-    tmp_path: Path, asked: list[tuple[str, object]]
-) -> None:
-    found = measured(tmp_path)
-    assert set(found) == ALWAYS
+def test_without_a_timed_cost_no_call_is_timed(tmp_path: Path, asked: list[tuple[str, object]]) -> None:
+    assert set(measured(tmp_path)) == ALWAYS
+    assert set(measured(tmp_path, "quality", "energy", "memory")) == {*ALWAYS, "energy", "memory"}
+    assert [name for name, _ in asked] == ["energy", "memory"]
+
+
+def test_one_timing_gives_all_that_follows_from_it(tmp_path: Path, asked: list[tuple[str, object]]) -> None:
+    found = measured(tmp_path, "latency_p50")
+    assert set(found) == ALWAYS | TIMED
     assert found["latency_p50"].value == 20.0
     assert asked == [("calibration", (4, THOROUGH.minimum)), ("comparison", (4, THOROUGH))]
 
 
 def test_what_is_wanted_is_measured_too(tmp_path: Path, asked: list[tuple[str, object]]) -> None:
     found = measured(tmp_path, "throughput", "memory", "energy", "quality")
-    assert set(found) == {*ALWAYS, "throughput", "memory", "energy"}
+    assert set(found) == {*ALWAYS, *TIMED, "throughput", "memory", "energy"}
     assert found["throughput"].value == pytest.approx(4 / 0.020)
     assert ("memory", ("candidate", 3)) in asked
     assert ("energy", 4) in asked

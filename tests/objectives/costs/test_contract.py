@@ -47,6 +47,19 @@ class Served:
         return measure()
 
 
+class CallTimedError(Exception):
+    """A call was timed."""
+
+
+class Untimed(Served):
+    """The same model, of which no call may be timed."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("calibration", "comparison", "single"):
+            raise CallTimedError(name)
+        return super().__getattribute__(name)
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     candidate, folder = tiny.candidate(), tmp_path_factory.mktemp("costs") / "model"
@@ -106,10 +119,24 @@ def test_one_cost_of_each_role_that_names_an_alias_is_its_default_and_always_mea
     assert costs()[names_of(role)[0]].always
 
 
+@every_cost
+def test_it_says_whether_it_needs_timed_calls(name: str, served: Served) -> None:
+    untimed = Untimed(served.model, served.folder, served.target)
+    if costs()[name].timed:
+        with pytest.raises(CallTimedError):
+            costs()[name].measure(untimed)
+    else:
+        assert costs()[name].measure(untimed)
+
+
 def test_what_nothing_asks_for_is_not_measured(served: Served) -> None:
-    assert set(measure_costs(served, frozenset())) == {
-        "latency_p50", "latency_p95", "latency_ratio", "size", "parameters",
-    }  # fmt: skip
+    assert set(measure_costs(served, frozenset())) == {"size", "parameters"}
+    assert set(measure_costs(served, {"quality", "energy"})) == {"size", "parameters", "energy"}
+
+
+def test_beside_a_timed_cost_the_other_latencies_are_free(served: Served) -> None:
+    free = {"latency_p50", "latency_p95", "latency_ratio", "size", "parameters"}
+    assert set(measure_costs(served, {"throughput"})) == {"throughput", *free}
     assert set(measure_costs(served, {"throughput"}, only_exact=True)) == {"size", "parameters"}
 
 

@@ -92,6 +92,19 @@ def test_what_is_fast_and_small_is_said_by_the_objectives_and_by_latency_and_siz
     assert (named["fastest"], named["smallest"]) == (second, second)
 
 
+def test_an_alias_whose_metric_was_not_measured_is_left_out() -> None:
+    @dataclass(frozen=True)
+    class Untimed(Model):
+        @property
+        def measurements(self) -> Mapping[str, Measurement]:
+            return {name: item for name, item in super().measurements.items() if name != "latency_p50"}
+
+    objectives = {"quality": Direction.MAXIMIZE, "size": Direction.MINIMIZE}
+    named = aliases([Untimed(0.9, 1.0, size=2.0), Untimed(0.8, 2.0, size=1.0)], objectives)
+    assert set(named) == {"champion", "smallest", "balanced"}
+    assert named["smallest"].quality == 0.8
+
+
 def test_a_higher_throughput_is_better() -> None:
     objectives = {"quality": Direction.MAXIMIZE, "throughput": Direction.MAXIMIZE}
     slow, fast = Weighed(0.9, 1.0, throughput=10.0), Weighed(0.9, 1.0, throughput=20.0)

@@ -36,7 +36,8 @@ from autoopt.strategies.stand_ins.structure import structure_digest
 from tests import tiny
 from tests.search.samples import write_experiment
 
-ALWAYS = {"latency_p50", "latency_p95", "latency_ratio", "size", "parameters"}
+ALWAYS = {"size", "parameters"}
+TIMED = {"latency_p50", "latency_p95", "latency_ratio"}
 CUT = Recipe.of([find("full_finetuning")(), find("layer_drop")()])
 CALIBRATION = Calibration(p50_ms=10.0, p95_ms=15.0, p99_ms=None, samples=150, cpu_over_wall=1.0, noisy=False)
 HALF = replace(Comparison.identity(CALIBRATION), ratio=0.5, low=0.4, high=0.6, samples=16)
@@ -99,19 +100,21 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_what_nothing_asks_for_is_not_measured(tmp_path: Path, measured: list[str]) -> None:
-    assert set(screen(CUT, opened(tmp_path, experiment_of()))) == ALWAYS
+    workspace = opened(tmp_path, experiment_of(["quality", "size"]))
+    assert set(screen(CUT, workspace)) == set(workspace.reference) == ALWAYS
     assert measured == []
+    assert "calibration" not in vars(workspace), "not even the baseline was timed"
 
 
 @pytest.mark.parametrize(
     ("objectives", "budget", "more"),
     [
-        (["quality", "throughput"], [], {"throughput"}),
-        (["quality"], ["throughput >= 1/s"], {"throughput"}),
+        (["quality", "throughput"], [], {"throughput", *TIMED}),
+        (["quality"], ["throughput >= 1/s"], {"throughput", *TIMED}),
         (["quality", "memory"], [], {"memory"}),
         (["quality"], ["memory <= 0.9 * baseline"], {"memory"}),
         (["quality", "energy"], ["energy <= 2 J"], {"energy"}),
-        (["quality"], ["latency_single <= 9ms", "parameters <= 1M"], {"latency_single"}),
+        (["quality"], ["latency_single <= 9ms", "parameters <= 1M"], {"latency_single", *TIMED}),
     ],
 )
 def test_what_an_objective_or_a_limit_asks_for_is_measured_before_any_training(
@@ -258,6 +261,6 @@ def test_a_search_by_throughput_memory_and_real_lengths_verifies_all_of_them(tmp
     assert ran.returncode == 0, ran.stderr
     for model in json.loads(ran.stdout)["models"]:
         found = model["record"]["measurements"]
-        assert ALWAYS | {"throughput", "memory", "latency_single", "latency_p99"} <= set(found)
+        assert ALWAYS | TIMED | {"throughput", "memory", "latency_single", "latency_p99"} <= set(found)
         assert found["latency_p99"]["samples"] >= 662
         assert found["throughput"]["low"] <= found["throughput"]["value"] <= found["throughput"]["high"]
