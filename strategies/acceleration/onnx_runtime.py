@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
@@ -31,16 +29,18 @@ class OnnxRuntime(Strategy):
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:  # noqa: ARG002
         import torch
 
+        from autoopt.strategies.stand_ins.contract import parameter_count
         from autoopt.strategies.stand_ins.onnx_export import exported
         from autoopt.strategies.stand_ins.onnx_model import OnnxModel
+        from autoopt.strategies.stand_ins.structure import structure_digest
 
         model: Any = candidate.copy_model()
         with measurement_gate.compute_step():
             graph = exported(model, int8=self.precision == "int8")
-        described = {
+        described: dict[str, Any] = {
             "size": len(graph),
-            "shape": _shape(model, self.precision),
-            "weights": sum(parameter.numel() for parameter in model.state_dict().values()),
+            "shape": f"{structure_digest(model)}-{self.precision}",
+            "weights": parameter_count(model),
         }
         made: Any = OnnxModel(model.config, type(model).__name__, **described).eval()
         made.graph = torch.frombuffer(bytearray(graph), dtype=torch.uint8)
@@ -54,10 +54,3 @@ class OnnxRuntime(Strategy):
 
         described = {name: edit[name] for name in ("size", "shape", "weights")}
         return OnnxModel(model.config, type(model).__name__, **described)
-
-
-def _shape(model: Any, precision: str) -> str:
-    """Sixteen digits for the names, shapes and kinds of all modules and tensors."""
-    tensors = [(name, list(tensor.shape), str(tensor.dtype)) for name, tensor in model.state_dict().items()]
-    modules = [(name, type(module).__qualname__) for name, module in model.named_modules()]
-    return hashlib.sha256(json.dumps([tensors, modules, precision]).encode()).hexdigest()[:16]

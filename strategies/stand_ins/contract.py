@@ -17,6 +17,15 @@ class StandIn(Protocol):
     """The configuration of the model that it stands in for."""
     architecture: str
     """The class of the model that it stands in for."""
+    all_tied_weights_keys: dict[str, str]
+    """The tied names of its own state, as a transformers model has them."""
+
+    @property
+    def device(self) -> Any:
+        """The device of its inputs."""
+
+    def tie_weights(self) -> None:
+        """Tie the weights after its state was loaded."""
 
     def structure(self) -> str | None:
         """Return a text that is equal for models that differ in weights alone; None if the state's tensors say it."""

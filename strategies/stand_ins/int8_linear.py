@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import cache
 from typing import Any
 
 import torch
@@ -9,21 +11,21 @@ from torch import nn
 
 LARGEST = 63
 """Weights use 7 of their 8 bits, activations all 8. Without VNNI the kernels add two products in 16 bits, and two of
-127 * 255 do not fit: a layer of equal weights then answers half of what it should. The ways out, by mean cosine to
-fp32 of MiniLM's embeddings of 100 news texts: 7-bit activations 0.981, 7-bit weights 0.993, and 8 bits each, where
-little happened to overflow, 0.994. So 7-bit weights on every CPU, and a model answers the same wherever it serves."""
-MANY_ROWS = 64
-"""From this number of rows on oneDNN's linear kernel is faster than the plain integer product, which packs nothing
-(``tests/benchmarks/int8_kernels.py``). Both multiply the same integers."""
+127 * 255 do not fit: a layer of equal weights then returns half of the right value. Mean cosine to fp32 of MiniLM's
+embeddings of 100 news texts: 7-bit activations 0.981, 7-bit weights 0.993, and 8 bits each, where few sums overflowed,
+0.994. So weights have 7 bits on every CPU, and a model returns the same wherever it serves."""
+_STEPS = 254
+"""Steps between the least and the greatest activation: with the zero point rounded up, codes lie in [0, 255]."""
 _OFFSET = 128
-"""oneDNN's kernel reads activations without a sign."""
+"""Difference of unsigned and signed codes: oneDNN reads unsigned activations, ``torch._int_mm`` signed ones."""
 
 
 class Int8Linear(nn.Module):
     """Stands in for ``nn.Linear`` on a CPU.
 
-    ``qweight``, ``wscale`` and ``bias`` are buffers that safetensors can hold. Activations are scaled by their largest
-    value in the batch, or with ``per_token`` in each row: outliers then cost nothing but their own row.
+    ``qweight``, ``wscale`` and ``bias`` are buffers that safetensors can hold. Activations are quantized between the
+    least and the greatest of the batch. With ``per_token`` each row is scaled by its largest value before, so that an
+    outlier costs precision in its own row only.
     """
 
     qweight: torch.Tensor
@@ -53,34 +55,41 @@ class Int8Linear(nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return outputs of shape (..., outputs) for inputs of shape (..., inputs), in fp32."""
         rows = inputs.reshape(-1, inputs.shape[-1])
+        if not len(rows):
+            return inputs.new_zeros(*inputs.shape[:-1], len(self.wscale))
         if self.per_token:
-            scale = rows.abs().amax(-1, keepdim=True).clamp_min(1e-8).div_(127)
-            outputs = self._product(rows / scale, 1.0, None).mul_(scale)
+            low, high = rows.amin(-1, keepdim=True), rows.amax(-1, keepdim=True)
+            largest = torch.maximum(high, -low).clamp_min_(1e-8)
+            step, zero = _step_and_zero(float((low / largest).min()), float((high / largest).max()))
+            outputs = self._linear_int8(rows * largest.reciprocal().div_(step), step, zero, None).mul_(largest)
             if self.bias is not None:
                 outputs.add_(self.bias)
         else:
-            largest = max(float(rows.abs().max()), 1e-8) if rows.numel() else 1.0
-            outputs = self._product(rows * (127 / largest), largest / 127, self.bias)
+            step, zero = _step_and_zero(*map(float, rows.aminmax()))
+            outputs = self._linear_int8(rows * (1 / step), step, zero, self.bias)
         return outputs.view(*inputs.shape[:-1], outputs.shape[-1])
 
-    def _product(self, scaled: torch.Tensor, scale: float, bias: torch.Tensor | None) -> torch.Tensor:
-        """Round rows within [-127, 127], multiply them with the weights, and undo ``scale`` and the weights' scales."""
-        if len(scaled) >= MANY_ROWS and _has_onednn():
-            unsigned = scaled.round_().add_(_OFFSET).to(torch.uint8)
-            packed, zeros = self._weights()
+    def _linear_int8(self, scaled: torch.Tensor, step: float, zero: int, bias: torch.Tensor | None) -> torch.Tensor:
+        """Round ``scaled``, which is changed in place, multiply it with the weights and undo the scales."""
+        # torch converts to int8 four times as fast as to uint8.
+        codes = scaled.add_(zero - _OFFSET).round_().to(torch.int8)
+        if self._packed is None:
+            self._packed = self._pack()
+        packed, correction = self._packed
+        if _has_onednn():
+            unsigned = codes.view(torch.uint8).bitwise_xor_(_OFFSET)
             return torch.ops.onednn.qlinear_pointwise(  # type: ignore[no-any-return]
-                unsigned, scale, _OFFSET, packed, self.wscale, zeros, bias, 1.0, 0, torch.float32, "none", [], ""
+                unsigned, step, zero, packed, self.wscale, correction, bias, 1.0, 0, torch.float32, "none", [], ""
             )
-        outputs = torch._int_mm(scaled.round_().to(torch.int8), self.qweight.t()).to(torch.float32)
-        outputs.mul_(self.wscale * scale)
+        outputs = torch._int_mm(codes, packed).add_(correction, alpha=_OFFSET - zero).float().mul_(self.wscale * step)
         return outputs if bias is None else outputs.add_(bias)
 
-    def _weights(self) -> Any:
-        """The weights as oneDNN reads them, packed at the first call, with their zero points."""
-        if self._packed is None:
-            zeros = torch.zeros(len(self.wscale), dtype=torch.int)
-            self._packed = torch.ops.onednn.qlinear_prepack(self.qweight, None), zeros
-        return self._packed
+    def _pack(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the weights as the kernel reads them with their zero points, without oneDNN with their column sums."""
+        if _has_onednn():
+            zeros = torch.zeros(len(self.wscale), dtype=torch.int32)
+            return torch.ops.onednn.qlinear_prepack(self.qweight, None), zeros
+        return self.qweight.t().contiguous(), self.qweight.sum(1, dtype=torch.int32)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._packed = None
@@ -95,6 +104,24 @@ class Int8Linear(nn.Module):
         return f"in_features={inputs}, out_features={outputs}, per_token={self.per_token}"
 
 
+def _step_and_zero(low: float, high: float) -> tuple[float, int]:
+    """Return step and zero point of the codes 0 to 255 for values in [low, high]; NaN if a value is not finite."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    if not math.isfinite(high - low):
+        return math.nan, _OFFSET
+    step = max(high - low, 1e-8) / _STEPS
+    return step, int(1 - low / step)
+
+
+@cache
 def _has_onednn() -> bool:
-    is_available: Any = torch.backends.mkldnn.is_available
-    return bool(is_available()) and hasattr(torch.ops.onednn, "qlinear_pointwise")
+    """Whether this build of torch multiplies 8-bit integers with oneDNN."""
+    try:
+        packed = torch.ops.onednn.qlinear_prepack(torch.ones(1, 1, dtype=torch.int8), None)
+        scale, zero, ones = torch.ones(1), torch.zeros(1, dtype=torch.int32), torch.ones(1, 1, dtype=torch.uint8)
+        torch.ops.onednn.qlinear_pointwise(
+            ones, 1.0, 0, packed, scale, zero, None, 1.0, 0, torch.float32, "none", [], ""
+        )
+    except (AttributeError, NotImplementedError, RuntimeError):
+        return False
+    return True

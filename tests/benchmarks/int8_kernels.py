@@ -1,8 +1,9 @@
-"""Time the kernels for 8-bit linear layers in turn: fbgemm's packed one, the plain integer product, oneDNN's.
+"""Time the kernels for 8-bit linear layers in turn: torch's deprecated one, the plain integer product, oneDNN's.
 
     python tests/benchmarks/int8_kernels.py
 
-One thread, layers of MiniLM's shapes, median of 40 rounds; times in microseconds and as a share of fp32.
+One thread, layers of MiniLM's shapes, lower quartile of 40 rounds (others may use the machine); times as a share of
+fp32, which is given in microseconds. The last column is oneDNN's as a share of the deprecated kernel's.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from itertools import product
+from typing import TypeAlias
 
 import torch
 from torch import nn
@@ -19,23 +22,33 @@ from autoopt.strategies.stand_ins import int8_linear
 from autoopt.strategies.stand_ins.int8_linear import Int8Linear
 
 ROUNDS = 40
+Call: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
 
-def fbgemm(layer: Int8Linear, inputs: torch.Tensor) -> Callable[[], torch.Tensor]:
-    """The kernel of torch's dynamic quantization, which torch announces to remove."""
+def fbgemm(layer: Int8Linear) -> Call:
+    """Multiply with the kernel of torch's dynamic quantization, whose tensors torch is going to remove."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         zeros = torch.zeros(len(layer.wscale), dtype=torch.long)
         weight = torch._make_per_channel_quantized_tensor(layer.qweight, layer.wscale.double(), zeros, 0)
-        packed = torch.ops.quantized.linear_prepack(weight, layer.bias)
-    return lambda: torch.ops.quantized.linear_dynamic(inputs, packed, reduce_range=False)
+        packed = torch.ops.quantized.linear_prepack(weight, None if layer.per_token else layer.bias)
+
+    def call(inputs: torch.Tensor) -> torch.Tensor:
+        if not layer.per_token:
+            return torch.ops.quantized.linear_dynamic(inputs, packed, reduce_range=False)  # type: ignore[no-any-return]
+        scale = inputs.abs().amax(-1, keepdim=True).clamp_min(1e-8)
+        outputs = torch.ops.quantized.linear_dynamic(inputs / scale, packed, reduce_range=False)
+        return outputs.mul_(scale).add_(layer.bias)  # type: ignore[no-any-return]
+
+    return call
 
 
-def with_kernel(layer: Int8Linear, inputs: torch.Tensor, rows: int) -> Callable[[], torch.Tensor]:
-    """Our layer, with oneDNN from this number of rows on."""
+def with_kernel(linear: nn.Linear, *, per_token: bool, onednn: bool) -> Call:
+    """Return our layer with one of its two kernels."""
+    layer = Int8Linear.of(linear, per_token=per_token)
 
-    def call() -> torch.Tensor:
-        int8_linear.MANY_ROWS = rows
+    def call(inputs: torch.Tensor) -> torch.Tensor:
+        int8_linear._has_onednn = lambda: onednn  # type: ignore[assignment]
         return layer(inputs)  # type: ignore[no-any-return]
 
     return call
@@ -44,35 +57,33 @@ def with_kernel(layer: Int8Linear, inputs: torch.Tensor, rows: int) -> Callable[
 def main() -> None:
     """Print a table."""
     torch.set_num_threads(1)
-    print(f"{'layer':>12}{'rows':>6}{'fp32 us':>9}{'fbgemm':>8}{'integer':>9}{'oneDNN':>8}")
+    print(f"{'layer':>12}{'rows':>6}{'scales':>8}{'fp32 us':>9}{'before':>8}{'integer':>9}{'oneDNN':>8}{'ratio':>7}")
     for width, outputs in ((384, 384), (384, 1536), (1536, 384)):
         linear = nn.Linear(width, outputs)
-        layer = Int8Linear.of(linear, per_token=False)
-        for rows in (13, 32, 64, 128, 1024):
-            inputs = torch.randn(rows, width)
-            calls: list[Callable[[], torch.Tensor]] = [
-                lambda linear=linear, inputs=inputs: linear(inputs),  # type: ignore[misc]
-                fbgemm(layer, inputs),
-                with_kernel(layer, inputs, 10**9),
-                with_kernel(layer, inputs, 0),
+        for rows, per_token in product((16, 32, 64, 128, 1024), (False, True)):
+            calls: list[Call] = [
+                linear,
+                fbgemm(Int8Linear.of(linear, per_token=per_token)),
+                *(with_kernel(linear, per_token=per_token, onednn=onednn) for onednn in (False, True)),
             ]
-            times = _in_turn(calls, repeats=max(1, 1024 // rows))
-            shares = "".join(f"{t / times[0]:>{w}.2f}" for t, w in zip(times[1:], (8, 9, 8), strict=True))
-            print(f"{width:>6}x{outputs:<5}{rows:>6}{1e6 * times[0]:>9.0f}{shares}", flush=True)
+            fp32, *others = _in_turn(calls, torch.randn(rows, width), repeats=max(1, 512 // rows))
+            shares = "".join(f"{t / fp32:>{w}.2f}" for t, w in zip(others, (8, 9, 8), strict=True))
+            scales = "row" if per_token else "batch"
+            print(f"{width:>6}x{outputs:<5}{rows:>6}{scales:>8}{1e6 * fp32:>9.0f}{shares}{others[2] / others[0]:>7.2f}")
 
 
-def _in_turn(calls: list[Callable[[], torch.Tensor]], *, repeats: int) -> list[float]:
+def _in_turn(calls: list[Call], inputs: torch.Tensor, *, repeats: int) -> list[float]:
     samples: list[list[float]] = [[] for _ in calls]
     with torch.inference_mode():
         for call in calls:
-            call()
+            call(inputs)
         for _ in range(ROUNDS):
-            for call, taken in zip(calls, samples, strict=True):
+            for call, seconds in zip(calls, samples, strict=True):
                 started = time.perf_counter()
                 for _ in range(repeats):
-                    call()
-                taken.append((time.perf_counter() - started) / repeats)
-    return [statistics.median(taken) for taken in samples]
+                    call(inputs)
+                seconds.append((time.perf_counter() - started) / repeats)
+    return [statistics.quantiles(seconds)[0] for seconds in samples]
 
 
 if __name__ == "__main__":

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
+from autoopt.strategies import stand_ins
 from autoopt.strategies.acceleration.early_exit import EarlyExit
 from autoopt.strategies.acceleration.onnx_runtime import OnnxRuntime
+from autoopt.strategies.compression.weight_sharing import WeightSharing
 from autoopt.strategies.stand_ins.contract import StandIn, architecture_of, parameter_count, timed
 from autoopt.strategies.stand_ins.structure import structure_digest
 from tests import tiny
@@ -19,6 +23,33 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "early exits": lambda: EarlyExit().apply(tiny.candidate(), effort=0.0, seed=0).model,
 }
 every_stand_in = pytest.mark.parametrize("make", MAKERS.values(), ids=list(MAKERS))
+
+
+def test_every_stand_in_is_tested_here() -> None:
+    """A model that replaces another one has its configuration and its class; layers that replace layers do not."""
+    folder = [module.name for module in pkgutil.iter_modules(stand_ins.__path__, f"{stand_ins.__name__}.")]
+    classes = {
+        item.__name__
+        for name in folder
+        for item in vars(importlib.import_module(name)).values()
+        if isinstance(item, type) and item.__module__ == name and hasattr(item, "parameter_count")
+    }
+    assert classes - {"StandIn"} == {type(make()).__name__ for make in MAKERS.values()}
+
+
+def test_a_graph_counts_a_tied_weight_once() -> None:
+    tied = WeightSharing().apply(tiny.candidate(), effort=0.0, seed=0)
+    assert parameter_count(OnnxRuntime().apply(tied, effort=0.0, seed=0).model) == parameter_count(tied.model)
+    assert parameter_count(tied.model) < parameter_count(tiny.model())
+
+
+@every_stand_in
+def test_it_can_be_loaded_and_moved_as_a_transformers_model(make: Callable[[], Any]) -> None:
+    model = make()
+    model.load_state_dict(make().state_dict())
+    model.tie_weights()
+    assert model.device == torch.device("cpu")
+    assert set(model.all_tied_weights_keys) <= set(model.state_dict())
 
 
 def batch() -> dict[str, torch.Tensor]:
