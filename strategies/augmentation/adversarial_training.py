@@ -1,4 +1,4 @@
-"""Train on embeddings moved to where the loss grows most (Miyato et al. 2017; in steps, Madry et al. 2018, "PGD")."""
+"""Train on embeddings perturbed along the gradient (Miyato et al. 2017; in steps, Madry et al. 2018, "PGD")."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 
 class AdversarialTraining(Strategy):
-    """Each batch is read once as it is and once moved, and both are to be right.
+    """The loss is the mean of that on the embeddings and that on a perturbation of them which increases it.
 
-    ``size``: how far the words of a text move together, relative to the length of their embeddings. ``steps``: 1 is the
-    fast gradient method at twice the time of plain training; 3 looks harder for what misleads, at four times.
+    - ``size``: norm of the perturbation of a text, relative to the norm of its embeddings.
+    - ``steps``: 1 is the fast gradient method, at twice the time of plain training; 3 finds stronger perturbations, at
+      four times.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "labels"})
@@ -30,26 +31,26 @@ class AdversarialTraining(Strategy):
         def shape(objective: Objective, model: Any, batch: Batch) -> torch.Tensor:
             import torch
 
-            words = word_embeddings(model, batch)
-            plain = objective(model, with_embeddings(batch, words))
-            radius = self.size * _length(words.detach())
-            (slope,) = torch.autograd.grad(plain, words, retain_graph=True)
-            moved = _along(slope, radius / self.steps)
+            embeddings = word_embeddings(model, batch)
+            clean_loss = objective(model, with_embeddings(batch, embeddings))
+            radius = self.size * _norm(embeddings.detach())
+            (gradient,) = torch.autograd.grad(clean_loss, embeddings, retain_graph=True)
+            perturbation = _scale(gradient, radius / self.steps)
             for _ in range(self.steps - 1):
-                place = (words.detach() + moved).requires_grad_()
-                (slope,) = torch.autograd.grad(objective(model, with_embeddings(batch, place)), place)
-                moved = moved + _along(slope, radius / self.steps)
-                moved = moved * (radius / _length(moved)).clamp(max=1)
-            return (plain + objective(model, with_embeddings(batch, words + moved))) / 2
+                perturbed = (embeddings.detach() + perturbation).requires_grad_()
+                (gradient,) = torch.autograd.grad(objective(model, with_embeddings(batch, perturbed)), perturbed)
+                perturbation = perturbation + _scale(gradient, radius / self.steps)
+                perturbation = perturbation * (radius / _norm(perturbation)).clamp(max=1)
+            return (clean_loss + objective(model, with_embeddings(batch, embeddings + perturbation))) / 2
 
         return candidate.evolve(f"adversarial training of {self.steps} steps", shaper=shape)
 
 
-def _length(words: torch.Tensor) -> torch.Tensor:
-    """The norm of all words of each text together, (batch, 1, 1); never 0."""
-    length: torch.Tensor = words.flatten(1).norm(dim=1)
-    return length.clamp_min(1e-12)[:, None, None]
+def _norm(embeddings: torch.Tensor) -> torch.Tensor:
+    """Return the norm of all embeddings of each text together, (batch, 1, 1), at least 1e-12."""
+    norm: torch.Tensor = embeddings.flatten(1).norm(dim=1)
+    return norm.clamp_min(1e-12)[:, None, None]
 
 
-def _along(slope: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
-    return slope * (length / _length(slope))
+def _scale(gradient: torch.Tensor, norm: torch.Tensor) -> torch.Tensor:
+    return gradient * (norm / _norm(gradient))

@@ -1,6 +1,6 @@
-"""Copies of texts, translated into another language and back (Sennrich et al. 2016, "Improving NMT").
+"""Add copies of texts translated to another language and back (Sennrich et al. 2016, "Improving NMT").
 
-As an augmentation of classifiers after Yu et al. (2018).
+Applied to text classification as by Yu et al. (2018).
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.system import measurement_gate
 
 BATCH_SIZE = 16
-LONGEST = 256
-"""In tokens, of a text and of its translation."""
+MAX_TOKENS = 256
+"""Maximum length of a text and of its translation."""
 
 
 class BackTranslation(Strategy):
-    """Says the same in other words, so labels stay; the better the two models, the truer that is.
+    """Paraphrases by two translation models; labels are kept.
 
-    ``there`` and ``back`` are any two translation models, folders or names of a hub, such as
-    ``Helsinki-NLP/opus-mt-en-de`` and ``Helsinki-NLP/opus-mt-de-en``. A second or more for each text on a CPU; what
-    was translated is remembered by each worker.
+    Worth it if examples are few and the translations are good. A text takes a second or more on a CPU; each worker
+    caches its translations.
 
-    ``share``: of the examples of which a copy is made. Worth it where examples are few.
+    - ``there``, ``back``: folders or Hub names of translation models, such as ``Helsinki-NLP/opus-mt-en-de`` and
+      ``Helsinki-NLP/opus-mt-de-en``.
+    - ``share``: share of the examples to paraphrase.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"text"})
@@ -44,43 +45,47 @@ class BackTranslation(Strategy):
         if not self.there or not self.back:
             raise UsageError("back_translation needs two translation models; name them by 'there' and 'back'")
         count = max(1, round(self.share * len(candidate.train)))
-        chosen = sorted(random.Random(seed).sample(range(len(candidate.train)), count))
-        examples = [candidate.train[place] for place in chosen]
-        texts = tuple(dict.fromkeys(text for one in examples for text in (one.text, one.text_pair) if text))
-        said = dict(zip(texts, translated(self.back, translated(self.there, texts)), strict=True))
-        made = [example.edited(lambda text: said.get(text, text)) for example in examples]
-        kept = tuple(copy for copy, example in zip(made, examples, strict=True) if _differs(copy, example))
-        return candidate.evolve(f"back-translation, {len(kept)} examples added", train=(*candidate.train, *kept))
+        indices = sorted(random.Random(seed).sample(range(len(candidate.train)), count))
+        examples = [candidate.train[index] for index in indices]
+        texts = tuple(dict.fromkeys(text for example in examples for text in (example.text, example.text_pair) if text))
+        paraphrases = dict(zip(texts, translate(self.back, translate(self.there, texts)), strict=True))
+        copies = [example.edited(lambda text: paraphrases.get(text, text)) for example in examples]
+        added = tuple(copy for copy, example in zip(copies, examples, strict=True) if _is_new(copy, example))
+        return candidate.evolve(f"back-translation, {len(added)} examples added", train=(*candidate.train, *added))
 
 
-def _differs(copy: Example, example: Example) -> bool:
-    """True where it says something, and not just the same."""
+def _is_new(copy: Example, example: Example) -> bool:
+    """Whether the copy has text and differs from the example."""
     texts = [text for text in (copy.text, copy.text_pair) if text is not None]
     return all(text.strip() for text in texts) and copy != example
 
 
 @lru_cache(maxsize=8)
-def translated(name: str, texts: tuple[str, ...]) -> tuple[str, ...]:
-    """What the model makes of each text, by greedy search. Raises ``ModelError`` where it cannot be opened."""
+def translate(name: str, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Translate each text by greedy search. Raises ``ModelError`` if the model cannot be opened."""
     import torch
 
-    model, tokenizer = _opened(name)
-    order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-    found = list(texts)
+    model, tokenizer = _open_model(name)
+    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+    translations = list(texts)
     for start in range(0, len(order), BATCH_SIZE):
-        places = order[start : start + BATCH_SIZE]
+        indices = order[start : start + BATCH_SIZE]
         batch = tokenizer(
-            [texts[place] for place in places], return_tensors="pt", padding=True, truncation=True, max_length=LONGEST
+            [texts[index] for index in indices],
+            return_tensors="pt",
+            padding=True,
+            truncation=True,
+            max_length=MAX_TOKENS,
         )
         inputs = {key: batch[key] for key in ("input_ids", "attention_mask")}
         with torch.inference_mode(), measurement_gate.compute_step():
-            ids = model.generate(**inputs, max_new_tokens=LONGEST, do_sample=False, num_beams=1)
-        for place, text in zip(places, tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True):
-            found[place] = text
-    return tuple(found)
+            ids = model.generate(**inputs, max_new_tokens=MAX_TOKENS, do_sample=False, num_beams=1)
+        for index, text in zip(indices, tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True):
+            translations[index] = text
+    return tuple(translations)
 
 
-def _opened(name: str) -> tuple[Any, Any]:
+def _open_model(name: str) -> tuple[Any, Any]:
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
     try:

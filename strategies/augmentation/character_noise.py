@@ -1,4 +1,4 @@
-"""Copies of the examples with typing and scanning errors (Belinkov and Bisk 2018, "Synthetic and natural noise")."""
+"""Add copies of the examples with typing or scanning errors (Belinkov and Bisk 2018, "Synthetic and natural noise")."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
 
 KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
-"""The rows of letters; a slip of the finger hits a neighbour in the row."""
+"""Rows of a keyboard; neighbours in a row are mistaken for each other."""
 LOOKALIKES = ("0oO", "1lI|i", "5sS", "8B", "2zZ", "6b", "9gq", "rn", "vu", "ce", "hb")
-"""What a scanner takes for each other."""
+"""Groups of characters that optical character recognition confuses."""
 
 
 class CharacterNoise(Strategy):
-    """Worth it where what is asked of the model is typed in haste or scanned; on clean texts it costs a little.
+    """Copies of the examples in which some words have an error.
 
-    ``share``: of the words that get an error each. ``errors``: of the ``keyboard`` (neighbouring keys, letters swapped,
-    doubled or left out), or of a ``scanner``. ``copies`` of each example are added to it.
+    Worth it if the model will read hastily typed or scanned texts; on clean texts it costs a little quality.
+
+    - ``share``: share of the words that get one error each.
+    - ``errors``: ``keyboard`` (adjacent keys, letters swapped, doubled or dropped) or ``scanner`` (lookalikes).
+    - ``copies``: copies of each example.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"text"})
@@ -31,27 +34,27 @@ class CharacterNoise(Strategy):
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
             return candidate.evolve("character noise, none made")
-        chance = random.Random(seed)
-        made = tuple(
-            example.edited(lambda text: self._noise(text, chance))
+        rng = random.Random(seed)
+        noisy = tuple(
+            example.edited(lambda text: self._add_noise(text, rng))
             for _ in range(self.copies)
             for example in candidate.train
         )
-        return candidate.evolve(f"character noise, {len(made)} examples added", train=(*candidate.train, *made))
+        return candidate.evolve(f"character noise, {len(noisy)} examples added", train=(*candidate.train, *noisy))
 
-    def _noise(self, text: str, chance: random.Random) -> str:
-        err = _mistype if self.errors == "keyboard" else _misread
+    def _add_noise(self, text: str, rng: random.Random) -> str:
+        corrupt = _mistype if self.errors == "keyboard" else _misread
         words = text.split()
-        for place in chance.sample(range(len(words)), min(len(words), max(1, round(self.share * len(words))))):
-            words[place] = err(words[place], chance)
+        for index in rng.sample(range(len(words)), min(len(words), max(1, round(self.share * len(words))))):
+            words[index] = corrupt(words[index], rng)
         return " ".join(words)
 
 
-def _mistype(word: str, chance: random.Random) -> str:
-    """The word with one slip; a single character is only ever doubled or replaced, so that no word vanishes."""
-    place = chance.randrange(len(word))
-    before, character, after = word[:place], word[place], word[place + 1 :]
-    match chance.choice(("neighbour", "swap", "double", "drop")):
+def _mistype(word: str, rng: random.Random) -> str:
+    """Make one typing error in the word. A single character is only doubled or replaced, so that no word vanishes."""
+    index = rng.randrange(len(word))
+    before, character, after = word[:index], word[index], word[index + 1 :]
+    match rng.choice(("neighbour", "swap", "double", "drop")):
         case "swap" if after:
             return before + after[0] + character + after[1:]
         case "drop" if len(word) > 1:
@@ -59,25 +62,27 @@ def _mistype(word: str, chance: random.Random) -> str:
         case "double":
             return before + character * 2 + after
         case _:
-            return before + _neighbour(character, chance) + after
+            return before + _adjacent_key(character, rng) + after
 
 
-def _neighbour(character: str, chance: random.Random) -> str:
-    """A key beside it, of the same case; the character itself where it is on no row of letters."""
+def _adjacent_key(character: str, rng: random.Random) -> str:
+    """Return a neighbour on the keyboard in the same case, or the character itself if it is on no row."""
     for row in KEYBOARD:
-        place = row.find(character.lower())
-        if place >= 0:
-            near = chance.choice(row[max(0, place - 1) : place] + row[place + 1 : place + 2])
-            return near.upper() if character.isupper() else near
+        index = row.find(character.lower())
+        if index >= 0:
+            key = rng.choice(row[max(0, index - 1) : index] + row[index + 1 : index + 2])
+            return key.upper() if character.isupper() else key
     return character
 
 
-def _misread(word: str, chance: random.Random) -> str:
-    """The word with one character taken for another that looks like it, if there is one."""
-    mistakable = [place for place, character in enumerate(word) if any(character in group for group in LOOKALIKES)]
-    if not mistakable:
+def _misread(word: str, rng: random.Random) -> str:
+    """Replace one character of the word by one that looks like it, if it has any."""
+    indices = [index for index, character in enumerate(word) if any(character in group for group in LOOKALIKES)]
+    if not indices:
         return word
-    place = chance.choice(mistakable)
-    character = word[place]
-    others = [other for group in LOOKALIKES if character in group for other in group if other != character]
-    return word[:place] + chance.choice(others) + word[place + 1 :]
+    index = rng.choice(indices)
+    character = word[index]
+    lookalikes = [
+        lookalike for group in LOOKALIKES if character in group for lookalike in group if lookalike != character
+    ]
+    return word[:index] + rng.choice(lookalikes) + word[index + 1 :]

@@ -1,4 +1,4 @@
-"""Learn to answer alike when some words are cut out (Shen et al. 2020, "A simple but tough-to-beat augmentation")."""
+"""Train for consistent answers when tokens are hidden (Shen et al. 2020, "A simple but tough-to-beat augmentation")."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 
 class Cutoff(Strategy):
-    """Each batch is read twice, whole and with words hidden: both are to be right, and to agree.
+    """The loss on each batch and on a copy with hidden tokens, plus the divergence between the two predictions.
 
-    ``share``: of the tokens that are hidden from the second reading, the first of a text never. ``agreement``: how much
-    the divergence between the two readings weighs. Twice the time of plain training.
+    Takes twice the time of plain training.
+
+    - ``share``: share of the tokens hidden in the copy; the first token of a text is never hidden.
+    - ``agreement``: weight of the divergence.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "text", "labels"})
@@ -30,14 +32,14 @@ class Cutoff(Strategy):
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:  # noqa: ARG002
         def shape(objective: Objective, model: Any, batch: Batch) -> torch.Tensor:
-            whole = objective.forward(model, batch)
+            full_output = objective.forward(model, batch)
             hidden = {**batch, "attention_mask": hide(batch["attention_mask"], self.share)}
-            part = objective.forward(model, hidden)
+            cut_output = objective.forward(model, hidden)
             problem = model.config.problem_type
-            divergence = output_divergence(part, whole, batch, problem=problem) + output_divergence(
-                whole, part, batch, problem=problem
+            divergence = output_divergence(cut_output, full_output, batch, problem=problem) + output_divergence(
+                full_output, cut_output, batch, problem=problem
             )
-            right = objective.criterion(whole, batch) + objective.criterion(part, batch)
-            return (right + self.agreement * divergence) / 2
+            task_loss = objective.criterion(full_output, batch) + objective.criterion(cut_output, batch)
+            return (task_loss + self.agreement * divergence) / 2
 
         return candidate.evolve(f"cutoff of {self.share} of the tokens", shaper=shape)

@@ -1,4 +1,4 @@
-"""Show sentences with rare entities more often (Wang and Wang 2022, "Sampling better for named entity recognition")."""
+"""Repeat sentences with rare entity types (Wang and Wang 2022, "Sampling better for named entity recognition")."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from autoopt.strategies.texts.mentions import mentions
 
 
 class EntityResampling(Strategy):
-    """Most sentences have no entity, and rare types drown. A sentence is repeated by the rarest type that it has.
+    """Sentences with entities are repeated, those with rare types more often.
 
-    ``most``: how often a sentence is shown at most. It is shown 2 + log2(the count of the commonest type / of its own)
-    times, rounded, so 2 to 4 reach most data sets' rare types. Training time grows with what is added.
+    Worth it if most sentences have no entity or some types are rare. Training time grows with the sentences added. A
+    sentence is shown 2 + log2(count of the most frequent type / count of its rarest type) times, rounded.
+
+    - ``most``: maximum number of times; 2 to 4 suffice for the rare types of most data sets.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"tags"})
@@ -27,13 +29,15 @@ class EntityResampling(Strategy):
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:  # noqa: ARG002
         if effort == 0:
             return candidate.evolve("entity resampling, nothing added")
-        found = mentions(candidate, candidate.train)
-        counts = Counter(mention.type for of_example in found for mention in of_example)
-        added: list[Example] = []
-        for example, of_example in zip(candidate.train, found, strict=True):
-            if of_example:
-                rarest = min(counts[mention.type] for mention in of_example)
-                # One more even for the commonest type: sentences without any entity are the majority.
-                times = min(self.most, 2 + round(math.log2(max(counts.values()) / rarest)))
-                added += [example] * (times - 1)
-        return candidate.evolve(f"entity resampling, {len(added)} sentences added", train=(*candidate.train, *added))
+        mentions_by_example = mentions(candidate, candidate.train)
+        counts = Counter(mention.type for example_mentions in mentions_by_example for mention in example_mentions)
+        repeats: list[Example] = []
+        for example, example_mentions in zip(candidate.train, mentions_by_example, strict=True):
+            if example_mentions:
+                rarest = min(counts[mention.type] for mention in example_mentions)
+                # At least 2, since sentences without entities are the majority.
+                repetitions = min(self.most, 2 + round(math.log2(max(counts.values()) / rarest)))
+                repeats += [example] * (repetitions - 1)
+        return candidate.evolve(
+            f"entity resampling, {len(repeats)} sentences added", train=(*candidate.train, *repeats)
+        )

@@ -1,4 +1,4 @@
-"""Targets that leave a little to the other classes (Szegedy et al. 2016, "Rethinking the Inception architecture")."""
+"""Spread a share of each target over all classes (Szegedy et al. 2016, "Rethinking the Inception architecture")."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from autoopt.strategies.training.losses import cross_entropy
 
 
 class LabelSmoothing(Strategy):
-    """The model is not driven to be sure, which helps where labels are noisy and costs no time.
+    """Targets that leave some probability to every class, so that the model does not become overconfident.
 
-    ``share``: of the target that all classes share. 0.1 is the usual; 0.2 where many labels are wrong. Its answers are
-    less sure, so a threshold on their scores has to be chosen anew.
+    Worth it if labels are noisy; costs no time. Predicted probabilities become less extreme, so thresholds on them
+    must be chosen again.
+
+    - ``share``: probability that is spread over all classes. 0.1 is usual; 0.2 if many labels are wrong.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"classes"})

@@ -1,4 +1,4 @@
-"""Copies of sentences with their entities exchanged for others of their type (Dai and Adel 2020, "An analysis")."""
+"""Add copies of sentences with entities replaced by others of their type (Dai and Adel 2020, "An analysis")."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from autoopt.strategies.texts.mentions import Mention, mentions
 
 
 class MentionReplacement(Strategy):
-    """The model sees more pairs of entity and context than were written down. A mention brings its own tags along.
+    """Copies that pair the entities of the training data with new contexts; a mention keeps its tags.
 
-    ``share``: of the mentions that are exchanged in a copy. ``copies``: of each sentence that has entities; more where
-    there are few.
+    Worth it if examples are few.
+
+    - ``share``: share of the mentions replaced in a copy.
+    - ``copies``: copies of each sentence with entities.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"tags"})
@@ -27,26 +29,32 @@ class MentionReplacement(Strategy):
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
             return candidate.evolve("mention replacement, none made")
-        chance = random.Random(seed)
-        found = mentions(candidate, candidate.train)
-        known: dict[str, list[Mention]] = defaultdict(list)
-        for mention in (mention for of_example in found for mention in of_example):
-            known[mention.type].append(mention)
-        made = [
-            self._exchange(example, of_example, known, chance)
+        rng = random.Random(seed)
+        mentions_by_example = mentions(candidate, candidate.train)
+        mentions_by_type: dict[str, list[Mention]] = defaultdict(list)
+        for mention in (mention for example_mentions in mentions_by_example for mention in example_mentions):
+            mentions_by_type[mention.type].append(mention)
+        copies = [
+            self._replace_mentions(example, example_mentions, mentions_by_type, rng)
             for _ in range(self.copies)
-            for example, of_example in zip(candidate.train, found, strict=True)
-            if of_example
+            for example, example_mentions in zip(candidate.train, mentions_by_example, strict=True)
+            if example_mentions
         ]
-        return candidate.evolve(f"mention replacement, {len(made)} sentences added", train=(*candidate.train, *made))
+        return candidate.evolve(
+            f"mention replacement, {len(copies)} sentences added", train=(*candidate.train, *copies)
+        )
 
-    def _exchange(
-        self, example: Example, found: list[Mention], known: dict[str, list[Mention]], chance: random.Random
+    def _replace_mentions(
+        self,
+        example: Example,
+        example_mentions: list[Mention],
+        mentions_by_type: dict[str, list[Mention]],
+        rng: random.Random,
     ) -> Example:
         words, classes = example.text.split(" "), list(example.label)  # type: ignore[arg-type]
-        for mention in reversed(found):  # From the last to the first, so that the places before stay what they are.
-            if chance.random() < self.share:
-                other = chance.choice(known[mention.type])
-                old = slice(mention.start, mention.start + len(mention.words))
-                words[old], classes[old] = other.words, other.classes
+        for mention in reversed(example_mentions):  # Backwards, so that earlier offsets stay valid.
+            if rng.random() < self.share:
+                substitute = rng.choice(mentions_by_type[mention.type])
+                replaced = slice(mention.start, mention.start + len(mention.words))
+                words[replaced], classes[replaced] = substitute.words, substitute.classes
         return Example(" ".join(words), tuple(classes))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Train on mixtures of two examples' embeddings and labels (Guo et al. 2019, "Augmenting data with mixup")."""
+"""Train on convex combinations of two examples (Guo et al. 2019, "Augmenting data with mixup")."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 
 class Mixup(Strategy):
-    """Each example of a batch is mixed with another one of it, word by word; the loss is mixed in the same parts.
+    """Embeddings of each example are mixed with those of another one in the batch, losses in the same proportion.
 
-    ``alpha``: of the Beta(alpha, alpha) that the part is drawn from. 0.2 mixes little; 1 draws all parts alike, for
-    very few examples. No extra passes, so it costs next to no time.
+    No extra passes, so it costs almost no time.
+
+    - ``alpha``: parameter of the Beta(alpha, alpha) distribution of the proportion. 0.2 mixes little; 1 is uniform, for
+      very few examples.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "classes"})
@@ -31,15 +33,17 @@ class Mixup(Strategy):
         def shape(objective: Objective, model: Any, batch: Batch) -> torch.Tensor:
             import torch
 
-            part = torch.distributions.Beta(self.alpha, self.alpha).sample().item()
-            other = torch.randperm(len(batch["labels"])).to(batch["labels"].device)
-            words, mask = word_embeddings(model, batch), batch["attention_mask"]
+            weight = torch.distributions.Beta(self.alpha, self.alpha).sample().item()
+            partners = torch.randperm(len(batch["labels"])).to(batch["labels"].device)
+            embeddings, mask = word_embeddings(model, batch), batch["attention_mask"]
             mixed = with_embeddings(
-                batch, part * words + (1 - part) * words[other], attention_mask=torch.maximum(mask, mask[other])
+                batch,
+                weight * embeddings + (1 - weight) * embeddings[partners],
+                attention_mask=torch.maximum(mask, mask[partners]),
             )
             output = objective.forward(model, mixed)
-            swapped = {**mixed, "labels": batch["labels"][other]}
-            return part * objective.criterion(output, mixed) + (1 - part) * objective.criterion(output, swapped)
+            swapped = {**mixed, "labels": batch["labels"][partners]}
+            return weight * objective.criterion(output, mixed) + (1 - weight) * objective.criterion(output, swapped)
 
         event = f"mixup with alpha {self.alpha}"
         return candidate.evolve(event, criterion=on_logits(candidate.criterion), shaper=shape)

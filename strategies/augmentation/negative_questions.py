@@ -1,4 +1,4 @@
-"""Questions asked of contexts that do not answer them (after Rajpurkar et al. 2018, "Know what you don't know")."""
+"""Pair questions with contexts that do not answer them (after Rajpurkar et al. 2018, "Know what you don't know")."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from autoopt.strategies.strategy import Strategy
 
 
 class NegativeQuestions(Strategy):
-    """Easy negatives, which teach a model to abstain where a question and a text have nothing to do with each other.
+    """Easy negatives, which teach the model to abstain if question and context are unrelated.
 
-    Offered where the data has questions without an answer. ``share``: of the answerable questions that are asked once
-    more of another context, one that does not hold the answer's words.
+    Offered if the data has questions without an answer.
+
+    - ``share``: share of the answerable questions repeated with another context, one without the answer's words.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"spans", "unanswerable"})
@@ -25,20 +26,20 @@ class NegativeQuestions(Strategy):
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
             return candidate.evolve("negative questions, none made")
-        chance = random.Random(seed)
+        rng = random.Random(seed)
         contexts = list(dict.fromkeys(example.text_pair for example in candidate.train if example.text_pair))
         answerable = [example for example in candidate.train if example.text_pair and example.label]
-        made: list[Example] = []
-        for example in chance.sample(answerable, round(self.share * len(answerable))):
-            others = [
-                context for context in chance.sample(contexts, min(8, len(contexts))) if _silent(context, example)
+        negatives: list[Example] = []
+        for example in rng.sample(answerable, round(self.share * len(answerable))):
+            unrelated = [
+                context for context in rng.sample(contexts, min(8, len(contexts))) if _lacks_answer(context, example)
             ]
-            made += [replace(example, text_pair=context, label=()) for context in others[:1]]
-        return candidate.evolve(f"negative questions, {len(made)} added", train=(*candidate.train, *made))
+            negatives += [replace(example, text_pair=context, label=()) for context in unrelated[:1]]
+        return candidate.evolve(f"negative questions, {len(negatives)} added", train=(*candidate.train, *negatives))
 
 
-def _silent(context: str, example: Example) -> bool:
-    """True where the context is another one and none of the answers stands in it."""
+def _lacks_answer(context: str, example: Example) -> bool:
+    """Whether the context differs from the example's and contains none of its answers."""
     answers = example.label if isinstance(example.label, tuple) else ()
     spans = [span.text.lower() for span in answers if not isinstance(span, int)]
     return context != example.text_pair and not any(text in context.lower() for text in spans)

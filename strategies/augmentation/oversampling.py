@@ -1,4 +1,4 @@
-"""Show rare classes as often as common ones (Buda et al. 2018, "A systematic study of the class imbalance problem")."""
+"""Repeat examples of rare classes (Buda et al. 2018, "A systematic study of the class imbalance problem")."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from autoopt.strategies.strategy import Strategy
 
 
 class Oversampling(Strategy):
-    """Examples of rare classes are repeated, evenly. Helps macro F1 where classes are uneven, and accuracy seldom.
+    """Examples of rare classes are repeated evenly.
 
-    ``balance``: how far the classes go towards the size of the largest; 1 makes all alike. Training time grows with
-    what is added, and where all classes are alike already nothing is.
+    Worth it for macro F1 if classes are imbalanced; seldom for accuracy. Training time grows with the examples added.
+
+    - ``balance``: how far each class is raised towards the largest one; 1 makes all equally large.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"classes"})
@@ -26,14 +27,14 @@ class Oversampling(Strategy):
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
             return candidate.evolve("oversampling, nothing added")
-        chance = random.Random(seed)
+        rng = random.Random(seed)
         classes: dict[object, list[Example]] = defaultdict(list)
         for example in candidate.train:
             classes[example.label].append(example)
         largest = max(map(len, classes.values()), default=0)
-        added: list[Example] = []
+        repeats: list[Example] = []
         for members in classes.values():
             missing = round(self.balance * (largest - len(members)))
-            whole, rest = divmod(missing, len(members))
-            added += members * whole + chance.sample(members, rest)
-        return candidate.evolve(f"oversampling, {len(added)} examples added", train=(*candidate.train, *added))
+            repetitions, remainder = divmod(missing, len(members))
+            repeats += members * repetitions + rng.sample(members, remainder)
+        return candidate.evolve(f"oversampling, {len(repeats)} examples added", train=(*candidate.train, *repeats))

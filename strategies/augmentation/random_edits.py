@@ -1,4 +1,4 @@
-"""Copies of the examples with words swapped, deleted and inserted (Wei and Zou 2019, "EDA")."""
+"""Add copies of the examples with words swapped, deleted and inserted (Wei and Zou 2019, "EDA")."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from autoopt.strategies.strategy import Strategy
 
 
 class RandomEdits(Strategy):
-    """Each copy keeps its label. An inserted word is one of the same text, so no source of synonyms is needed.
+    """Edited copies that keep their labels. Inserted words come from the same text, so no thesaurus is needed.
 
-    ``share``: of the words that are edited; above 0.2 labels begin to suffer. ``copies``: of each example; more where
-    examples are few, one where there are thousands. Training time grows with them.
+    Training time grows with the copies.
+
+    - ``share``: share of the words edited; labels become unreliable above 0.2.
+    - ``copies``: copies of each example; more if examples are few, 1 if there are thousands.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"text"})
@@ -25,28 +27,28 @@ class RandomEdits(Strategy):
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
             return candidate.evolve("random edits, none made")
-        chance = random.Random(seed)
-        made = tuple(
-            example.edited(lambda text: _edit(text, self.share, chance))
+        rng = random.Random(seed)
+        edited = tuple(
+            example.edited(lambda text: _edit(text, self.share, rng))
             for _ in range(self.copies)
             for example in candidate.train
         )
-        return candidate.evolve(f"random edits, {len(made)} examples added", train=(*candidate.train, *made))
+        return candidate.evolve(f"random edits, {len(edited)} examples added", train=(*candidate.train, *edited))
 
 
-def _edit(text: str, share: float, chance: random.Random) -> str:
-    """The text after edits to ``share`` of its words, at least one; a text of a single word stays as it is."""
+def _edit(text: str, share: float, rng: random.Random) -> str:
+    """Edit ``share`` of the words, at least one; a text of a single word is returned unchanged."""
     words = text.split()
     if len(words) < 2:
         return text
     for _ in range(max(1, round(share * len(words)))):
-        place = chance.randrange(len(words))
-        match chance.choice(("swap", "delete", "insert")):
+        index = rng.randrange(len(words))
+        match rng.choice(("swap", "delete", "insert")):
             case "swap":
-                other = chance.randrange(len(words))
-                words[place], words[other] = words[other], words[place]
+                other_index = rng.randrange(len(words))
+                words[index], words[other_index] = words[other_index], words[index]
             case "delete" if len(words) > 1:
-                del words[place]
+                del words[index]
             case _:
-                words.insert(place, chance.choice(words))
+                words.insert(index, rng.choice(words))
     return " ".join(words)

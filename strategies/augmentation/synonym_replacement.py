@@ -1,4 +1,4 @@
-"""Copies with words exchanged for their neighbours among the embeddings (Wang and Yang 2015, "That's so annoying")."""
+"""Add copies with words replaced by neighbours in embedding space (Wang and Yang 2015, "That's so annoying")."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     import torch
 
 NEIGHBOURS = 5
-"""Of a word, from which one is drawn."""
+"""Number of nearest words to draw a replacement from."""
 
 
 class SynonymReplacement(Strategy):
-    """Neighbours of the model's own embedding table stand in for synonyms, so nothing has to be installed.
+    """Copies in which words are replaced by their neighbours in the model's embedding table, which needs no thesaurus.
 
-    They are near in use, not always in sense: *good* is a neighbour of *bad*. ``share``: of the words that are
-    exchanged; 0.1 for sentiment and the like, 0.2 for topics. ``closeness``: the least cosine of a neighbour.
+    Neighbours are used alike but do not always mean the same: *good* is a neighbour of *bad*.
+
+    - ``share``: share of the words replaced; 0.1 for sentiment and the like, 0.2 for topics.
+    - ``closeness``: minimum cosine similarity of a neighbour.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "text"})
@@ -32,57 +34,73 @@ class SynonymReplacement(Strategy):
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
             return candidate.evolve("synonym replacement, none made")
-        chance = random.Random(seed)
+        rng = random.Random(seed)
         texts = [text for example in candidate.train for text in (example.text, example.text_pair) if text is not None]
-        near = neighbours(candidate, sorted({word for text in texts for word in text.split()}), self.closeness)
+        replacements = neighbours(candidate, sorted({word for text in texts for word in text.split()}), self.closeness)
 
-        def exchange(text: str) -> str:
+        def replace_words(text: str) -> str:
             words = text.split()
-            known = [place for place, word in enumerate(words) if word in near]
-            for place in chance.sample(known, min(len(known), max(1, round(self.share * len(words))))):
-                words[place] = chance.choice(near[words[place]])
+            indices = [index for index, word in enumerate(words) if word in replacements]
+            for index in rng.sample(indices, min(len(indices), max(1, round(self.share * len(words))))):
+                words[index] = rng.choice(replacements[words[index]])
             return " ".join(words)
 
-        made = [example.edited(exchange) for _ in range(self.copies) for example in candidate.train]
-        return candidate.evolve(f"synonym replacement, {len(made)} examples added", train=(*candidate.train, *made))
+        copies = [example.edited(replace_words) for _ in range(self.copies) for example in candidate.train]
+        return candidate.evolve(f"synonym replacement, {len(copies)} examples added", train=(*candidate.train, *copies))
 
 
 def neighbours(candidate: Candidate, words: list[str], closeness: float) -> dict[str, list[str]]:
-    """By word its nearest whole words in the embedding table, with at least this cosine; words of one token alone."""
+    """Return the nearest words of each word by cosine similarity of their embeddings, at least ``closeness``.
+
+    Only words of a single token have neighbours.
+    """
     import torch
 
     tokenizer: Any = candidate.tokenizer
     model: Any = candidate.model
     table: torch.Tensor = model.get_input_embeddings().weight.detach()
-    whole = _whole_words(tokenizer)
-    places = torch.tensor(list(whole), device=table.device)
-    unit = torch.nn.functional.normalize(table[places], dim=-1)
-    row = {number: place for place, number in enumerate(whole)}
-    asked = {word: row[ids[0]] for word in words if len(ids := _tokens(tokenizer, word)) == 1 and ids[0] in row}
-    names = list(whole.values())
-    found: dict[str, list[str]] = {}
-    pairs = list(asked.items())
+    words_by_token = _whole_words(tokenizer)
+    token_ids = torch.tensor(list(words_by_token), device=table.device)
+    unit = torch.nn.functional.normalize(table[token_ids], dim=-1)
+    rows_by_token = {token_id: row for row, token_id in enumerate(words_by_token)}
+    rows_by_word = {
+        word: rows_by_token[ids[0]]
+        for word in words
+        if len(ids := _token_ids(tokenizer, word)) == 1 and ids[0] in rows_by_token
+    }
+    table_words = list(words_by_token.values())
+    neighbours_by_word: dict[str, list[str]] = {}
+    pairs = list(rows_by_word.items())
     for start in range(0, len(pairs), 256):
-        part = pairs[start : start + 256]
-        likeness: torch.Tensor = unit[[place for _, place in part]] @ unit.T
-        values, nearest = likeness.topk(min(NEIGHBOURS + 1, len(names)), dim=-1)
-        for (word, place), cosines, others in zip(part, values.tolist(), nearest.tolist(), strict=True):
-            near = [names[o] for o, cosine in zip(others, cosines, strict=True) if o != place and cosine >= closeness]
-            if near:
-                found[word] = near[:NEIGHBOURS]
-    return found
+        chunk = pairs[start : start + 256]
+        similarity: torch.Tensor = unit[[row for _, row in chunk]] @ unit.T
+        values, nearest = similarity.topk(min(NEIGHBOURS + 1, len(table_words)), dim=-1)
+        for (word, row), cosines, rows in zip(chunk, values.tolist(), nearest.tolist(), strict=True):
+            close = [
+                table_words[other]
+                for other, cosine in zip(rows, cosines, strict=True)
+                if other != row and cosine >= closeness
+            ]
+            if close:
+                neighbours_by_word[word] = close[:NEIGHBOURS]
+    return neighbours_by_word
 
 
-def _tokens(tokenizer: Any, word: str) -> list[int]:
+def _token_ids(tokenizer: Any, word: str) -> list[int]:
     ids: list[int] = tokenizer(word, add_special_tokens=False)["input_ids"]
     return ids
 
 
 def _whole_words(tokenizer: Any) -> dict[int, str]:
-    """By token number the words that are a token each, letters alone."""
-    found = {}
-    for token, number in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
+    """Return the words that are a single token of at least three letters, by token id."""
+    words = {}
+    for token, token_id in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
         word = tokenizer.convert_tokens_to_string([token]).strip()
-        if word.isalpha() and len(word) > 2 and number not in tokenizer.all_special_ids and not token.startswith("##"):
-            found[number] = word
-    return found
+        if (
+            word.isalpha()
+            and len(word) > 2
+            and token_id not in tokenizer.all_special_ids
+            and not token.startswith("##")
+        ):
+            words[token_id] = word
+    return words

@@ -1,4 +1,4 @@
-"""Continue pretraining on the task's own text (Gururangan et al. 2020, "Don't stop pretraining")."""
+"""Continue pretraining on the unlabeled texts (Gururangan et al. 2020, "Don't stop pretraining")."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ if TYPE_CHECKING:
     import torch
 
 MASKED_SHARE = 0.15
-"""Of the words, after BERT: of those 80 % become the mask, 10 % another word, 10 % stay (Devlin et al. 2019)."""
+"""Share of words to predict. 80 % of them are masked, 10 % replaced, 10 % left unchanged (Devlin et al. 2019)."""
 
 
 class MaskedLanguageModeling(Strategy):
-    """The trunk learns to restore masked words of the unlabeled texts; the task head stays as it is.
+    """Prediction of masked words in the unlabeled texts; the task head is left unchanged.
 
-    Most worth it where the texts are unlike those of the pretraining and labels are few. A task model brings no head
-    for words, so a fresh one is trained first, alone: a random one would wreck the trunk.
+    Worth it if the texts differ from the pretraining corpus and labels are few. A task model has no head that predicts
+    words, so a new one is first trained on the frozen trunk: a random head would destroy the trunk's weights.
 
-    ``learning_rate``: 5e-5 keeps what the model knows, 2e-4 moves it fast. ``epochs``: over at most ``texts`` texts.
-    ``whole_words`` hides all pieces of a word together, of tokenizers that mark pieces by ``##``: a piece beside the
-    rest of its word is too easy to guess (Cui et al. 2021).
+    - ``learning_rate``: 5e-5 preserves what the model knows; 2e-4 adapts faster.
+    - ``epochs``: passes over at most ``texts`` texts.
+    - ``whole_words``: mask all pieces of a word together, since a single piece is too easy to guess (Cui et al. 2021).
+      Only for tokenizers that mark continuations with ``##``.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "unlabeled"})
@@ -48,16 +49,16 @@ class MaskedLanguageModeling(Strategy):
         from autoopt.strategies.networks.word_head import WordHead
 
         tokenizer: Any = candidate.tokenizer
-        features = _maskable(candidate, self.texts, seed)
+        features = _encode_maskable(candidate, self.texts, seed)
         if self.whole_words:
             features = [{**item, "word": _word_numbers(item["input_ids"], tokenizer)} for item in features]
         model = candidate.copy_model()
         torch.manual_seed(seed)
-        words = WordHead(model.base_model)
+        word_head = WordHead(model.base_model)
 
-        def loss(words: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        def loss(word_head: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
             selected, masked = mask(batch["input_ids"], tokenizer, words=batch.pop("word", None))
-            logits = words({**batch, "input_ids": masked}, selected)
+            logits = word_head({**batch, "input_ids": masked}, selected)
             return F.cross_entropy(logits, batch["input_ids"][selected])
 
         steps = 0
@@ -65,43 +66,46 @@ class MaskedLanguageModeling(Strategy):
             (self.head_learning_rate, 1, False),
             (self.learning_rate, self.epochs, True),
         ):
-            words.trunk_learns = trunk_learns
+            word_head.trunk_learns = trunk_learns
             steps += len(
                 train(
-                    words,
+                    word_head,
                     features,
                     Schedule(learning_rate=learning_rate, epochs=epochs, batch_size=self.batch_size),
                     pad_token_id=tokenizer.pad_token_id,
                     effort=effort,
                     seed=seed,
                     loss=loss,
-                    parameters=None if trunk_learns else words.head_parameters(),
+                    parameters=None if trunk_learns else word_head.head_parameters(),
                 )
             )
         return candidate.evolve(f"masked language modeling, {steps} steps on {len(features)} texts", model=model)
 
 
 def mask(ids: torch.Tensor, tokenizer: Any, *, words: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Choose tokens to guess, at least one and never a special one; return (chosen, ids with the chosen hidden).
+    """Select tokens to predict, at least one and never a special one; return (selection, masked ids).
 
-    ``words`` numbers the words of each text, of the shape of ``ids``: all tokens of a word are then chosen together.
+    ``words`` numbers the word of each token, in the shape of ``ids``; all tokens of a word are selected together.
     """
     import torch
 
     special = torch.isin(ids.cpu(), torch.tensor(tokenizer.all_special_ids))
-    draw = torch.rand(ids.shape)
+    scores = torch.rand(ids.shape)
     if words is not None:
-        draw = draw.gather(1, words.cpu())  # What was drawn for the place of the word's number goes for all of it.
-    draw = draw.masked_fill(special, 2.0)
-    selected = draw <= max(MASKED_SHARE, draw.min().item())
-    how = torch.rand(ids.shape)
-    others = torch.randint(len(tokenizer), ids.shape)
-    hidden = torch.where(how < 0.8, tokenizer.mask_token_id, torch.where(how < 0.9, others, ids.cpu()))
+        scores = scores.gather(1, words.cpu())  # All tokens of a word share one score.
+    scores = scores.masked_fill(special, 2.0)
+    selected = scores <= max(MASKED_SHARE, scores.min().item())
+    action = torch.rand(ids.shape)
+    random_ids = torch.randint(len(tokenizer), ids.shape)
+    hidden = torch.where(action < 0.8, tokenizer.mask_token_id, torch.where(action < 0.9, random_ids, ids.cpu()))
     return selected.to(ids.device), torch.where(selected, hidden, ids.cpu()).to(ids.device)
 
 
-def _maskable(candidate: Candidate, count: int, seed: int) -> list[Features]:
-    """At most ``count`` of the unlabeled texts, tokenized, those left out that have nothing but special tokens."""
+def _encode_maskable(candidate: Candidate, count: int, seed: int) -> list[Features]:
+    """Tokenize at most ``count`` unlabeled texts, without those that hold special tokens only.
+
+    Raises ``ModelError`` if the tokenizer has no mask token.
+    """
     if candidate.tokenizer.mask_token_id is None:
         raise ModelError("masked language modeling needs a tokenizer with a mask token, and this one has none")
     special = set(candidate.tokenizer.all_special_ids)
@@ -109,7 +113,7 @@ def _maskable(candidate: Candidate, count: int, seed: int) -> list[Features]:
 
 
 def _word_numbers(ids: list[int], tokenizer: Any) -> list[int]:
-    """For each token the number of its word: a piece that goes on (``##ing``) has that of the token before it."""
+    """Number the words of a text; a continuation such as ``##ing`` has the number of the token before it."""
     numbers: list[int] = []
     for token in tokenizer.convert_ids_to_tokens(ids):
         numbers.append(numbers[-1] if numbers and token.startswith("##") else len(numbers))

@@ -1,4 +1,4 @@
-"""Learn from unlabeled texts with the labels that a first model is sure of (Du et al. 2021, "Self-training")."""
+"""Train on unlabeled texts with the labels that a teacher is confident of (Du et al. 2021, "Self-training")."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import teacher_outputs
 from autoopt.strategies.training.loop import Schedule, fit
 
-GENTLER = 4
-"""By so much the learning rate is divided in the end."""
+FINAL_RATE_DIVISOR = 4
+"""Divisor of the learning rate in the final training on the labelled examples."""
 
 
 class SelfTraining(Strategy):
-    """A copy is fine-tuned, labels the unlabeled texts, and a fresh copy learns from its sure labels and the true ones.
+    """A fine-tuned teacher labels unlabeled texts; a new student learns from its confident labels and the true ones.
 
-    In the end it learns from the true ones alone at a quarter of the rate, and needs no adaptation after it: at the
-    whole rate that would undo what the many labels added. Worth it where unlabeled texts outnumber labelled ones by far
-    and the first model is mostly right.
+    The student is then trained on the true labels alone at a quarter of the learning rate. No adaptation is needed
+    afterwards: at the full rate it would undo what the additional labels contributed. Worth it if there are many more
+    unlabeled than labelled texts and the teacher is mostly right.
 
-    ``confidence``: the probability from which a label is taken; higher where the first model is weak. ``epochs`` and
-    ``learning_rate``: of both trainings, as for full fine-tuning; at most ``texts`` texts are labelled.
+    - ``confidence``: minimum probability of an accepted label; higher if the teacher is weak.
+    - ``learning_rate``, ``epochs``: as for full fine-tuning, for teacher and student.
+    - ``texts``: maximum number of texts to label.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "classes", "single", "unlabeled"})
@@ -45,22 +46,22 @@ class SelfTraining(Strategy):
         steps = len(fit(candidate, teacher, schedule, effort=effort, seed=seed))
         labelled = self._label(replace(candidate, model=teacher), seed)
         student = candidate.copy_model()
-        learning = replace(candidate, train=(*candidate.train, *labelled))
-        steps += len(fit(learning, student, replace(schedule, epochs=1), effort=effort, seed=seed))
-        gently = replace(schedule, learning_rate=self.learning_rate / GENTLER)
-        steps += len(fit(candidate, student, gently, effort=effort, seed=seed))
+        extended = replace(candidate, train=(*candidate.train, *labelled))
+        steps += len(fit(extended, student, replace(schedule, epochs=1), effort=effort, seed=seed))
+        final_schedule = replace(schedule, learning_rate=self.learning_rate / FINAL_RATE_DIVISOR)
+        steps += len(fit(candidate, student, final_schedule, effort=effort, seed=seed))
         return candidate.evolve(f"self-training, {steps} steps, {len(labelled)} texts labelled", model=student)
 
     def _label(self, teacher: Candidate, seed: int) -> list[Example]:
-        """The unlabeled texts of whose class the teacher is sure, with that class."""
-        known = {example.text for example in teacher.train}
-        unknown = [text for text in dict.fromkeys(teacher.unlabeled) if text not in known]
-        texts = random.Random(seed).sample(unknown, min(self.texts, len(unknown)))
+        """Return the unlabeled texts that the teacher classifies with enough confidence, with these labels."""
+        labelled_texts = {example.text for example in teacher.train}
+        unlabeled_texts = [text for text in dict.fromkeys(teacher.unlabeled) if text not in labelled_texts]
+        texts = random.Random(seed).sample(unlabeled_texts, min(self.texts, len(unlabeled_texts)))
         features = teacher.encode(list(map(Example, texts)))
         answers = teacher_outputs.record_outputs(teacher.model, features, pad_token_id=teacher.tokenizer.pad_token_id)
-        found = []
+        examples = []
         for text, answer in zip(texts, answers, strict=True):
-            chance, label = answer["logits"].softmax(-1).max(-1)
-            if chance >= self.confidence:
-                found.append(Example(text, int(label)))
-        return found
+            probability, label = answer["logits"].softmax(-1).max(-1)
+            if probability >= self.confidence:
+                examples.append(Example(text, int(label)))
+        return examples

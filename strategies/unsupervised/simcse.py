@@ -1,4 +1,4 @@
-"""Pull two readings of a text together and others apart (Gao et al. 2021, "SimCSE")."""
+"""Contrast two encodings of a text with those of other texts (Gao et al. 2021, "SimCSE")."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ TEMPERATURE = 0.05
 
 
 class SimCSE(Strategy):
-    """The state of the first token, which answers for a whole text, learns to tell texts apart; dropout is the noise.
+    """Contrastive training of the first token's state; the positive pair is one text under two dropout masks.
 
-    Worth it where labels are few and a text is answered as a whole. ``learning_rate``: small, it forgets fast.
-    ``epochs``: one is usual, over at most ``texts`` texts. A larger batch has more texts to tell apart.
+    Worth it if labels are few and each text has one answer. A larger batch contrasts more texts.
+
+    - ``learning_rate``: small, since the model forgets quickly.
+    - ``epochs``: passes over at most ``texts`` texts; one is usual.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "unlabeled"})
@@ -43,13 +45,13 @@ class SimCSE(Strategy):
             pad_token_id=candidate.tokenizer.pad_token_id,
             effort=effort,
             seed=seed,
-            loss=contrast,
+            loss=contrastive_loss,
         )
         return candidate.evolve(f"SimCSE, {len(losses)} steps on {len(features)} texts", model=model)
 
 
-def contrast(model: Any, batch: Batch) -> torch.Tensor:
-    """Cross entropy of finding each text's second reading among those of the batch, by cosine over the temperature."""
+def contrastive_loss(model: Any, batch: Batch) -> torch.Tensor:
+    """Return the cross entropy of matching each text's two encodings within the batch, by cosine similarity."""
     import torch
     from torch.nn import functional as F
 

@@ -1,4 +1,4 @@
-"""Write a text again from the vector of what is left of it (Wang et al. 2021, "TSDAE")."""
+"""Reconstruct a text from the embedding of a part of it (Wang et al. 2021, "TSDAE")."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 
 
 class TSDAE(Strategy):
-    """The state of the first token learns to hold the whole text; the decoder that reads it is thrown away.
+    """Denoising autoencoder: the first token's state learns to represent the whole text; the decoder is discarded.
 
-    Worth it where a text is answered as a whole and there are thousands of unlabeled ones.
+    Worth it if each text has one answer and there are thousands of unlabeled texts.
 
-    ``hidden``: the share of the tokens that the trunk does not see. ``learning_rate``: as for masked language modeling.
-    ``decoder_learning_rate``: far higher, since the decoder begins with nothing; at the trunk's own it stays so wrong
-    that the trunk forgets what it knows (BBC News: 72 % instead of 95). ``epochs``: over at most ``texts`` texts.
+    - ``hidden``: share of the tokens that the trunk does not see.
+    - ``learning_rate``: as for masked language modeling.
+    - ``decoder_learning_rate``: much higher, since the decoder starts from random weights. At the trunk's rate its
+      errors make the trunk forget what it knows (BBC News: 72 % instead of 95).
+    - ``epochs``: passes over at most ``texts`` texts.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "unlabeled"})
@@ -50,13 +52,13 @@ class TSDAE(Strategy):
             mask = batch["attention_mask"]
             return decoder(batch["input_ids"], mask, hide(mask, self.hidden))  # type: ignore[no-any-return]
 
-        whole = SentenceDecoder(model.base_model)
-        trunk = list(whole.trunk.parameters())
-        inside = {id(parameter) for parameter in trunk}
-        decoder = [parameter for parameter in whole.parameters() if id(parameter) not in inside]
+        autoencoder = SentenceDecoder(model.base_model)
+        trunk = list(autoencoder.trunk.parameters())
+        trunk_ids = {id(parameter) for parameter in trunk}
+        decoder = [parameter for parameter in autoencoder.parameters() if id(parameter) not in trunk_ids]
         groups: list[dict[str, Any]] = [{"params": trunk}, {"params": decoder, "lr": self.decoder_learning_rate}]
         losses = train(
-            whole,
+            autoencoder,
             features,
             Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size),
             pad_token_id=candidate.tokenizer.pad_token_id,

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from autoopt.objectives.tasks.token_classification.task import TokenClassification
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.augmentation.adversarial_training import AdversarialTraining
-from autoopt.strategies.augmentation.back_translation import BackTranslation, translated
+from autoopt.strategies.augmentation.back_translation import BackTranslation, translate
 from autoopt.strategies.augmentation.character_noise import CharacterNoise
 from autoopt.strategies.augmentation.cutoff import Cutoff
 from autoopt.strategies.augmentation.entity_resampling import EntityResampling
@@ -276,8 +276,8 @@ def test_back_translation_adds_what_both_models_make_of_a_text(given: Candidate)
     strategy = BackTranslation(there=there, back=back)
     made = strategy.apply(replace(given, train=(*given.train, pair)), effort=1, seed=0).train[len(given.train) + 1 :]
     assert 0 < len(made) <= len(given.train) + 1
-    (text,) = translated(back, translated(there, ("the cup",)))
-    assert made[-1] == Example(translated(back, translated(there, ("chelsea won",)))[0], 1, text_pair=text)
+    (text,) = translate(back, translate(there, ("the cup",)))
+    assert made[-1] == Example(translate(back, translate(there, ("chelsea won",)))[0], 1, text_pair=text)
     by_label = Counter(example.label for example in made)
     assert by_label[0] <= 12
     assert by_label[1] <= 13
@@ -286,7 +286,7 @@ def test_back_translation_adds_what_both_models_make_of_a_text(given: Candidate)
 def test_a_translation_does_not_depend_on_what_else_is_translated() -> None:
     name = str(tiny_given.translator())
     texts = tuple(example.text for example in tiny.examples(20))
-    assert translated(name, texts) == tuple(translated(name, (text,))[0] for text in texts)
+    assert translate(name, texts) == tuple(translate(name, (text,))[0] for text in texts)
 
 
 def test_a_model_that_cannot_translate_says_so(given: Candidate, tmp_path: Path) -> None:

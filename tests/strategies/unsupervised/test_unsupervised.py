@@ -17,7 +17,7 @@ from autoopt.strategies.training.batches import collate
 from autoopt.strategies.training.loop import Schedule, train
 from autoopt.strategies.unsupervised.causal_language_modeling import CausalLanguageModeling
 from autoopt.strategies.unsupervised.self_training import SelfTraining
-from autoopt.strategies.unsupervised.simcse import SimCSE, contrast
+from autoopt.strategies.unsupervised.simcse import SimCSE, contrastive_loss
 from autoopt.strategies.unsupervised.tsdae import TSDAE
 from tests import tiny, tiny_decoder
 
@@ -38,7 +38,7 @@ def test_simcse_learns_to_tell_texts_apart(given: Candidate) -> None:
     def confusion(candidate: Candidate) -> float:
         torch.manual_seed(0)
         with torch.inference_mode():
-            return float(contrast(candidate.copy_model().train(), unseen(candidate)))
+            return float(contrastive_loss(candidate.copy_model().train(), unseen(candidate)))
 
     learned = SimCSE().model_copy(update={"learning_rate": 1e-3, "epochs": 20}).apply(given, effort=1, seed=0)
     assert confusion(learned) < 0.8 * confusion(given)
@@ -101,7 +101,7 @@ def test_causal_language_modeling_makes_such_text_likelier() -> None:
 
 def test_causal_language_modeling_packs_whole_texts_with_an_end_after_each() -> None:
     given = replace(tiny_decoder.candidate(), unlabeled=tiny_decoder.CORPUS)
-    blocks = CausalLanguageModeling(block=7)._blocks(given, seed=0)
+    blocks = CausalLanguageModeling(block=7)._pack_blocks(given, seed=0)
     ids = [token for block in blocks for token in block["input_ids"]]
     assert {len(block["input_ids"]) for block in blocks[:-1]} == {7}
     texts = str(given.tokenizer.decode(ids)).split(tiny_decoder.END)
