@@ -76,11 +76,11 @@ def prune(limit: str, root: Path | None, as_json: bool) -> None:
     import shutil
 
     from autoopt.objectives import units
-    from autoopt.search.trial.stage_eviction import evict, leftovers, needed_now
+    from autoopt.search.trial.stage_eviction import evict, leftovers, pinned_addresses
 
     size = int(units.parse_quantity(limit, units.SIZE))
     folder = studies_root(root).stages
-    rest = leftovers(folder, needed=needed_now(folder))
+    rest = leftovers(folder, pinned=pinned_addresses(folder))
     for path in rest:
         shutil.rmtree(path, ignore_errors=True)
     gone = evict(folder, size)

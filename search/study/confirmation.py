@@ -23,7 +23,7 @@ from autoopt.search.paths import StudyFolder
 from autoopt.search.study.evidence import TEST_PREFIX, TEST_QUALITY, Seeds, Spread
 from autoopt.search.study.outcome import Outcome
 from autoopt.search.study.verification import Verified
-from autoopt.search.trial.execution import attempt, finite, read_record, write_record
+from autoopt.search.trial.execution import fail_if_not_finite, read_record, run_or_record_failure, write_record
 from autoopt.search.trial.record import State, TrialRecord
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def confirm(outcome: Outcome, folder: StudyFolder, experiment: Experiment, say: 
 
 def _with_seeds(model: Verified, *, folder: StudyFolder, own: int, seeds: Sequence[int]) -> Verified:
     paths = {seed: folder.seed_result(model.record.number, seed) for seed in seeds}
-    records = {seed: finite(read_record(path)) for seed, path in paths.items() if path.is_file()}
+    records = {seed: fail_if_not_finite(read_record(path)) for seed, path in paths.items() if path.is_file()}
     if not records:
         return replace(model, seeds=None)
     complete = {seed: record.measurements for seed, record in records.items() if record.state is State.COMPLETE}
@@ -151,7 +151,7 @@ def main(arguments: Sequence[str]) -> None:
     for number in map(int, arguments[2:]):
         recipe, result = read_record(folder.result(number)).recipe, folder.seed_result(number, seed)
         run = partial(_retrain, number, recipe, workspace)
-        write_record(attempt(number, recipe, run, trace=result.with_suffix(".error.txt")), result)
+        write_record(run_or_record_failure(number, recipe, run, trace=result.with_suffix(".error.txt")), result)
 
 
 def _retrain(number: int, recipe: Recipe, workspace: Workspace) -> TrialRecord:

@@ -15,7 +15,7 @@ from autoopt.search.space.recipe import Recipe, Steps
 from autoopt.search.study.rung_scheduler import RungScheduler
 from autoopt.search.study.stopping import TIME_IS_UP, StoppingRule
 from autoopt.search.study.verdicts import violations_of
-from autoopt.search.trial.execution import Assignment, finite, result_of
+from autoopt.search.trial.execution import Assignment, fail_if_not_finite, load_result
 from autoopt.search.trial.record import COUNTED, State, TrialRecord
 
 
@@ -134,7 +134,7 @@ class Driver:
             reason = self.death_reasons.pop(number, "its worker died")
             self._settle(replace(self._records[number], state=State.FAILED, reason=reason))
             return
-        record = finite(ended)
+        record = fail_if_not_finite(ended)
         if record.recipe.id != self._baseline.id and self.baseline is None and record.state is not State.FAILED:
             self._held_back[number] = record
             return
@@ -175,7 +175,7 @@ class Driver:
 
     def _read_result(self, number: int) -> TrialRecord | None:
         record = self._records.get(number)
-        return result_of(number, record.recipe, self._folder) if record else None
+        return load_result(number, record.recipe, self._folder) if record else None
 
     def _mark_lost(self, number: int, reason: str) -> None:
         record = self._records.pop(number, None)

@@ -26,7 +26,7 @@ from autoopt.search.study.stopping import StoppingRule
 from autoopt.search.study.verification import Verified
 from autoopt.search.study.warm_start import best_known
 from autoopt.search.trial.record import State, TrialRecord
-from autoopt.search.trial.stage_eviction import needed
+from autoopt.search.trial.stage_eviction import pinning
 from autoopt.search.trial.stage_store import addresses
 from autoopt.strategies.errors import ExperimentError, TrialError
 from autoopt.strategies.system.files import write_whole
@@ -110,7 +110,7 @@ class Search:
 
     def _run_trials(self) -> Driver:
         study = self._open()
-        with needed(self.root.stages) as mark:
+        with pinning(self.root.stages) as mark:
 
             def observe(record: TrialRecord) -> None:
                 self._observe(record)

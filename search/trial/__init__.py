@@ -1,1 +1,1 @@
-"""One trial: stages, the stage store, the record."""
+"""Running one trial: its stages, the store of their results, its record."""

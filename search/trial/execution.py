@@ -1,4 +1,4 @@
-"""What a worker does with one trial: run it, and leave the result on disk whatever happens."""
+"""Run one trial in a worker and write its record, also if it fails."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from autoopt.strategies.system.files import write_whole
 
 @dataclass(frozen=True)
 class Assignment:
-    """One trial to run. ``screened`` is False for the baseline, which is run whatever it costs."""
+    """One trial to run. ``screened`` is False for the baseline, which runs whatever it costs."""
 
     number: int
     recipe: Recipe
@@ -41,13 +41,13 @@ class Assignment:
 
 
 def execute(assignment: Assignment, folder: StudyFolder, report: Report, judge: Judge | None = None) -> TrialRecord:
-    """Run the trial in this process and write its record, unless a record is there already.
+    """Run the trial in this process and write its record; return the existing record if there is one.
 
-    Nothing is raised for a trial that fails: its record says why, and ``error.txt`` beside it has the traceback. What
-    ``judge`` raises to stop a trial must not be an ``Exception``.
+    A trial that fails raises nothing: its record holds the reason, and ``error.txt`` beside it the traceback. To stop a
+    trial, ``judge`` must raise something that is not an ``Exception``.
     """
-    if found := result_of(assignment.number, assignment.recipe, folder):
-        return found
+    if existing := load_result(assignment.number, assignment.recipe, folder):
+        return existing
     result = folder.result(assignment.number)
     shutil.rmtree(result.parent, ignore_errors=True)
     result.parent.mkdir(parents=True, exist_ok=True)
@@ -65,58 +65,58 @@ def execute(assignment: Assignment, folder: StudyFolder, report: Report, judge: 
         )
 
     try:
-        record = attempt(assignment.number, assignment.recipe, run, trace=result.parent / "error.txt")
+        record = run_or_record_failure(assignment.number, assignment.recipe, run, trace=result.parent / "error.txt")
     finally:
-        _give_back_memory()
+        _release_memory()
     write_record(record, result)
     return record
 
 
-def result_of(number: int, recipe: Recipe, folder: StudyFolder) -> TrialRecord | None:
-    """What a worker left of this trial, if anything.
+def load_result(number: int, recipe: Recipe, folder: StudyFolder) -> TrialRecord | None:
+    """Return the record that a worker wrote for this trial; None if there is none or it is of another recipe.
 
-    A result of another recipe is none: after a power cut the database may give a number that it had given before.
+    After a power cut the database may assign a number for the second time.
     """
     path = folder.result(number)
     record = read_record(path) if path.is_file() else None
     return record if record and record.recipe.id == recipe.id else None
 
 
-def attempt(number: int, recipe: Recipe, run: Callable[[], TrialRecord], *, trace: Path) -> TrialRecord:
-    """Return what ``run`` returns, or a failed record; the traceback is then in the file ``trace``."""
+def run_or_record_failure(number: int, recipe: Recipe, run: Callable[[], TrialRecord], *, trace: Path) -> TrialRecord:
+    """Return what ``run`` returns, or a failed record after writing the traceback to ``trace``."""
     started = time.monotonic()
     try:
         return run()
-    except Exception as error:  # noqa: BLE001  The one place where any failure of a trial becomes a record.
+    except Exception as error:  # noqa: BLE001  The only place where a failure becomes a record.
         trace.write_text(traceback.format_exc(), encoding="utf-8")
         return TrialRecord(number, recipe, State.FAILED, seconds=time.monotonic() - started, reason=_reason(error))
 
 
 def write_record(record: TrialRecord, path: Path) -> None:
-    """Write the record whole or not at all, and on the disk before this returns."""
+    """Write the record as JSON, atomically."""
     write_whole(path, json.dumps(record.to_json()))
 
 
 def read_record(path: Path) -> TrialRecord:
-    """Read back what ``write_record`` wrote."""
+    """Read a record written by ``write_record``."""
     return TrialRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
 
 
-def finite(record: TrialRecord) -> TrialRecord:
-    """The record itself, or a failed one where a measurement is not a finite number."""
+def fail_if_not_finite(record: TrialRecord) -> TrialRecord:
+    """Return the record, or a failed one if a measurement of a complete trial is not finite."""
     import math
 
-    odd = [name for name, measured in record.measurements.items() if not math.isfinite(measured.value)]
-    if record.state is not State.COMPLETE or not odd:
+    not_finite = [name for name, measured in record.measurements.items() if not math.isfinite(measured.value)]
+    if record.state is not State.COMPLETE or not not_finite:
         return record
-    return replace(record, state=State.FAILED, measurements={}, reason=f"not a finite number: {', '.join(odd)}")
+    return replace(record, state=State.FAILED, measurements={}, reason=f"not a finite number: {', '.join(not_finite)}")
 
 
-def _give_back_memory() -> None:
-    """Let the next trial of this worker begin with as much memory as the first one had.
+def _release_memory() -> None:
+    """Return the memory of the last trial to the system.
 
-    Models and optimizers are in cycles of references, which may wait long to be found. What they took stays with the
-    allocator of the C library, in pieces: without ``malloc_trim`` a worker grows by some 0.5 GB with each trial.
+    Models and optimizers are in reference cycles, and their memory stays fragmented in glibc's allocator: without
+    ``malloc_trim`` a worker grows by about 0.5 GB per trial.
     """
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # Only glibc has it.
@@ -125,7 +125,7 @@ def _give_back_memory() -> None:
 
 @lru_cache(maxsize=1)
 def _workspace(path: Path) -> Workspace:
-    """Kept warm over all trials that this process runs."""
+    """Open the workspace once for all trials of this process."""
     return Workspace.open(StudyFolder(path))
 
 

@@ -1,4 +1,4 @@
-"""What is known of one trial: its recipe, its state, what was measured, what each stage cost."""
+"""The record of one trial: recipe, state, measurements, and the cost of each stage."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from autoopt.search.space.recipe import Recipe
 
 
 class State(StrEnum):
-    """How a trial stands."""
+    """State of a trial."""
 
     RUNNING = "running"
     COMPLETE = "complete"
     REJECTED = "rejected"
-    """Over a limit by its shape alone: not trained."""
+    """Its shape alone exceeds a limit; not trained."""
     STOPPED = "stopped"
-    """Not as promising as others were at the same rung: not trained to its end."""
+    """Stopped at a rung, since other trials were better there."""
     FAILED = "failed"
 
 
 COUNTED = (State.COMPLETE, State.REJECTED, State.STOPPED, State.FAILED)
-"""What counts towards the number of trials that was asked for: all that ran to an end of their own."""
+"""States that count towards the number of trials of a study: every end that is the trial's own."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class StageRecord:
     name: str
     seconds: float
     reused: bool
-    """True where its result was found in the stage store."""
+    """Whether its result came from the stage store."""
     saved: float = 0.0
-    """In seconds: what it took when it was computed, where it was found; so much less was computed now."""
+    """Seconds it took to compute the result that was reused; 0 if it was computed now."""
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial as the study knows it."""
+    """One trial of a study."""
 
     number: int
     recipe: Recipe
@@ -54,9 +54,9 @@ class TrialRecord:
     stages: tuple[StageRecord, ...] = ()
     seconds: float = 0.0
     reason: str = ""
-    """Why it was rejected or stopped, or how it failed, in a line."""
+    """Why it was rejected or stopped, or how it failed, in one line."""
     rungs: Mapping[str, float] = field(default_factory=dict)
-    """Its quality at each rung on its way, by the rung's name."""
+    """Quality at each rung it reached, by the rung's name."""
 
     @property
     def feasible(self) -> bool:

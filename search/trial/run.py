@@ -1,4 +1,4 @@
-"""One trial: measure its shape, and if that is within the limits run its stages, score it and save it."""
+"""Run one trial: screen its shape against the limits, then run its stages, score and save the result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from autoopt.objectives.task import Task
 from autoopt.search.space.recipe import TRUNK, Recipe
 from autoopt.search.trial.record import StageRecord, State, TrialRecord
 from autoopt.search.trial.rungs import Judge, RungScorer
-from autoopt.search.trial.stage_eviction import needed
+from autoopt.search.trial.stage_eviction import pinning
 from autoopt.search.trial.stage_store import addresses
 from autoopt.search.trial.workspace import Workspace
 from autoopt.strategies.candidate import Candidate
@@ -25,9 +25,9 @@ from autoopt.strategies.strategy import Family
 from autoopt.strategies.training import progress
 
 Report: TypeAlias = Callable[[str], None]
-"""Called with the name of each stage when it begins, and again with how far its training is."""
-AUDITED = 20
-"""Of so many rejected recipes one is built all the same."""
+"""Called with the name of each stage when it starts, and again with the progress of its training."""
+AUDIT_PERIOD = 20
+"""One in so many rejected recipes is built all the same, to check the screening."""
 
 
 def run_trial(
@@ -42,33 +42,33 @@ def run_trial(
 ) -> TrialRecord:
     """Run one trial and save its candidate to ``folder``.
 
-    A recipe whose shape alone is clearly over a limit on latency, size or another cost is rejected before any training,
-    unless ``screened`` is False or it is ``audited``. Raises whatever a strategy raises. The limits on quality are not
-    judged here. Where there is no ``judge``, recovery training is not looked at on its way.
+    A recipe whose shape clearly exceeds a limit on a cost is rejected before any training, unless ``screened`` is False
+    or the recipe is audited. Limits on quality are not judged here. Without ``judge`` no rung is scored. Errors of
+    strategies are passed on.
     """
     started = time.monotonic()
-    built = build(recipe, workspace, report=report) if is_trained(recipe, workspace) else None
+    built = build(recipe, workspace, report=report) if has_stored_training(recipe, workspace) else None
     report("screening")
     screening_started = time.monotonic()
     measurements = workspace.measure(built[0], recipe) if built else screen(recipe, workspace)
     screening = StageRecord("screening", time.monotonic() - screening_started, reused=False)
     reason = excess(measurements, workspace.experiment.budget, workspace.reference) if screened else ""
-    if reason and (built or not audited(recipe)):
+    if reason and (built or not is_audited(recipe)):
         stages = (screening, *(built[1] if built else ()))
         seconds = time.monotonic() - started
         return TrialRecord(number, recipe, State.REJECTED, measurements, stages=stages, seconds=seconds, reason=reason)
     rungs = None
     if judge is not None:
-        begun = TrialRecord(number, recipe, State.RUNNING, measurements, stages=(screening,))
-        rungs = RungScorer(begun, workspace, judge, started)
+        running = TrialRecord(number, recipe, State.RUNNING, measurements, stages=(screening,))
+        rungs = RungScorer(running, workspace, judge, started)
     candidate, stages = built or build(recipe, workspace, report=report, rungs=rungs)
     if not built and (reason or any(type(step).adaptive for step in recipe.steps)):
         report("measuring")
         measurements = workspace.measure(candidate, recipe)
-    if reason and (still := excess(measurements, workspace.experiment.budget, workspace.reference)):
+    if reason and (confirmed := excess(measurements, workspace.experiment.budget, workspace.reference)):
         seconds = time.monotonic() - started
         stages = (screening, *stages)
-        reason = f"{still}; built in full to see whether screening is right"
+        reason = f"{confirmed}; built in full to see whether screening is right"
         return TrialRecord(number, recipe, State.REJECTED, measurements, stages=stages, seconds=seconds, reason=reason)
     report("scoring")
     scoring_started = time.monotonic()
@@ -87,20 +87,20 @@ def run_trial(
     )
 
 
-def is_trained(recipe: Recipe, workspace: Workspace) -> bool:
-    """True where all that takes long is stored: then the recipe is built as it is, not as a shape before that."""
-    where = addresses(recipe.steps, workspace.origin, effort=1.0, seed=workspace.seed)
-    kept = [address for step, address in zip(recipe.steps, where, strict=True) if step.is_stored()]
-    return bool(kept) and kept[-1] in workspace.store
+def has_stored_training(recipe: Recipe, workspace: Workspace) -> bool:
+    """Whether the last result worth storing is in the store, so that the recipe need not be screened as a shape."""
+    stage_addresses = addresses(recipe.steps, workspace.origin, effort=1.0, seed=workspace.seed)
+    stored = [address for step, address in zip(recipe.steps, stage_addresses, strict=True) if step.is_stored()]
+    return bool(stored) and stored[-1] in workspace.store
 
 
-def audited(recipe: Recipe) -> bool:
-    """True for one recipe in twenty, always the same: it is built in full although its shape is over a limit."""
-    return int(recipe.id, 16) % AUDITED == 0
+def is_audited(recipe: Recipe) -> bool:
+    """Whether the recipe is built in full although its shape exceeds a limit: one in twenty, by its id."""
+    return int(recipe.id, 16) % AUDIT_PERIOD == 0
 
 
 def screen(recipe: Recipe, workspace: Workspace) -> dict[str, Measurement]:
-    """Measure what the recipe's shape costs to serve; it does not depend on the weights, so nothing is trained."""
+    """Measure the serving costs of the recipe's shape without training."""
     return workspace.measure(build(recipe, workspace, effort=0.0)[0], recipe)
 
 
@@ -112,11 +112,11 @@ def excess(
     The text says so if the machine was disturbed while a value was measured.
     """
     verdict = judge_measured(measurements, limits, reference, end=IntervalEnd.BETTER)
-    beyond = []
+    texts = []
     for limit, over in verdict.exceeded.items():
         noise = ", measured on a disturbed machine" if measurements[limit.metric].noisy else ""
-        beyond.append(f"{limit.text}: over by at least {over:.0%}{noise}")
-    return "; ".join(beyond)
+        texts.append(f"{limit.text}: over by at least {over:.0%}{noise}")
+    return "; ".join(texts)
 
 
 def build(
@@ -127,25 +127,25 @@ def build(
     report: Report = lambda _: None,
     rungs: RungScorer | None = None,
 ) -> tuple[Candidate, tuple[StageRecord, ...]]:
-    """Apply the recipe's strategies to the base model, going on from the longest prefix that the stage store holds.
+    """Apply the recipe's strategies to the base model, starting from the longest stored prefix.
 
-    At effort 0 the store is left alone: everything is computed and nothing is trained.
+    At effort 0 the stage store is neither read nor written.
     """
     if effort == 0:
-        return _built(recipe, workspace, effort, report)
-    with needed(workspace.store.folder) as mark:
-        mark(addresses(recipe.steps, workspace.origin, effort=effort, seed=workspace.seed))
-        return _built(recipe, workspace, effort, report, rungs)
+        return _apply_steps(recipe, workspace, effort, report)
+    with pinning(workspace.store.folder) as pin:
+        pin(addresses(recipe.steps, workspace.origin, effort=effort, seed=workspace.seed))
+        return _apply_steps(recipe, workspace, effort, report, rungs)
 
 
-def _built(
+def _apply_steps(
     recipe: Recipe, workspace: Workspace, effort: float, report: Report, rungs: RungScorer | None = None
 ) -> tuple[Candidate, tuple[StageRecord, ...]]:
-    where = addresses(recipe.steps, workspace.origin, effort=effort, seed=workspace.seed)
-    candidate, done, stages = _restore(recipe, workspace, where) if effort > 0 else (workspace.base, 0, [])
+    stage_addresses = addresses(recipe.steps, workspace.origin, effort=effort, seed=workspace.seed)
+    candidate, done, stages = _restore(recipe, workspace, stage_addresses) if effort > 0 else (workspace.base, 0, [])
     trunk = None
     for position, step in enumerate(recipe.steps[done:], start=done):
-        began = time.monotonic()
+        started = time.monotonic()
         report(step.name)
         if step.family not in TRUNK and position == len(recipe.trunk):
             trunk = candidate.model
@@ -154,39 +154,40 @@ def _built(
             candidate = replace(candidate, teacher=teacher)
         apply = partial(step.apply, candidate, effort=effort, seed=workspace.seed)
         if step.is_stored() and effort > 0:
-            is_scored = rungs is not None and step.recovers and where[position] not in workspace.store
+            is_scored = rungs is not None and step.recovers and stage_addresses[position] not in workspace.store
             scoring = rungs.watching(candidate, stages) if is_scored and rungs else nullcontext()
-            with progress.reporting(_look(step.name, report)), scoring:
-                candidate, reused = workspace.store.once(where[position], candidate, apply)
+            with progress.reporting(_stage_progress(step.name, report)), scoring:
+                candidate, reused = workspace.store.get_or_compute(stage_addresses[position], candidate, apply)
         else:
             candidate, reused = apply(), False
-        saved = workspace.store.seconds(where[position]) if reused else 0.0
-        stages.append(StageRecord(step.name, time.monotonic() - began, reused, saved))
+        saved = workspace.store.compute_seconds(stage_addresses[position]) if reused else 0.0
+        stages.append(StageRecord(step.name, time.monotonic() - started, reused, saved))
     return candidate, tuple(stages)
 
 
-def _look(stage: str, report: Report) -> progress.Report:
+def _stage_progress(stage: str, report: Report) -> progress.Report:
     return lambda done, total: report(f"{stage}, {done / total:.0%}")
 
 
-def _restore(recipe: Recipe, workspace: Workspace, where: list[str]) -> tuple[Candidate, int, list[StageRecord]]:
-    """Return the candidate after the longest stored prefix, the number of its steps, and a record for each."""
+def _restore(
+    recipe: Recipe, workspace: Workspace, stage_addresses: list[str]
+) -> tuple[Candidate, int, list[StageRecord]]:
+    """Return the candidate after the longest stored prefix, its number of steps, and a record of each step."""
     for position in reversed(range(len(recipe.steps))):
-        if not recipe.steps[position].is_stored() or where[position] not in workspace.store:
+        if not recipe.steps[position].is_stored() or stage_addresses[position] not in workspace.store:
             continue
-        began = time.monotonic()
+        started = time.monotonic()
         prefix = recipe.steps[: position + 1]
         candidate = workspace.base
         for step in prefix:
-            if step.family is Family.AUGMENTATION:  # It changes the data, which is not stored with the model.
+            if step.family is Family.AUGMENTATION:  # Augmented data are not stored with the model.
                 candidate = step.apply(candidate, effort=1.0, seed=workspace.seed)
-        restored = workspace.store.load(where[position], candidate)
+        restored = workspace.store.load(stage_addresses[position], candidate)
         if restored is not None:
-            seconds = (time.monotonic() - began) / len(prefix)
-            saved = [workspace.store.seconds(each) for each in where[: len(prefix)]]
+            seconds = (time.monotonic() - started) / len(prefix)
             stages = [
-                StageRecord(step.name, seconds, reused=True, saved=each)
-                for step, each in zip(prefix, saved, strict=True)
+                StageRecord(step.name, seconds, reused=True, saved=workspace.store.compute_seconds(address))
+                for step, address in zip(prefix, stage_addresses, strict=False)
             ]
             return restored, len(prefix), stages
     return workspace.base, 0, []

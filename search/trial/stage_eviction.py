@@ -1,4 +1,4 @@
-"""What of the stage store stays: what is in it, what is needed now, and what goes when it grows too large."""
+"""Eviction from the stage store: list entries, pin those in use, remove the least recently used."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from autoopt.strategies.saving import describe, size_bytes, verify
 from autoopt.strategies.system import locks
 from autoopt.strategies.system.files import write_whole
 
-NEEDED = "needed"
-"""The folder of the marks: a file for each process that needs entries, and beside it a lock that it holds."""
+PINS = "needed"
+"""Folder with one file of addresses per process that uses entries; the process holds the lock file beside it."""
 LOCK = ".lock"
 LEASE, TRAINING, CORRUPT = ".lease", ".training", ".corrupt-"
-"""What an entry's name is followed by: its lock, its checkpoints, and where it was put aside."""
+"""Suffixes of an entry's lock, of its checkpoints, and of a damaged entry."""
 
-Mark: TypeAlias = Callable[[Iterable[str]], None]
-"""Called with the addresses that are needed from now on, in place of those before."""
+Pin: TypeAlias = Callable[[Iterable[str]], None]
+"""Called with the addresses to pin, in place of those pinned before."""
 
 
 @dataclass(frozen=True)
@@ -36,95 +36,94 @@ class Entry:
     address: str
     path: Path
     size: int
-    """In bytes."""
+    """Bytes."""
     used: float
-    """When it was last read or written, in seconds since the epoch."""
+    """Time of the last read or write, in seconds since the epoch."""
 
     @property
     def made_by(self) -> str:
-        """The history of its model, after the name of what it began with."""
+        """History of its model, without the base model."""
         return " + ".join(describe(self.path)["history"][1:])
 
     @property
     def seconds(self) -> float:
-        """What it took to compute."""
+        """Seconds it took to compute."""
         return float(describe(self.path)["notes"].get("seconds", 0.0))
 
 
-def path_of(folder: Path, address: str) -> Path:
-    """Where the entry of this address is, or would be."""
+def entry_path(folder: Path, address: str) -> Path:
+    """Return the path of the entry at this address, whether it exists or not."""
     return folder / address[:2] / address
 
 
 def entries(folder: Path) -> list[Entry]:
-    """All entries, the one that was used longest ago first."""
-    found = []
+    """Return all entries, the least recently used first."""
+    present = []
     for path in folder.glob("??/*"):
         if path.suffix or path.name.startswith(".") or not path.is_dir():
             continue
         try:
-            found.append(Entry(path.name, path, size_bytes(path), path.stat().st_mtime))
+            present.append(Entry(path.name, path, size_bytes(path), path.stat().st_mtime))
         except FileNotFoundError:
-            continue  # Another process removed it meanwhile.
-    return sorted(found, key=lambda entry: entry.used)
+            continue  # Another process has removed it.
+    return sorted(present, key=lambda entry: entry.used)
 
 
 @contextmanager
-def needed(folder: Path) -> Iterator[Mark]:
-    """Keep entries from being evicted for as long as the block runs, or until its process dies."""
-    marks = folder / NEEDED
-    marks.mkdir(parents=True, exist_ok=True)
-    path = marks / f"{os.getpid()}-{uuid.uuid4().hex[:8]}.json"
+def pinning(folder: Path) -> Iterator[Pin]:
+    """Protect entries from eviction within the block, or until the process dies."""
+    pins = folder / PINS
+    pins.mkdir(parents=True, exist_ok=True)
+    path = pins / f"{os.getpid()}-{uuid.uuid4().hex[:8]}.json"
     with locks.hold(path.with_suffix(LOCK)):
         try:
             yield lambda addresses: write_whole(path, json.dumps(sorted(addresses)))
         finally:
-            _remove_mark(path)
+            _remove_pin(path)
 
 
-def needed_now(folder: Path) -> set[str]:
-    """The addresses that living processes need; the marks of dead ones are removed."""
+def pinned_addresses(folder: Path) -> set[str]:
+    """Return the addresses pinned by running processes; files of dead ones are removed."""
     addresses: set[str] = set()
-    for path in (folder / NEEDED).glob("*.json"):
+    for path in (folder / PINS).glob("*.json"):
         if locks.is_held(path.with_suffix(LOCK)):
-            with contextlib.suppress(FileNotFoundError):  # Its process has just ended.
+            with contextlib.suppress(FileNotFoundError):  # The process has just ended.
                 addresses |= set(json.loads(path.read_text(encoding="utf-8")))
         else:
-            _remove_mark(path)
+            _remove_pin(path)
     return addresses
 
 
-def _remove_mark(path: Path) -> None:
+def _remove_pin(path: Path) -> None:
     path.unlink(missing_ok=True)
     path.with_suffix(LOCK).unlink(missing_ok=True)
 
 
 def evict(folder: Path, limit: int) -> list[Entry]:
-    """Remove entries until all of them take ``limit`` bytes at most, those first that were used longest ago.
+    """Remove the least recently used entries until the rest take at most ``limit`` bytes; return those removed.
 
-    What is needed stays, and so does what is being computed or read under its lease; the limit is then exceeded.
-    Returns what was removed.
+    Pinned entries and entries whose lease is held stay, even if the limit is then exceeded.
     """
     present = entries(folder)
     total = sum(entry.size for entry in present)
     if total <= limit:
         return []
-    kept, gone = needed_now(folder), []
+    pinned, removed = pinned_addresses(folder), []
     for entry in present:
         if total <= limit:
             break
-        if entry.address not in kept and remove(entry):
-            gone.append(entry)
+        if entry.address not in pinned and remove(entry):
+            removed.append(entry)
             total -= entry.size
-    return gone
+    return removed
 
 
 def remove(entry: Entry) -> bool:
-    """Remove an entry unless somebody holds its lease; False where it stays."""
+    """Remove an entry and return True, unless its lease is held."""
     doomed = entry.path.with_name(f".{entry.address}.{uuid.uuid4().hex[:8]}")
     try:
         with locks.hold(entry.path.with_suffix(LEASE), wait=False):
-            entry.path.rename(doomed)  # No reader finds half an entry.
+            entry.path.rename(doomed)  # So that no reader finds half an entry.
             shutil.rmtree(doomed, ignore_errors=True)
     except (BlockingIOError, FileNotFoundError):
         return False
@@ -132,32 +131,29 @@ def remove(entry: Entry) -> bool:
 
 
 def check(folder: Path) -> list[Entry]:
-    """Verify every entry, put those aside that are not what was written, and return these."""
-    broken = []
+    """Verify every entry, quarantine the damaged ones and return them."""
+    damaged = []
     for entry in entries(folder):
         try:
             verify(entry.path)
         except (CorruptArtefact, ModelError):
-            put_aside(entry.path)
-            broken.append(entry)
-    return broken
+            quarantine(entry.path)
+            damaged.append(entry)
+    return damaged
 
 
-def put_aside(path: Path) -> None:
-    """Give a broken entry another name, under which nobody finds it."""
+def quarantine(path: Path) -> None:
+    """Rename a damaged entry so that it counts as absent."""
     if path.is_dir():
         path.rename(path.with_name(f"{path.name}{CORRUPT}{time.time_ns()}"))
 
 
-def leftovers(folder: Path, *, needed: Collection[str] = ()) -> list[Path]:
-    """Broken entries that were put aside, and what was cut off: checkpoints nobody goes on from, half-written files.
-
-    Checkpoints of what is ``needed``, or is being computed, are none.
-    """
-    return [path for path in sorted(folder.glob("??/*")) if _is_left_over(path, needed)]
+def leftovers(folder: Path, *, pinned: Collection[str] = ()) -> list[Path]:
+    """Return quarantined entries, half-written files, and checkpoints that are neither ``pinned`` nor in use."""
+    return [path for path in sorted(folder.glob("??/*")) if _is_left_over(path, pinned)]
 
 
-def _is_left_over(path: Path, needed: Collection[str]) -> bool:
+def _is_left_over(path: Path, pinned: Collection[str]) -> bool:
     if path.suffix == TRAINING:
-        return path.stem not in needed and not locks.is_held(path.with_suffix(LEASE))
+        return path.stem not in pinned and not locks.is_held(path.with_suffix(LEASE))
     return CORRUPT in path.name or path.name.startswith(".")

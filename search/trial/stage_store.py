@@ -1,4 +1,4 @@
-"""The stage store: results of stages under a content address, each computed once, shared by trials and studies."""
+"""The stage store: results of stages by content address, computed once and shared by trials and studies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from autoopt.search.trial.stage_eviction import LEASE, TRAINING, evict, path_of, put_aside
+from autoopt.search.trial.stage_eviction import LEASE, TRAINING, entry_path, evict, quarantine
 from autoopt.strategies.candidate import Candidate, TaskView
 from autoopt.strategies.errors import CorruptArtefact, ModelError
 from autoopt.strategies.saving import describe, load_weights, save
@@ -26,17 +26,17 @@ _LIBRARIES = ("torch", "transformers", "peft", "numpy")
 
 
 def address(parent: str, step: Strategy, *, effort: float, seed: int) -> str:
-    """The content address of ``step`` applied to what is at ``parent``: 40 hexadecimal digits.
+    """Return the content address of ``step`` applied to the result at ``parent``: 40 hexadecimal digits.
 
-    It depends on everything that the result depends on: the step with all its values, its code and the code it
-    shares with others, the effort, the seed, and through the parent on the model and the data.
+    It covers the step's values, its code with all that it imports, the files it reads, effort and seed; and through
+    ``parent`` the model, the data and the task.
     """
     return digest(
         {
             "parent": parent,
             "strategy": step.name,
             "values": step.model_dump(mode="json"),
-            "read": {name: content_of(getattr(step, name)) for name in sorted(step.reads)},
+            "read": {name: content_digest(getattr(step, name)) for name in sorted(step.reads)},
             "code": code_digest(type(step).__module__),
             "effort": effort,
             "seed": seed,
@@ -45,25 +45,25 @@ def address(parent: str, step: Strategy, *, effort: float, seed: int) -> str:
 
 
 def addresses(steps: Sequence[Strategy], origin: str, *, effort: float, seed: int) -> list[str]:
-    """The content address of each step of a recipe whose untouched candidate is at ``origin``."""
-    found = []
+    """Return the content address after each step of a recipe whose base candidate is at ``origin``."""
+    result = []
     for step in steps:
         origin = address(origin, step, effort=effort, seed=seed)
-        found.append(origin)
-    return found
+        result.append(origin)
+    return result
 
 
-def content_of(name: str) -> str:
-    """Digest of the file or the folder's files of this name; empty where there is neither, as of a name of a hub."""
+def content_digest(name: str) -> str:
+    """Return a digest of a file, or of all files in a folder; empty if ``name`` is neither, such as a name on a hub."""
     path = Path(name)
     if not name or not path.exists():
         return ""
-    files = sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else [path]
+    files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
     total = hashlib.sha256()
     for file in files:
         total.update(f"{file.relative_to(path)} ".encode())
-        with file.open("rb") as opened:
-            total.update(hashlib.file_digest(opened, "sha256").digest())
+        with file.open("rb") as content:
+            total.update(hashlib.file_digest(content, "sha256").digest())
     return total.hexdigest()
 
 
@@ -85,67 +85,66 @@ def origin(*, model: str, data: str, task: TaskView, precision: str) -> str:
 
 
 def digest(value: Any) -> str:
-    """40 hexadecimal digits of the sha256 of a JSON value, whatever the order of its keys."""
+    """Return 40 hexadecimal digits of the sha256 of a JSON value, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:40]
 
 
 @dataclass(frozen=True)
 class StageStore:
-    """Stored stages in a folder of one machine. An entry is verified whenever it is read."""
+    """Results of stages in a folder of one machine. An entry is verified whenever it is read."""
 
     folder: Path
     limit: int | None = None
-    """In bytes: beyond it what was used longest ago goes, whenever something is stored."""
+    """Bytes, enforced by evicting the least recently used entries after each write; None for no limit."""
 
-    def __contains__(self, where: str) -> bool:
-        return self._entry(where).is_dir()
+    def __contains__(self, address: str) -> bool:
+        return self._entry(address).is_dir()
 
-    def load(self, where: str, into: Candidate) -> Candidate | None:
-        """Return ``into`` with the stored model and history, or None where there is no sound entry.
+    def load(self, address: str, into: Candidate) -> Candidate | None:
+        """Return ``into`` with the stored model and history; None if there is no intact entry.
 
-        An entry that is not what was written is put aside under another name and counts as absent.
+        A damaged entry is quarantined.
         """
-        entry = self._entry(where)
+        entry = self._entry(address)
         if not entry.is_dir():
             return None
         try:
             model, edits, history = load_weights(entry)
             os.utime(entry)
         except CorruptArtefact:
-            put_aside(entry)
+            quarantine(entry)
             return None
         except (ModelError, OSError):
             if entry.is_dir():
                 raise
-            return None  # It was evicted meanwhile.
+            return None  # It has just been evicted.
         return replace(into, model=model, edits=edits, history=history)
 
-    def once(self, where: str, into: Candidate, compute: Callable[[], Candidate]) -> tuple[Candidate, bool]:
-        """Return what is stored at ``where``, computed first if need be, and whether it was found.
+    def get_or_compute(self, address: str, into: Candidate, compute: Callable[[], Candidate]) -> tuple[Candidate, bool]:
+        """Return the result at ``address``, computed if absent, and whether it came from the store.
 
-        One process computes, others that want the same wait for it; where it dies, the next one takes over at once,
-        from the last checkpoint of its training.
+        Only one process computes it and others wait. If that one dies, the next resumes from its last checkpoint.
         """
-        with self._lease(where):
-            if (stored := self.load(where, into)) is not None:
+        with self._lease(address):
+            if (stored := self.load(address, into)) is not None:
                 return stored, True
-            began = time.monotonic()
-            with checkpoints.checkpointing(self._entry(where).with_suffix(TRAINING)):
+            started = time.monotonic()
+            with checkpoints.checkpointing(self._entry(address).with_suffix(TRAINING)):
                 computed = compute()
-                save(computed, self._entry(where), notes={"seconds": time.monotonic() - began})
+                save(computed, self._entry(address), notes={"seconds": time.monotonic() - started})
         if self.limit is not None:
             evict(self.folder, self.limit)
         return computed, False
 
-    def seconds(self, where: str) -> float:
-        """What it took to compute what is stored at ``where``; 0 where nothing is."""
+    def compute_seconds(self, address: str) -> float:
+        """Return the seconds it took to compute the entry at ``address``; 0 if there is none."""
         try:
-            return float(describe(self._entry(where))["notes"].get("seconds", 0.0))
+            return float(describe(self._entry(address))["notes"].get("seconds", 0.0))
         except (ModelError, OSError, ValueError):
             return 0.0
 
-    def _entry(self, where: str) -> Path:
-        return path_of(self.folder, where)
+    def _entry(self, address: str) -> Path:
+        return entry_path(self.folder, address)
 
-    def _lease(self, where: str) -> AbstractContextManager[None]:
-        return locks.hold(self._entry(where).with_suffix(LEASE))
+    def _lease(self, address: str) -> AbstractContextManager[None]:
+        return locks.hold(self._entry(address).with_suffix(LEASE))

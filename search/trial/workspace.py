@@ -1,4 +1,4 @@
-"""What the trials of a study share, opened once by each worker: base model, data, stage store, reference."""
+"""Everything the trials of a study share, opened once per worker: base model, data, stage store, reference."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Workspace:
     store: StageStore
     shapes: ShapeTable
     scratch: Path
-    """A folder for what is saved only to be measured."""
+    """Folder for models that are saved only to be measured."""
     seed: int
-    """Of everything that is drawn: the new head of the base model, and what strategies draw. Not of the splits."""
+    """Seed of the base model's new head and of all strategies; the data splits do not depend on it."""
 
     @classmethod
     def open(cls, folder: StudyFolder, *, seed: int | None = None) -> Workspace:
-        """Read the resolved experiment of a study and load its data and its model; ``seed`` in place of its own."""
+        """Load the data and the model of a study's resolved experiment; ``seed`` overrides the experiment's."""
         experiment = load_experiment(folder.experiment, ())
         opened = cls.of(experiment, Root(folder.path.parent.parent), scratch=folder.path / "scratch", seed=seed)
         write_whole(folder.origin, opened.origin)
@@ -58,7 +58,7 @@ class Workspace:
 
     @classmethod
     def of(cls, experiment: Experiment, root: Root, *, scratch: Path, seed: int | None = None) -> Workspace:
-        """Open an experiment whose study need not exist yet."""
+        """Open an experiment, whether its study exists or not."""
         seed = experiment.search.seed if seed is None else seed
         data = open_data(experiment)
         task = task_of(experiment, data)
@@ -84,7 +84,7 @@ class Workspace:
 
     @cached_property
     def origin(self) -> str:
-        """The stage store's address of the base candidate."""
+        """Address of the base candidate in the stage store."""
         return origin(
             model=weights_digest(self.base.model),
             data=self.data.fingerprint,

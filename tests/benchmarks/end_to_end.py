@@ -199,8 +199,8 @@ def without_store(config: dict[str, Any], *, plain: bool) -> None:
     from autoopt.search.trial.stage_store import StageStore
     from autoopt.strategies.training import batches, precision
 
-    StageStore.__contains__ = lambda self, where: False  # type: ignore[method-assign]
-    StageStore.once = lambda self, where, into, compute: (compute(), False)  # type: ignore[method-assign]
+    StageStore.__contains__ = lambda self, address: False  # type: ignore[method-assign]
+    StageStore.get_or_compute = lambda self, address, into, compute: (compute(), False)  # type: ignore[method-assign]
     if plain and batches.POOL > 1:
         batches.POOL = 1
         precision.training_precision = lambda _: torch.float32  # type: ignore[assignment]

@@ -31,7 +31,7 @@ from autoopt.search.study.outcome import Outcome, read_front
 from autoopt.search.study.verification import Verified, verify
 from autoopt.search.trial.execution import execute
 from autoopt.search.trial.record import State, TrialRecord
-from autoopt.search.trial.stage_eviction import entries, needed_now
+from autoopt.search.trial.stage_eviction import entries, pinned_addresses
 from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.errors import ExperimentError, StudyLocked
 from tests import tiny
@@ -155,7 +155,7 @@ def test_the_stages_of_the_front_are_kept_while_the_search_goes_on(inputs: Path,
         while assignment := driver.next():
             execute(assignment, folder, lambda _: None)
             driver.record_result(assignment.number)
-            kept.append(needed_now(root.stages))
+            kept.append(pinned_addresses(root.stages))
 
     given = experiment(inputs, 2)
     outcome = replace(search(given, root, listener), run=run).complete()
@@ -164,7 +164,7 @@ def test_the_stages_of_the_front_are_kept_while_the_search_goes_on(inputs: Path,
     assert kept[0]
     assert front
     assert outcome.models
-    assert needed_now(root.stages) == set()
+    assert pinned_addresses(root.stages) == set()
 
 
 def test_every_verified_model_is_compared_with_the_baseline_on_the_test_split(

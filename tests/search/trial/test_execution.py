@@ -20,6 +20,6 @@ def test_what_a_trial_took_goes_back_to_the_machine() -> None:
     last = bytes(CHUNK)  # Above all the others, so that what is free below it stays with the C library.
     del chunks
     before = process.memory_info().rss
-    execution._give_back_memory()
+    execution._release_memory()
     assert before - process.memory_info().rss > 0.8 * 100_000 * CHUNK
     assert last

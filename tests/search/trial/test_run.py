@@ -25,7 +25,7 @@ from autoopt.search.trial.execution import Assignment, execute, read_record
 from autoopt.search.trial.record import State, TrialRecord
 from autoopt.search.trial.run import build, run_trial
 from autoopt.search.trial.rungs import RUNGS, quality_at_next_rung
-from autoopt.search.trial.stage_eviction import entries, needed_now
+from autoopt.search.trial.stage_eviction import entries, pinned_addresses
 from autoopt.search.trial.stage_store import StageStore
 from autoopt.search.trial.workspace import Workspace
 from autoopt.strategies import saving
@@ -140,7 +140,7 @@ def test_a_trial_that_is_stopped_leaves_its_trunk_and_no_result(tmp_path: Path) 
         run_trial(3, LEAF, space, folder=tmp_path / "model", report=lambda _: None, judge=stop)
     assert not (tmp_path / "model").exists()
     assert len(entries(space.store.folder)) == 1
-    assert needed_now(space.store.folder) == set()
+    assert pinned_addresses(space.store.folder) == set()
     assert run_trial(4, LEAF, space, folder=tmp_path / "model", report=lambda _: None).state is State.COMPLETE
 
 
@@ -158,8 +158,8 @@ def test_one_rejected_recipe_in_twenty_is_built_to_see_whether_screening_is_righ
         for epochs in range(1, 26)
         for heat in (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5)
     ]
-    assert 3 <= sum(map(trial.audited, recipes)) <= 20
-    monkeypatch.setattr(trial, "audited", lambda _: True)
+    assert 3 <= sum(map(trial.is_audited, recipes)) <= 20
+    monkeypatch.setattr(trial, "is_audited", lambda _: True)
     space = opened(tmp_path, "size <= 1kB")
     record = run_trial(3, LEAF, space, folder=tmp_path / "model", report=lambda _: None)
     assert record.state is State.REJECTED

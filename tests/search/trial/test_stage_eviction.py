@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from autoopt.search.cli.main import autoopt
 from autoopt.search.trial import stage_eviction
-from autoopt.search.trial.stage_eviction import check, entries, evict, leftovers, needed, needed_now
+from autoopt.search.trial.stage_eviction import check, entries, evict, leftovers, pinned_addresses, pinning
 from autoopt.search.trial.stage_store import StageStore
 from autoopt.strategies import saving
 from autoopt.strategies.saving import size_bytes
@@ -28,7 +28,7 @@ def stored(tmp_path: Path) -> Path:
     """A root whose store holds four stages, the first one used longest ago."""
     store, given = StageStore(tmp_path / "stages"), candidate(layers=1)
     for number, address in enumerate(ADDRESSES):
-        store.once(address, given, lambda: given.evolve("opened").evolve("trained"))
+        store.get_or_compute(address, given, lambda: given.evolve("opened").evolve("trained"))
         os.utime(store.folder / address[:2] / address, (1000.0 + number, 1000.0 + number))
     return tmp_path
 
@@ -64,18 +64,18 @@ def test_reading_an_entry_makes_it_young(stored: Path) -> None:
 
 
 def test_what_is_needed_stays_whatever_the_limit(stored: Path) -> None:
-    with needed(stored / "stages") as mark:
+    with pinning(stored / "stages") as mark:
         mark([ADDRESSES[0]])
         mark([ADDRESSES[1], "not there"])
         evict(stored / "stages", 0)
         assert names(stored) == [ADDRESSES[1]]
     evict(stored / "stages", 0)
     assert names(stored) == []
-    assert list((stored / "stages" / stage_eviction.NEEDED).iterdir()) == []
+    assert list((stored / "stages" / stage_eviction.PINS).iterdir()) == []
 
 
 def hold(folder: Path, address: str) -> None:
-    with needed(folder) as mark:
+    with pinning(folder) as mark:
         mark([address])
         (folder / "ready").touch()
         time.sleep(60)
@@ -87,11 +87,11 @@ def test_the_mark_of_a_dead_process_counts_for_nothing(stored: Path) -> None:
     holder.start()
     while not (folder / "ready").exists():
         time.sleep(0.01)
-    assert needed_now(folder) == {ADDRESSES[2]}
+    assert pinned_addresses(folder) == {ADDRESSES[2]}
     os.kill(holder.pid or 0, signal.SIGKILL)
     holder.join()
-    assert needed_now(folder) == set()
-    assert list((folder / stage_eviction.NEEDED).iterdir()) == []
+    assert pinned_addresses(folder) == set()
+    assert list((folder / stage_eviction.PINS).iterdir()) == []
 
 
 def test_what_is_being_computed_or_read_under_its_lease_stays(stored: Path) -> None:
@@ -104,17 +104,17 @@ def test_what_is_being_computed_or_read_under_its_lease_stays(stored: Path) -> N
 def test_a_store_with_a_limit_keeps_it_and_never_drops_what_it_just_stored_for_itself(tmp_path: Path) -> None:
     given = candidate(layers=1)
     first = StageStore(tmp_path)
-    first.once(ADDRESSES[0], given, lambda: given)
+    first.get_or_compute(ADDRESSES[0], given, lambda: given)
     size = size_bytes(tmp_path / ADDRESSES[0][:2] / ADDRESSES[0])
     small = StageStore(tmp_path, limit=int(2.5 * size))
     for address in ADDRESSES[1:]:
         time.sleep(0.01)  # So that their times differ.
-        small.once(address, given, lambda: given)
+        small.get_or_compute(address, given, lambda: given)
     assert [entry.address for entry in entries(tmp_path)] == list(ADDRESSES[2:])
-    with needed(tmp_path) as mark:
+    with pinning(tmp_path) as mark:
         mark([ADDRESSES[3]])
         tiny = StageStore(tmp_path, limit=1)
-        candidate_back, reused = tiny.once(ADDRESSES[3], given, lambda: pytest.fail("it was there"))
+        candidate_back, reused = tiny.get_or_compute(ADDRESSES[3], given, lambda: pytest.fail("it was there"))
     assert reused
     assert candidate_back.history == given.history
 
@@ -148,7 +148,7 @@ def test_checkpoints_nobody_goes_on_from_are_left_over(stored: Path) -> None:
         (folder / address[:2] / f"{address}.training").mkdir()
     (folder / ADDRESSES[3][:2] / f".{ADDRESSES[3]}.abc").mkdir()
     with StageStore(folder)._lease(ADDRESSES[0]):
-        found = leftovers(folder, needed={ADDRESSES[1]})
+        found = leftovers(folder, pinned={ADDRESSES[1]})
     assert [path.name for path in found] == [f"{ADDRESSES[2]}.training", f".{ADDRESSES[3]}.abc"]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from autoopt.objectives.tasks.text_classification.task import TextClassification
-from autoopt.search.trial.stage_store import StageStore, address, content_of, digest, origin
+from autoopt.search.trial.stage_store import StageStore, address, content_digest, digest, origin
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import find
 from autoopt.strategies.strategy import Strategy
@@ -36,8 +36,8 @@ def first_weight(given: Candidate) -> float:
 
 def test_what_was_computed_once_is_found_and_is_the_same(tmp_path: Path) -> None:
     store, start = StageStore(tmp_path), candidate()
-    computed, reused = store.once(HERE, start, lambda: changed(start))
-    found, again = store.once(HERE, start, lambda: pytest.fail("computed twice"))
+    computed, reused = store.get_or_compute(HERE, start, lambda: changed(start))
+    found, again = store.get_or_compute(HERE, start, lambda: pytest.fail("computed twice"))
     assert (reused, again) == (False, True)
     assert first_weight(found) == first_weight(computed) != first_weight(start)
     assert found.history == computed.history
@@ -47,7 +47,7 @@ def test_what_was_computed_once_is_found_and_is_the_same(tmp_path: Path) -> None
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
 def test_a_damaged_entry_is_put_aside_and_computed_again(tmp_path: Path, damage: str) -> None:
     store, start = StageStore(tmp_path), candidate()
-    store.once(HERE, start, lambda: changed(start))
+    store.get_or_compute(HERE, start, lambda: changed(start))
     weights = next(tmp_path.glob("*/*/model.safetensors"))
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
@@ -58,7 +58,7 @@ def test_a_damaged_entry_is_put_aside_and_computed_again(tmp_path: Path, damage:
             weights.write_bytes(content[: len(content) // 2])
         case "remove":
             weights.unlink()
-    again, reused = store.once(HERE, start, lambda: changed(start))
+    again, reused = store.get_or_compute(HERE, start, lambda: changed(start))
     assert not reused
     assert first_weight(again) == first_weight(changed(start))
     assert list(tmp_path.glob("*/*.corrupt-*"))
@@ -67,7 +67,7 @@ def test_a_damaged_entry_is_put_aside_and_computed_again(tmp_path: Path, damage:
 @pytest.mark.parametrize(("damage", "times"), [("flip", 1000), ("truncate", 50)])
 def test_whatever_is_damaged_of_an_entry_is_noticed_and_never_used(tmp_path: Path, damage: str, times: int) -> None:
     store, start, chance = StageStore(tmp_path / "store"), candidate(), random.Random(0)
-    store.once(HERE, start, lambda: changed(start))
+    store.get_or_compute(HERE, start, lambda: changed(start))
     entry = next((tmp_path / "store").glob(f"??/{HERE}"))
     files = [file for file in sorted(entry.iterdir()) if file.is_file()]
     sound = {file: file.read_bytes() for file in files}
@@ -94,9 +94,9 @@ def test_an_interrupted_computation_leaves_no_entry(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store.once(HERE, start, fail)
+        store.get_or_compute(HERE, start, fail)
     assert HERE not in store
-    assert not store.once(HERE, start, lambda: changed(start))[1]
+    assert not store.get_or_compute(HERE, start, lambda: changed(start))[1]
 
 
 def _compute_slowly(folder: Path, ledger: Path, seconds: float) -> None:
@@ -108,7 +108,7 @@ def _compute_slowly(folder: Path, ledger: Path, seconds: float) -> None:
         time.sleep(seconds)
         return changed(start)
 
-    StageStore(folder).once(HERE, start, compute)
+    StageStore(folder).get_or_compute(HERE, start, compute)
 
 
 def test_two_processes_that_want_the_same_compute_it_once(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_digest_ignores_the_order_of_keys() -> None:
 
 def test_training_data_stay_those_of_the_trial_that_loads(tmp_path: Path) -> None:
     store, start = StageStore(tmp_path), candidate()
-    store.once(HERE, start, lambda: changed(start))
+    store.get_or_compute(HERE, start, lambda: changed(start))
     augmented = replace(start, train=start.train * 2)
     found = store.load(HERE, augmented)
     assert found is not None
@@ -220,8 +220,8 @@ def test_what_is_in_a_file_that_a_step_reads_is_part_of_its_address(tmp_path: Pa
         file.write_text(content, encoding="utf-8")
         found.append(address("parent", step, effort=1.0, seed=0))
     assert found[0] == found[2] != found[1]
-    assert content_of("owner/data") == content_of("") == ""
-    assert content_of(str(tmp_path)) != content_of(str(file))
+    assert content_digest("owner/data") == content_digest("") == ""
+    assert content_digest(str(tmp_path)) != content_digest(str(file))
 
 
 def test_no_name_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,4 +230,4 @@ def test_no_name_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Path, "rglob", refused)
-    assert content_of("") == ""
+    assert content_digest("") == ""
