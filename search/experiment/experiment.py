@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, WithJsonSchema, field_validator, model_validator
 
 from autoopt.objectives.data.settings import DataSettings
+from autoopt.objectives.measurement import QUALITY
 from autoopt.search.experiment import examples
 from autoopt.search.experiment.error_messages import error_lines
 from autoopt.search.experiment.fields import BudgetLimit, ObjectiveName, Section, StudyName
@@ -58,7 +59,7 @@ class Experiment(Section):
     """A folder, ``package://name/path``, or a name on the Hub."""
     data: DataSettings
     target: TargetSection = TargetSection()
-    objectives: Annotated[tuple[ObjectiveName, ...], Field(strict=False, min_length=1)] = ("quality", "latency_p50")
+    objectives: Annotated[tuple[ObjectiveName, ...], Field(strict=False, min_length=1)] = (QUALITY, "latency_p50")
     """Measurements that span the front."""
     budget: Annotated[tuple[BudgetLimit, ...], Field(strict=False)] = ()
     """Limits that a feasible model keeps."""

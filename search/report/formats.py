@@ -11,7 +11,7 @@ from autoopt.objectives.measurement import Measurement
 from autoopt.objectives.scoring.bootstrap import Difference
 from autoopt.objectives.tasks import metrics_shown_with_quality
 from autoopt.search.report.sanitize import printable
-from autoopt.search.study.evidence import Gap, Seeds, Spread
+from autoopt.search.study.evidence import EvidenceKind, Gap, Seeds, Spread
 
 NOTHING = "-"
 """In place of what was not measured."""
@@ -27,12 +27,13 @@ def shown(measured: Measurement | None) -> str:
         return size(measured)
     if measured.unit in ("examples/s", "J"):
         return amount(measured)
-    if measured.name.endswith("_difference"):
-        return points(measured)
-    if measured.name.endswith("_p_value"):
-        return f"{measured.value:.2g}"
-    if measured.name.endswith("_of_seeds"):
-        return f"{100 * measured.value:.1f} %"
+    match EvidenceKind.of_name(measured.name):
+        case EvidenceKind.DIFFERENCE:
+            return points(measured)
+        case EvidenceKind.P_VALUE:
+            return f"{measured.value:.2g}"
+        case EvidenceKind.SEED_MEAN | EvidenceKind.SEED_DEVIATION:
+            return f"{100 * measured.value:.1f} %"
     if measured.unit == "of baseline":
         return speed(measured)
     if measured.unit == "ms":

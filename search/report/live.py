@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from autoopt.objectives.measurement import Direction
+from autoopt.objectives.measurement import QUALITY, Direction
 from autoopt.search.choosing.front import champion
 from autoopt.search.report import formats, tables
 from autoopt.search.report.sanitize import plain_text
@@ -199,7 +199,7 @@ def verified_line(model: Verified, plan: Plan) -> str:
     test = formats.quality(model.test, prefix="test_")
     if model.difference:
         test += ", " + " ".join(formats.to_baseline(model.difference))
-    seen = formats.summary({n: m for n, m in model.record.measurements.items() if n != "quality"})
+    seen = formats.summary({n: m for n, m in model.record.measurements.items() if n != QUALITY})
     return f"verified {name}: test quality {test}, {seen}; {tables.verdict(model.record)}"
 
 

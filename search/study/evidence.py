@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 from math import hypot
 from statistics import fmean, stdev
 from typing import Any
@@ -14,6 +15,24 @@ from autoopt.objectives.scoring.bootstrap import Difference
 TEST_PREFIX = "test_"
 """Prefix of the names of scores on the test split."""
 TEST_QUALITY = f"{TEST_PREFIX}{QUALITY}"
+
+
+class EvidenceKind(StrEnum):
+    """What a measurement says about a score, written as the end of its name."""
+
+    DIFFERENCE = "difference"
+    P_VALUE = "p_value"
+    SEED_MEAN = "mean_of_seeds"
+    SEED_DEVIATION = "deviation_of_seeds"
+
+    def name_for(self, score: str) -> str:
+        """Return the name of the measurement for this score."""
+        return f"{score}_{self}"
+
+    @classmethod
+    def of_name(cls, name: str) -> EvidenceKind | None:
+        """Return the kind of the measurement of this name; None for a score or a cost."""
+        return next((kind for kind in cls if name.endswith(f"_{kind}")), None)
 
 
 @dataclass(frozen=True)
@@ -90,29 +109,31 @@ class Seeds:
     def to_json(self) -> dict[str, Any]:
         return {
             "seeds": list(self.seeds),
-            "quality": self.quality.to_json(),
-            "test_quality": self.test_quality.to_json(),
+            QUALITY: self.quality.to_json(),
+            TEST_QUALITY: self.test_quality.to_json(),
             "failed": {str(seed): reason for seed, reason in self.failed.items()},
         }
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Seeds:
-        quality, test_quality = (Spread(tuple(fields[name]["values"])) for name in ("quality", "test_quality"))
+        quality, test_quality = (Spread(tuple(fields[name]["values"])) for name in (QUALITY, TEST_QUALITY))
         failed = {int(seed): reason for seed, reason in fields["failed"].items()}
         return cls(tuple(fields["seeds"]), quality, test_quality, failed)
 
     def measurements(self) -> Iterator[Measurement]:
         """Yield the mean and standard deviation as measurements of their own, for reports and tracking."""
         for name, spread in ((QUALITY, self.quality), (TEST_QUALITY, self.test_quality)):
-            mean = Measurement.exact(f"{name}_mean_of_seeds", spread.mean, "", Direction.MAXIMIZE)
-            deviation = Measurement.exact(f"{name}_deviation_of_seeds", spread.deviation, "", Direction.MINIMIZE)
+            mean = Measurement.exact(EvidenceKind.SEED_MEAN.name_for(name), spread.mean, "", Direction.MAXIMIZE)
+            deviation = Measurement.exact(
+                EvidenceKind.SEED_DEVIATION.name_for(name), spread.deviation, "", Direction.MINIMIZE
+            )
             yield from (replace(item, samples=len(self.seeds)) for item in (mean, deviation))
 
 
 def difference_measurements(difference: Difference, *, samples: int) -> Iterator[Measurement]:
     """Yield the difference to the baseline and its p-value as measurements of their own."""
     yield Measurement(
-        name=f"{TEST_QUALITY}_difference",
+        name=EvidenceKind.DIFFERENCE.name_for(TEST_QUALITY),
         value=difference.value,
         unit="",
         direction=Direction.MAXIMIZE,
@@ -120,5 +141,5 @@ def difference_measurements(difference: Difference, *, samples: int) -> Iterator
         high=difference.high,
         samples=samples,
     )
-    p_value = Measurement.exact(f"{TEST_QUALITY}_p_value", difference.p_value, "", Direction.MINIMIZE)
+    p_value = Measurement.exact(EvidenceKind.P_VALUE.name_for(TEST_QUALITY), difference.p_value, "", Direction.MINIMIZE)
     yield replace(p_value, samples=samples)
