@@ -1,4 +1,4 @@
-"""Train the biases and the head alone (Ben Zaken et al. 2022, "BitFit")."""
+"""Train the biases and the head only (Ben Zaken et al. 2022, "BitFit")."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from autoopt.strategies.training.loop import Schedule, fit
 
 
 class BitFit(Strategy):
-    """A tenth of a percent of the weights learns, so little is forgotten and little overfits: for few examples.
+    """Trains 0.1 % of the weights, so it forgets and overfits little. Worth it if examples are few.
 
-    ``learning_rate``: ten times that of full fine-tuning. ``epochs``: about twice as many.
+    - ``learning_rate``: ten times that of full fine-tuning.
+    - ``epochs``: about twice as many.
     """
 
     trains = True

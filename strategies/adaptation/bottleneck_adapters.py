@@ -1,6 +1,6 @@
-"""Train a small bottleneck after each layer, which stays there (Houlsby et al. 2019, "Parameter-efficient transfer").
+"""Train a small bottleneck after each layer of a frozen model (Houlsby et al. 2019, "Parameter-efficient transfer").
 
-One for each layer, where Pfeiffer et al. (2021) place it.
+One adapter per layer, placed as by Pfeiffer et al. (2021).
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from autoopt.strategies.training.loop import Schedule, fit
 
 
 class BottleneckAdapters(Strategy):
-    """The weights stay the pretrained ones, so it forgets little; pooler and task head train in full.
+    """Adapters beside frozen pretrained weights, so little is forgotten; pooler and task head are trained in full.
 
-    Unlike LoRA they cannot be merged: they add a few percent to the latency, and the saved model needs autoopt to be
-    opened. Worth it where examples are few and LoRA falls short.
+    Worth it if examples are few and LoRA falls short. Unlike LoRA, adapters cannot be merged: they add a few percent to
+    the latency, and the saved model needs autoopt to be opened.
 
-    ``inner``: the width of the bottlenecks; 64 learns nearly what full fine-tuning does. ``learning_rate``: as for
-    LoRA. ``epochs``: about twice as many as for full fine-tuning.
+    - ``inner``: width of the bottlenecks; 64 comes close to full fine-tuning.
+    - ``learning_rate``: as for LoRA.
+    - ``epochs``: about twice as many as for full fine-tuning.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
@@ -40,8 +41,10 @@ class BottleneckAdapters(Strategy):
 
         model: Any = candidate.copy_model()
         torch.manual_seed(seed)
-        added = add_bottlenecks(model, self.inner)
-        train_only(model, [*(weight for one in added for weight in one.parameters()), *head_parameters(model)])
+        adapters = add_bottlenecks(model, self.inner)
+        train_only(
+            model, [*(weight for adapter in adapters for weight in adapter.parameters()), *head_parameters(model)]
+        )
         schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
         losses = fit(candidate, model, schedule, effort=effort, seed=seed) if effort > 0 else []
         model.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""Low-rank additions to the directions of the weights, with lengths of their own (Liu et al. 2024, "DoRA")."""
+"""Train low-rank updates of directions and separate magnitudes of the weights (Liu et al. 2024, "DoRA")."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from autoopt.strategies.training.loop import Schedule
 
 
 class DoRA(Strategy):
-    """Nearer to full fine-tuning than LoRA of the same rank, most at low ranks, for about half as much time again.
+    """Closer to full fine-tuning than LoRA of the same rank, above all at low ranks, for 1.5 times the training time.
 
-    ``rank``: 4 to 8 is where it pays; ``targets``, ``learning_rate`` and ``epochs``: as for LoRA.
+    - ``rank``: worth it at 4 to 8.
+    - ``targets``, ``learning_rate``, ``epochs``: as for LoRA.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})

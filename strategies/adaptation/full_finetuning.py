@@ -14,14 +14,14 @@ from autoopt.strategies.training.loop import Schedule, fit
 
 
 class FullFinetuning(Strategy):
-    """Every parameter learns: the best quality of all adaptations, and the slowest.
+    """Trains every parameter: the best quality of all adaptations, and the slowest.
 
-    ``learning_rate``: small encoders (MiniLM) like 1e-4 to 2e-4, large ones (BERT-base and up) 2e-5 to 5e-5.
-    ``epochs``: the fewer examples, the more; with some hundreds 3 are enough, with many thousands 2.
-
-    ``layer_decay``: the learning rate of each layer as a share of that of the layer above it; 0.9 helps deep models
-    with few examples (Zhang et al. 2021). ``accumulation`` and ``gradient_checkpointing`` take less memory and more
-    time: batches in so many parts, activations computed again for the backward pass.
+    - ``learning_rate``: 1e-4 to 2e-4 for small encoders (MiniLM), 2e-5 to 5e-5 for BERT-base and larger.
+    - ``epochs``: 3 for a few hundred examples, 2 for many thousands.
+    - ``layer_decay``: learning rate of each layer relative to the layer above; 0.9 helps deep models with few examples
+      (Zhang et al. 2021).
+    - ``accumulation``: number of parts a batch is split into; less memory, more time.
+    - ``gradient_checkpointing``: recompute activations in the backward pass; less memory, more time.
     """
 
     trains = True

@@ -1,4 +1,4 @@
-"""Let the head learn first, then one layer more at a time, from the top (Howard and Ruder 2018, "ULMFiT")."""
+"""Train the head first, then unfreeze one layer at a time from the top (Howard and Ruder 2018, "ULMFiT")."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from autoopt.strategies.training.loop import Schedule, fit
 
 
 class GradualUnfreezing(Strategy):
-    """The fresh head does not upset the layers below it while it knows nothing; the embeddings learn last.
+    """Keeps the gradients of an untrained head from the layers below it; the embeddings are unfrozen last.
 
-    ``share``: of the steps after which everything learns. ``learning_rate`` as for full fine-tuning, ``epochs`` one or
-    two more. About a fifth less time than full fine-tuning for the same steps.
+    Takes a fifth less time than full fine-tuning for the same number of steps.
+
+    - ``share``: share of the steps after which everything is trained.
+    - ``learning_rate``: as for full fine-tuning.
+    - ``epochs``: one or two more than for full fine-tuning.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
@@ -31,12 +34,12 @@ class GradualUnfreezing(Strategy):
         if effort == 0:
             return candidate.evolve("gradual unfreezing, 0 steps")
         model: Any = candidate.copy_model()
-        waiting = [model.base_model.embeddings, *layers(model)]
+        modules = [model.base_model.embeddings, *layers(model)]
 
         def unfreeze(step: int, steps: int) -> None:
-            learning = min(len(waiting), int(step / (self.share * steps) * len(waiting)))
+            unfrozen = min(len(modules), int(step / (self.share * steps) * len(modules)))
             train_only(model, head_parameters(model))
-            for module in waiting[len(waiting) - learning :]:
+            for module in modules[len(modules) - unfrozen :]:
                 module.requires_grad_(True)
 
         schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)

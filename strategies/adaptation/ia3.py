@@ -1,4 +1,4 @@
-"""Train a factor for each inner activation, then merge the factors (Liu et al. 2022, "Few-shot PEFT")."""
+"""Train scaling factors of inner activations, then merge them (Liu et al. 2022, "Few-shot PEFT")."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from autoopt.strategies.training.loop import Schedule
 
 
 class IA3(Strategy):
-    """Keys, values and the feed-forward activations are scaled: some thousands of weights, for very few examples.
+    """Scales keys, values and feed-forward activations: a few thousand weights, for very few examples.
 
-    ``learning_rate``: high, since factors near 1 learn. ``epochs``: many, since each moves little.
+    - ``learning_rate``: high, since the factors start at 1.
+    - ``epochs``: many, since each changes little.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
@@ -30,12 +31,14 @@ class IA3(Strategy):
             return candidate.evolve("IA3, 0 steps")
         from peft import IA3Config
 
-        where = layout(candidate.model)
-        _, key, value = where.attention_inputs
+        module_names = layout(candidate.model)
+        _, key, value = module_names.attention_inputs
         paths = linear_paths(candidate.model)
         scaled_outputs = [path for path in paths if path.endswith((key, value))]
         # BERT's attention has an ``output.dense`` too.
-        scaled_inputs = [p for p in paths if p.endswith(where.ffn_out) and not p.endswith(where.attention_output)]
+        scaled_inputs = [
+            p for p in paths if p.endswith(module_names.ffn_out) and not p.endswith(module_names.attention_output)
+        ]
         settings = IA3Config(target_modules=[*scaled_outputs, *scaled_inputs], feedforward_modules=scaled_inputs)
         schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
         model, steps = train_and_merge(candidate, settings, schedule, effort=effort, seed=seed)

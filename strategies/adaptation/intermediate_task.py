@@ -1,6 +1,6 @@
 """Fine-tune on another labelled data set first, then on the task's own (Phang et al. 2018, "STILTs").
 
-The head of the first training is thrown away.
+The head of the first training is discarded.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class IntermediateTask(Strategy):
-    """Worth it where the task has few examples and there are many of one like it: other reviews, other questions.
+    """Two trainings of all weights: on a larger data set of a similar kind, then on the task's own.
 
-    ``data`` names them in any form that a study's data may have, for the same kind of task; their classes may be
-    others. All weights learn both times.
+    Worth it if the task has few examples and a similar one has many, such as other reviews or other questions.
 
-    ``learning_rate`` and ``epochs``: as for full fine-tuning; of the first training the epochs are ``first_epochs``,
-    over at most ``examples`` examples.
+    - ``data``: the other data set, in any form that a study's data may have. Same kind of task; its classes may differ.
+    - ``learning_rate``, ``epochs``: as for full fine-tuning.
+    - ``first_epochs``, ``examples``: epochs of the first training and its maximum number of examples.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "text"})
@@ -48,29 +48,29 @@ class IntermediateTask(Strategy):
             return candidate.evolve("intermediate task, 0 steps")
         if not self.data or candidate.other_data is None:
             raise UsageError("intermediate_task needs another labelled data set; name it by 'data'")
-        found, labels = candidate.other_data(self.data)
-        chosen = random.Random(seed).sample(found, min(self.examples, len(found)))
-        other = _with_head(candidate.model, chosen, labels, seed)
+        examples, labels = candidate.other_data(self.data)
+        first_examples = random.Random(seed).sample(examples, min(self.examples, len(examples)))
+        first_model = _replace_head(candidate.model, first_examples, labels, seed)
         schedule = Schedule(learning_rate=self.learning_rate, epochs=self.first_epochs, batch_size=self.batch_size)
-        texts = [replace(example, label=None) for example in chosen]
+        texts = [replace(example, label=None) for example in first_examples]
         features = without_labels(candidate.task.encode(texts, candidate.tokenizer))
-        first = train(
-            other,
-            [{**item, "labels": example.label} for item, example in zip(features, chosen, strict=True)],
+        first_losses = train(
+            first_model,
+            [{**item, "labels": example.label} for item, example in zip(features, first_examples, strict=True)],
             schedule,
             pad_token_id=candidate.tokenizer.pad_token_id,
             effort=effort,
             seed=seed,
         )
         model = candidate.copy_model()
-        model.base_model.load_state_dict(other.base_model.state_dict())
-        second = fit(candidate, model, replace(schedule, epochs=self.epochs), effort=effort, seed=seed)
-        event = f"intermediate task, {len(first)} steps on {len(chosen)} other examples, then {len(second)} steps"
-        return candidate.evolve(event, model=model)
+        model.base_model.load_state_dict(first_model.base_model.state_dict())
+        second_losses = fit(candidate, model, replace(schedule, epochs=self.epochs), effort=effort, seed=seed)
+        steps = f"{len(first_losses)} steps on {len(first_examples)} other examples, then {len(second_losses)} steps"
+        return candidate.evolve(f"intermediate task, {steps}", model=model)
 
 
-def _with_head(model: Any, examples: Sequence[Example], labels: tuple[str, ...], seed: int) -> Any:
-    """The same trunk with a fresh head for other labels: classes, or a number where there are none."""
+def _replace_head(model: Any, examples: Sequence[Example], labels: tuple[str, ...], seed: int) -> Any:
+    """Return the same trunk with a new head for these labels, or for regression if there are none."""
     import torch
 
     config = copy.deepcopy(model.config)
@@ -80,6 +80,6 @@ def _with_head(model: Any, examples: Sequence[Example], labels: tuple[str, ...],
         raise UsageError("intermediate_task takes data with one class or one number for each text, not with several")
     config.problem_type = "single_label_classification" if labels else "regression"
     torch.manual_seed(seed)
-    made = type(model)(config).to(model.device)
-    made.base_model.load_state_dict(model.base_model.state_dict())
-    return made
+    new_model = type(model)(config).to(model.device)
+    new_model.base_model.load_state_dict(model.base_model.state_dict())
+    return new_model

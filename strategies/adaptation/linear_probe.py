@@ -1,4 +1,4 @@
-"""Train the task head alone, on features computed once (Alain and Bengio 2017, "Linear classifier probes")."""
+"""Train the task head only, on features computed once (Alain and Bengio 2017, "Linear classifier probes")."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class LinearProbe(Strategy):
-    """One forward pass of the frozen layers, then many cheap epochs: seconds where full fine-tuning takes minutes.
+    """One forward pass through the frozen trunk, then many cheap epochs: seconds instead of minutes.
 
-    What learns is the task head, with the pooler where the model has one, as it would above frozen layers in eval
-    mode. Quality is below full fine-tuning: worth its place where time is short or examples are few.
+    Trains the task head and the pooler, if any; the trunk stays in eval mode. Quality is below full fine-tuning:
+    worth it if time is short or examples are few.
 
-    ``learning_rate`` and ``epochs``: both far above those of full fine-tuning, since few weights learn.
+    - ``learning_rate``, ``epochs``: both much higher than for full fine-tuning, since few weights are trained.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
@@ -58,7 +58,7 @@ class LinearProbe(Strategy):
 
 
 def _record(trunk: Any, features: list[Features], pad_token_id: int, *, whole: bool) -> list[torch.Tensor]:
-    """The last states of each example, (length, width) for the ``whole`` of it and (1, width) for its first token."""
+    """Return the last hidden states of each example, (length, width) if ``whole``, else the first alone, (1, width)."""
     recorded: list[Any] = [None] * len(features)
     with mixed_precision(trunk.device):
         for positions, batch, output in batches.forward(trunk, features, pad_token_id=pad_token_id):
@@ -70,7 +70,7 @@ def _record(trunk: Any, features: list[Features], pad_token_id: int, *, whole: b
 
 
 def _replay(trunk: Any, states: list[torch.Tensor]) -> Any:
-    """What the trunk would return, as far as the head reads it, for examples with these states."""
+    """Return what the trunk would return, as far as the head reads it, for examples with these states."""
     from torch.nn.utils.rnn import pad_sequence
     from transformers.modeling_outputs import BaseModelOutput, BaseModelOutputWithPooling
 

@@ -1,4 +1,4 @@
-"""Train low-rank additions to the weights, then merge them (Hu et al. 2022, "LoRA")."""
+"""Train low-rank updates of the weights, then merge them (Hu et al. 2022, "LoRA")."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from autoopt.strategies.training.loop import Schedule
 
 
 class LoRA(Strategy):
-    """The weights stay near the pretrained ones, which helps with few examples; pooler and task head train in full.
+    """Weights stay close to the pretrained ones, which helps with few examples; pooler and head are trained in full.
 
-    ``rank``: 8 for a task near the pretraining, 32 for one far from it. ``targets``: all linear layers learn more than
-    the attention's projections alone and cost a fifth more time. ``learning_rate``: five to ten times that of full
-    fine-tuning. ``epochs``: about twice as many.
+    - ``rank``: 8 for a task close to the pretraining, 32 for one far from it.
+    - ``targets``: ``all`` linear layers adapt better than the ``attention`` projections alone, for a fifth more time.
+    - ``learning_rate``: five to ten times that of full fine-tuning.
+    - ``epochs``: about twice as many as for full fine-tuning.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})

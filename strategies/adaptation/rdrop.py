@@ -1,4 +1,4 @@
-"""Fine-tune so that two passes with different dropout agree (Liang et al. 2021, "R-Drop")."""
+"""Fine-tune for consistent predictions under two dropout masks (Liang et al. 2021, "R-Drop")."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 class RDrop(Strategy):
     """A strong regularizer for few examples, at twice the time of full fine-tuning.
 
-    ``agreement``: how much the divergence of the two passes weighs; 1 to 5. ``learning_rate`` as for full fine-tuning,
-    ``epochs`` somewhat more. It does with a batch what some augmentations do, so it goes without those.
+    Cannot be combined with augmentations that also change how a batch is evaluated.
+
+    - ``agreement``: weight of the divergence between the two passes; 1 to 5.
+    - ``learning_rate``: as for full fine-tuning.
+    - ``epochs``: slightly more than for full fine-tuning.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "labels"})
@@ -41,8 +44,8 @@ class RDrop(Strategy):
             divergence = output_divergence(first, second, batch, problem=problem) + output_divergence(
                 second, first, batch, problem=problem
             )
-            right = objective.criterion(first, batch) + objective.criterion(second, batch)
-            return (right + self.agreement * divergence) / 2
+            task_loss = objective.criterion(first, batch) + objective.criterion(second, batch)
+            return (task_loss + self.agreement * divergence) / 2
 
         model = candidate.copy_model()
         schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)

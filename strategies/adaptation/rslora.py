@@ -1,4 +1,4 @@
-"""Low-rank additions scaled by the root of their rank (Kalajdzievski 2023, "Rank stabilization scaling factor")."""
+"""LoRA scaled by the square root of its rank (Kalajdzievski 2023, "Rank stabilization scaling factor")."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from autoopt.strategies.training.loop import Schedule
 
 
 class RankStabilizedLoRA(Strategy):
-    """As LoRA, with a scale under which high ranks learn as fast as low ones: for tasks far from the pretraining.
+    """LoRA whose high ranks learn as fast as low ones. Worth it for tasks far from the pretraining.
 
-    ``rank``: 32 and more is where it differs from LoRA. ``learning_rate``: about half of LoRA's. ``epochs``: as LoRA.
+    - ``rank``: differs from LoRA at 32 and above.
+    - ``learning_rate``: about half that of LoRA.
+    - ``epochs``: as for LoRA.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})

@@ -1,4 +1,4 @@
-"""Train the last layers and the head above frozen ones (Lee et al. 2019, "What would Elsa do?")."""
+"""Train the last layers and the head, all others frozen (Lee et al. 2019, "What would Elsa do?")."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     import torch
 
 LARGEST_RECORD_BYTES = 2**30
-"""Beyond this the frozen layers are computed anew at each step rather than kept."""
+"""Size of the recorded states above which the frozen layers are recomputed at each step instead."""
 
 
 class TopLayers(Strategy):
-    """The frozen layers run once, in eval mode, and each epoch trains only what is above: half the time or less.
+    """The frozen layers run once, in eval mode, and each epoch trains only the layers above: half the time or less.
 
-    ``count``: how many layers learn. A quarter to a half of them comes near full fine-tuning, and forgets less where
-    examples are few. ``learning_rate`` and ``epochs``: higher than for full fine-tuning.
+    - ``count``: number of trained layers. A quarter to a half of all comes close to full fine-tuning and forgets less
+      with few examples.
+    - ``learning_rate``, ``epochs``: higher than for full fine-tuning.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
@@ -42,8 +43,8 @@ class TopLayers(Strategy):
             return candidate.evolve(f"top {self.count} layers, 0 steps")
         model: Any = candidate.copy_model()
         features, pad_token_id = candidate.features(), candidate.tokenizer.pad_token_id
-        present = list(layers(model))
-        frozen, trained = present[: -self.count], present[-self.count :]
+        all_layers = list(layers(model))
+        frozen, trained = all_layers[: -self.count], all_layers[-self.count :]
         train_only(model, [*(weight for layer in trained for weight in layer.parameters()), *head_parameters(model)])
         recorded: list[torch.Tensor] = []
         if frozen and _record_bytes(model, features) <= LARGEST_RECORD_BYTES:
@@ -52,7 +53,7 @@ class TopLayers(Strategy):
 
         def forward(model: Any, batch: Batch) -> Any:
             rows = batch["row"].tolist()
-            # No dropout below what is trained: computed or recorded, it sees the same.
+            # No dropout in frozen layers, so that computed and recorded states are equal.
             for module in (model.base_model.embeddings, *frozen):
                 module.eval()
             if recorded:
@@ -70,7 +71,7 @@ class TopLayers(Strategy):
         )
         if recorded:
             del frozen[-1].forward
-            set_layers(model, present)
+            set_layers(model, all_layers)
         model.requires_grad_(True)
         return candidate.evolve(f"top {len(trained)} layers, {len(losses)} steps", model=model)
 
@@ -81,7 +82,7 @@ def _record_bytes(model: Any, features: list[Features]) -> int:
 
 
 def _record(model: Any, features: list[Features], layer: int, pad_token_id: int) -> list[torch.Tensor]:
-    """For each example what enters layer number ``layer``, (length, width)."""
+    """Return the input of layer number ``layer`` for each example, (length, width)."""
     recorded: list[Any] = [None] * len(features)
     with mixed_precision(model.device):
         for positions, batch, output in batches.forward(model, features, pad_token_id=pad_token_id, hidden_states=True):
@@ -93,7 +94,7 @@ def _record(model: Any, features: list[Features], layer: int, pad_token_id: int)
 
 
 def _replay(recorded: list[torch.Tensor], rows: list[int]) -> torch.Tensor:
-    """(batch, length, width), zero where the mask hides it."""
+    """Pad the recorded states of these rows to (batch, length, width)."""
     from torch.nn.utils.rnn import pad_sequence
 
     return pad_sequence([recorded[row] for row in rows], batch_first=True)

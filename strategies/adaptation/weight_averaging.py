@@ -1,4 +1,4 @@
-"""Fine-tune in full and keep a running average of the weights (Izmailov et al. 2018, "Averaging weights")."""
+"""Fine-tune in full and average the weights of the last steps (Izmailov et al. 2018, "Averaging weights")."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from autoopt.strategies.training.loop import Schedule, fit
 
 
 class WeightAveraging(Strategy):
-    """The average lies in a flatter place than its last weights do, and costs a few percent of the time.
+    """The averaged weights lie in a flatter minimum than the last ones; costs a few percent more time.
 
-    ``share``: of the steps, the last ones, over which the average goes. ``learning_rate`` and ``epochs``: as for full
-    fine-tuning, at the higher end.
+    - ``share``: share of the steps, from the end, over which weights are averaged.
+    - ``learning_rate``, ``epochs``: as for full fine-tuning, at the upper end.
     """
 
     trains = True
