@@ -1,4 +1,4 @@
-"""Tokenized examples in files that every trial and every process of a machine shares: each set is tokenized once."""
+"""A cache of tokenized examples on disk, shared by all trials and processes of a machine."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ from autoopt.strategies.system.files import write_whole
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-LEAST_CHARACTERS = 200_000
-"""Texts that are shorter in all are tokenized in less than two tenths of a second, and leave no file."""
+MIN_CHARACTERS = 200_000
+"""Shorter data sets are tokenized in less than 0.2 s and are not cached."""
 _LIBRARIES = ("transformers", "tokenizers")
 _SETTINGS = (
     *("model_max_length", "truncation_side", "padding_side", "model_input_names", "split_special_tokens"),
     *("chat_template", "bos_token", "eos_token"),
 )
-"""What a tokenizer does beyond what its ``tokenizer.json`` says."""
+"""Attributes that change what a tokenizer does and are not in its ``tokenizer.json``."""
 _STATE_ENDS = '"added_tokens"'
-"""Before this key ``tokenizer.json`` has how the last call cut and padded, which says nothing of the next one."""
+"""First key of ``tokenizer.json`` after the truncation and padding of the last call, which do not matter."""
 
 
 @dataclass(frozen=True)
 class TokenCache:
-    """A folder of Arrow files, ``KEY-SHA256.arrow``. A file is verified whenever it is read; there are no locks.
+    """A folder of Arrow files named ``KEY-SHA256.arrow``, verified whenever they are read.
 
-    Two processes that want the same at once both compute it, and one file stays.
+    There are no locks: two processes may tokenize the same data at once, and one file remains.
     """
 
     folder: Path
-    least_characters: int = LEAST_CHARACTERS
+    min_characters: int = MIN_CHARACTERS
 
     @gc_paused()
     def features(
         self, task: TaskView, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]
     ) -> list[Features]:
-        """What ``task.encode(examples, tokenizer)`` returns, value for value; kept where that is worth a file."""
-        if _characters(examples) < self.least_characters or not hasattr(tokenizer, "backend_tokenizer"):
+        """Return exactly what ``task.encode(examples, tokenizer)`` does, from the cache if it is there."""
+        if _characters(examples) < self.min_characters or not hasattr(tokenizer, "backend_tokenizer"):
             return task.encode(examples, tokenizer)
-        key = key_of(task, tokenizer, examples)
-        kept = self._read(key)
-        if kept is not None:
-            return kept
+        key = cache_key(task, tokenizer, examples)
+        cached = self._read(key)
+        if cached is not None:
+            return cached
         computed = task.encode(examples, tokenizer)
         self._write(key, computed)
         return computed
@@ -68,18 +68,18 @@ class TokenCache:
                     with pyarrow.memory_map(str(path)) as file:
                         return table_to_features(pyarrow.ipc.open_file(file).read_all())
             except FileNotFoundError:
-                continue  # Somebody cleaned up meanwhile.
+                continue  # Another process has just removed it.
             path.unlink(missing_ok=True)
         return None
 
     def _write(self, key: str, features: Sequence[Features]) -> None:
-        """Keep features, all or none: none where a table could not give them back, or where the disk is full."""
+        """Write the features, unless a table cannot represent them or the disk is full."""
         import pyarrow
 
         table = features_to_table(features)
         if table is None:
             return
-        with contextlib.suppress(OSError):  # The features are known; what is lost is time.
+        with contextlib.suppress(OSError):  # Tokenizing again costs only time.
             buffer = pyarrow.BufferOutputStream()
             with pyarrow.ipc.new_file(buffer, table.schema) as writer:
                 writer.write_table(table)
@@ -87,25 +87,25 @@ class TokenCache:
             write_whole(self.folder / f"{key}-{hashlib.sha256(content).hexdigest()}.arrow", content)
 
 
-def key_of(task: TaskView, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> str:
-    """40 hexadecimal digits of all that the features depend on: task, tokenizer, examples, code, versions."""
+def cache_key(task: TaskView, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> str:
+    """Return a digest of all that the features depend on: task, tokenizer, examples, code, library versions."""
     backend: Any = tokenizer.backend_tokenizer
     rules = backend.to_str()
-    about = {
+    dependencies = {
         "task": task.to_json(),
         "tokenizer": type(tokenizer).__name__,
         "settings": {name: getattr(tokenizer, name, None) for name in _SETTINGS},
         "libraries": {name: version(name) for name in _LIBRARIES},
         "code": code_digest(type(task).__module__, __name__),
     }
-    total = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
+    total = hashlib.sha256(json.dumps(dependencies, sort_keys=True, default=str).encode())
     total.update(rules[max(0, rules.find(_STATE_ENDS)) :].encode())
     content = [(example.text, example.text_pair, example.label) for example in examples]
-    total.update(json.dumps(content, default=_plain).encode())
+    total.update(json.dumps(content, default=_span_to_json).encode())
     return total.hexdigest()[:40]
 
 
-def _plain(span: Span) -> tuple[str, int]:
+def _span_to_json(span: Span) -> tuple[str, int]:
     return span.text, span.start
 
 

@@ -93,34 +93,34 @@ class Workspace:
         )
 
     @cached_property
-    def wanted(self) -> frozenset[str]:
-        """The metrics of the objectives and the budget: of what costs time to measure, only these are measured."""
+    def metrics(self) -> frozenset[str]:
+        """Metrics of the objectives and the budget; of costs that take time to measure, only these are measured."""
         return self.experiment.metrics()
 
     @cached_property
     def calibration(self) -> Calibration:
-        """What the base model takes on this machine, the same for all trials of the study, also if it is noisy."""
-        return self._calibrated(self.shapes, "calibration.json", samples=pairs_for(self.wanted).minimum)
+        """Latency of the base model on this machine, the same for all trials of the study, even if noisy."""
+        return self._calibrate_study(self.shapes, "calibration.json", samples=pairs_for(self.metrics).minimum)
 
     @cached_property
     def single_shapes(self) -> ShapeTable:
-        """The shapes as they were measured with one example at a time."""
+        """Table of shapes measured with one example at a time."""
         target = single_target_of(self.experiment, self.base, self.data.validation)
         return ShapeTable(self.shapes.folder.parent, target)
 
     @cached_property
     def single_calibration(self) -> Calibration:
-        """What the base model takes for one example."""
-        return self._calibrated(self.single_shapes, "calibration-single.json", samples=THOROUGH.minimum)
+        """Latency of the base model for one example."""
+        return self._calibrate_study(self.single_shapes, "calibration-single.json", samples=THOROUGH.minimum)
 
     @cached_property
     def reference(self) -> Mapping[str, Measurement]:
-        """What the baseline costs, known before it is trained: nothing of it depends on the weights."""
+        """Serving costs of the baseline, which do not depend on its weights."""
         return self.measure(self.base, Recipe(()))
 
     @cached_property
     def limit_ratio(self) -> float | None:
-        """The tightest limit on the time of a call, as a share of the baseline's; None if there is none."""
+        """Tightest limit on the time of a call, relative to the baseline's; None if there is none."""
         ratios = [
             costs()[limit.metric].limit_ratio(limit.bound(measured), measured.value)
             for limit in self.experiment.budget
@@ -129,36 +129,36 @@ class Workspace:
         return min((ratio for ratio in ratios if ratio is not None), default=None)
 
     def measure(self, candidate: Candidate, recipe: Recipe) -> dict[str, Measurement]:
-        """Measure what the candidate costs to serve, from the table of shapes if its shape is there."""
+        """Measure the candidate's serving costs, or look them up if its shape was measured before."""
         self.scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.scratch) as own:  # Another worker may measure the same recipe now.
+        with tempfile.TemporaryDirectory(dir=self.scratch) as own:  # Another worker may measure the same recipe.
             folder = Path(own) / "candidate"
             self.save(candidate, recipe, folder)
-            return measure_costs(TableServing(self, candidate.model, folder), self.wanted)
+            return measure_costs(TableServing(self, candidate.model, folder), self.metrics)
 
     def exact_costs(self, candidate: Candidate, folder: Path) -> dict[str, Measurement]:
-        """Count again on the finished model what is counted rather than timed."""
-        return measure_costs(TableServing(self, candidate.model, folder), self.wanted, only_exact=True)
+        """Return the costs of the saved model that are counted rather than timed."""
+        return measure_costs(TableServing(self, candidate.model, folder), self.metrics, only_exact=True)
 
-    def _calibrated(self, shapes: ShapeTable, name: str, *, samples: int) -> Calibration:
-        """Hold on to the first calibration of this study, in a file of this name."""
-        kept = self.scratch.parent / name
+    def _calibrate_study(self, shapes: ShapeTable, name: str, *, samples: int) -> Calibration:
+        """Return the study's first calibration, which is saved in a file of this name."""
+        path = self.scratch.parent / name
         with shapes.claim("study", reference=structure_digest(self.base.model)):
-            if kept.is_file():
-                return Calibration.from_json(json.loads(kept.read_text(encoding="utf-8")))
-            found = calibrate_once(self.base.model, shapes.target, shapes, samples=samples)
-            write_whole(kept, json.dumps(found.to_json()))
-            return found
+            if path.is_file():
+                return Calibration.from_json(json.loads(path.read_text(encoding="utf-8")))
+            calibration = calibrate_once(self.base.model, shapes.target, shapes, samples=samples)
+            write_whole(path, json.dumps(calibration.to_json()))
+            return calibration
 
     def save(self, candidate: Candidate, recipe: Recipe, folder: Path) -> None:
-        """Save a candidate with its recipe in its notes; waits while something is being timed on this machine."""
+        """Save a candidate with its recipe in its notes, while nothing is being measured on this machine."""
         with measurement_gate.compute_step():
             save(candidate, folder, notes={"recipe": recipe.to_json(), "study": self.experiment.study})
 
 
 @dataclass(frozen=True)
 class TableServing:
-    """A model of a trial being measured: what was measured of its shape before is not measured again."""
+    """A trial's model being measured, with the table of shapes measured before."""
 
     workspace: Workspace
     model: Any

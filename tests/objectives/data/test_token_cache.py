@@ -66,10 +66,10 @@ TASKS: dict[str, tuple[TaskView, list[Example]]] = {
 def test_what_is_kept_is_what_the_task_makes_and_it_is_made_once(
     tmp_path: Path, task: TaskView, examples: list[Example]
 ) -> None:
-    counted, cache = Counted(task), TokenCache(tmp_path / "tokens", least_characters=0)
+    counted, cache = Counted(task), TokenCache(tmp_path / "tokens", min_characters=0)
     expected = task.encode(examples, TOKENIZER)
     first = cache.features(counted, TOKENIZER, examples)
-    second = TokenCache(tmp_path / "tokens", least_characters=0).features(counted, TOKENIZER, list(examples))
+    second = TokenCache(tmp_path / "tokens", min_characters=0).features(counted, TOKENIZER, list(examples))
     assert counted.asked == [len(examples)]
     for found in (first, second):
         assert found == expected
@@ -98,14 +98,14 @@ OTHERS: dict[str, tuple[TaskView, Any, list[Example]]] = {
 def test_another_task_tokenizer_or_text_has_an_entry_of_its_own(
     tmp_path: Path, task: TaskView, tokenizer: Any, examples: list[Example]
 ) -> None:
-    cache = TokenCache(tmp_path, least_characters=0)
+    cache = TokenCache(tmp_path, min_characters=0)
     cache.features(TASK, TOKENIZER, labelled(0, 1))
     assert cache.features(task, tokenizer, examples) == task.encode(examples, tokenizer)
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_how_the_tokenizer_was_last_used_makes_no_other_entry(tmp_path: Path) -> None:
-    counted, cache = Counted(TASK), TokenCache(tmp_path, least_characters=0)
+    counted, cache = Counted(TASK), TokenCache(tmp_path, min_characters=0)
     for length in (5, 9):
         TOKENIZER(TEXTS, truncation=True, max_length=length, padding="max_length")
         cache.features(counted, TOKENIZER, labelled(0, 1))
@@ -115,7 +115,7 @@ def test_how_the_tokenizer_was_last_used_makes_no_other_entry(tmp_path: Path) ->
 def test_other_versions_of_the_libraries_have_entries_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache = TokenCache(tmp_path, least_characters=0)
+    cache = TokenCache(tmp_path, min_characters=0)
     cache.features(TASK, TOKENIZER, labelled(0, 1))
     monkeypatch.setattr("autoopt.objectives.data.token_cache.version", lambda name: "0.0.1")
     cache.features(TASK, TOKENIZER, labelled(0, 1))
@@ -130,7 +130,7 @@ def test_other_code_of_the_task_or_of_the_cache_has_an_entry_of_its_own(
         text = installed_source(name)
         return f"{text}\nCHANGED = 1\n" if text is not None and name == module else text
 
-    cache = TokenCache(tmp_path, least_characters=0)
+    cache = TokenCache(tmp_path, min_characters=0)
     cache.features(TASK, TOKENIZER, labelled(0, 1))
     monkeypatch.setattr(
         "autoopt.objectives.data.token_cache.code_digest", lambda *modules: closure_digest(modules, source)
@@ -148,7 +148,7 @@ def test_little_text_is_tokenized_and_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_damaged_is_noticed_and_made_again(tmp_path: Path) -> None:
-    counted, cache = Counted(TASK), TokenCache(tmp_path, least_characters=0)
+    counted, cache = Counted(TASK), TokenCache(tmp_path, min_characters=0)
     expected = cache.features(counted, TOKENIZER, labelled(0, 1))
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
@@ -167,7 +167,7 @@ def test_a_file_that_was_damaged_is_noticed_and_made_again(tmp_path: Path) -> No
 
 
 def test_many_at_once_agree_and_leave_one_file(tmp_path: Path) -> None:
-    cache, expected = TokenCache(tmp_path, least_characters=0), TASK.encode(labelled(0, 1), TOKENIZER)
+    cache, expected = TokenCache(tmp_path, min_characters=0), TASK.encode(labelled(0, 1), TOKENIZER)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: cache.features(TASK, TOKENIZER, labelled(0, 1)), range(40)))
     assert all(features == expected for features in found)
@@ -176,14 +176,14 @@ def test_many_at_once_agree_and_leave_one_file(tmp_path: Path) -> None:
 
 def test_where_nothing_can_be_written_the_examples_are_tokenized_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("a file where the folder should be", encoding="utf-8")
-    cache = TokenCache(tmp_path / "tokens", least_characters=0)
+    cache = TokenCache(tmp_path / "tokens", min_characters=0)
     assert cache.features(TASK, TOKENIZER, labelled(0, 1)) == TASK.encode(labelled(0, 1), TOKENIZER)
 
 
 def test_a_candidate_trains_on_and_is_scored_by_what_is_kept(tmp_path: Path) -> None:
     plain = tiny.candidate()
     counted = Counted(plain.task)
-    candidate = replace(plain, task=counted, tokens=TokenCache(tmp_path, least_characters=0))
+    candidate = replace(plain, task=counted, tokens=TokenCache(tmp_path, min_characters=0))
     assert candidate.features() == candidate.features() == plain.features()
     assert counted.asked == [len(plain.train)]
     examples = tiny.examples(10, seed=5)

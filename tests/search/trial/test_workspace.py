@@ -15,7 +15,7 @@ def test_trials_share_their_tokens_under_the_root_and_stages_are_addressed_witho
     experiment = load_experiment(write_experiment(tmp_path / "given"))
     workspace = Workspace.of(experiment, root, scratch=tmp_path / "scratch")
     assert workspace.base.tokens == TokenCache(root.tokens)
-    kept = replace(workspace.base, tokens=TokenCache(root.tokens, least_characters=0))
+    kept = replace(workspace.base, tokens=TokenCache(root.tokens, min_characters=0))
     assert kept.features() == replace(kept, tokens=None).features()
     assert [path.suffix for path in root.tokens.iterdir()] == [".arrow"]
     without = replace(workspace, base=replace(workspace.base, tokens=None))
