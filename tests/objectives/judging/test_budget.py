@@ -134,3 +134,16 @@ def test_a_violation_is_always_finite_and_capped(value: float, reference: float,
 def test_what_is_not_finite_is_violated() -> None:
     for value in (math.nan, math.inf, -math.inf):
         assert Limit.parse("latency <= 10ms").violation(measured("latency_p50", value), None) == CAP
+
+
+def test_a_quality_of_everything_may_be_asked_for_and_no_more() -> None:
+    assert Limit.parse("quality >= 100%").value == 1.0
+    with pytest.raises(UsageError, match="at most 1"):
+        Limit.parse("quality >= 1.01")
+
+
+def test_a_cost_of_nothing_keeps_a_limit_of_nothing_exactly() -> None:
+    limit = Limit.parse("size <= 0.5 * baseline")
+    nothing = measured("size", 0.0)
+    assert limit.violation(nothing, nothing) == 0.0
+    assert limit.violation(measured("size", 1.0), nothing) == CAP

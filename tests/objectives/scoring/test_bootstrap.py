@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -187,3 +189,16 @@ def test_drawing_in_parts_changes_nothing(largest: int, monkeypatch: pytest.Monk
 def test_outcomes_of_other_examples_cannot_be_paired() -> None:
     with pytest.raises(ValueError, match="cannot pair the outcomes of 3 examples with those of 2"):
         paired_difference(np.ones((3, 2)), np.ones((2, 2)), statistic=accuracy)
+
+
+def test_no_draw_is_larger_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "COUNTS_PER_DRAW", 300)
+    sizes: list[int] = []
+
+    def statistic(distinct: Any, counts: Any) -> Any:
+        sizes.append(counts.size)
+        return counts @ distinct / counts.sum(axis=1)
+
+    bootstrap_interval(np.arange(100), statistic=statistic, seed=0)
+    assert max(sizes) == 300
+    assert sum(sizes) == 100 * bootstrap.RESAMPLES
