@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 POLL_S = 0.1
 """Time between two attempts of a process that waits for a lock."""
 
@@ -26,6 +24,8 @@ def hold(path: Path, *, wait: bool = True) -> Iterator[None]:
 
     Raises ``BlockingIOError`` if it is held, by this process or another, and ``wait`` is False.
     """
+    from filelock import FileLock, Timeout  # 50 ms, which the command line would pay at each start.
+
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
