@@ -15,30 +15,31 @@ from autoopt.strategies.strategy import Family, Strategy
 
 @cache
 def catalog() -> Mapping[str, type[Strategy]]:
-    """Every strategy by its name, families in the order of a recipe and names in alphabetical order within one.
+    """Return every strategy by its name, families in the order of a recipe and names in alphabetical order within one.
 
-    Raises ``TypeError`` for a file that does not define exactly one strategy, and ``ValueError`` for a name that two
-    families use.
+    Raises ``TypeError`` if a file does not define exactly one strategy, and ``ValueError`` if two families use one
+    name.
     """
-    found: dict[str, type[Strategy]] = {}
+    by_name: dict[str, type[Strategy]] = {}
     for family in Family:
         package = importlib.import_module(f"{strategies.__name__}.{family}")
         for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda item: item.name):
             strategy = _only_strategy(f"{package.__name__}.{module.name}")
-            if module.name in found:
+            if module.name in by_name:
                 raise ValueError(f"two files are named {module.name}.py: a strategy's name is unique over all families")
-            found[module.name] = strategy
-    return MappingProxyType(found)
+            by_name[module.name] = strategy
+    return MappingProxyType(by_name)
 
 
 def find(name: str) -> type[Strategy]:
     """Return the strategy of this name; raises ``UnknownStrategy`` with the nearest name."""
-    known = catalog()
-    if name not in known:
+    by_name = catalog()
+    if name not in by_name:
         raise UnknownStrategy(
-            f"'{name}' is no strategy{did_you_mean(name, known) or '.'} 'autoopt strategies' lists all {len(known)}."
+            f"'{name}' is no strategy{did_you_mean(name, by_name) or '.'} "
+            f"'autoopt strategies' lists all {len(by_name)}."
         )
-    return known[name]
+    return by_name[name]
 
 
 def _only_strategy(module_name: str) -> type[Strategy]:

@@ -1,7 +1,7 @@
-"""Every error that autoopt raises on purpose, and the exit code that it ends a command with.
+"""All errors that autoopt raises on purpose, with the exit code of a command that ends with each.
 
 AutooptError
-├── UsageError (2)            the person can mend it: a file, an option, a name
+├── UsageError (2)            the user can fix it: a file, an option, a name
 │   ├── ExperimentError       the experiment file
 │   ├── DataError             a data file: it names the file, the line and the remedy
 │   ├── ModelError            a model folder or name
@@ -10,7 +10,7 @@ AutooptError
 ├── EnvironmentProblem (5)    the machine or a service: something is missing, locked or unreachable
 │   ├── StudyLocked           another process runs this study
 │   └── CorruptArtefact       a stored file is not what was written
-└── TrialError (4)            one trial went wrong; the study goes on
+└── TrialError (4)            one trial failed; the study continues
     ├── Diverged              the loss is not finite
     └── OutOfMemory           the device has no memory left
 """
@@ -23,13 +23,13 @@ from typing import ClassVar
 
 
 class AutooptError(Exception):
-    """The root of all that autoopt raises on purpose."""
+    """Base class of all errors that autoopt raises on purpose."""
 
     exit_code: ClassVar[int] = 1
 
 
 class UsageError(AutooptError):
-    """What a person gave cannot be used."""
+    """The user's input cannot be used."""
 
     exit_code = 2
 
@@ -55,7 +55,7 @@ class UnknownName(UsageError):
 
 
 class EnvironmentProblem(AutooptError):
-    """The machine or a service does not allow it."""
+    """The machine or a service is in the way: something is missing, locked or unreachable."""
 
     exit_code = 5
 
@@ -69,7 +69,7 @@ class CorruptArtefact(EnvironmentProblem):
 
 
 class TrialError(AutooptError):
-    """One trial went wrong; the study goes on."""
+    """One trial failed; the study continues."""
 
     exit_code = 4
 
@@ -83,6 +83,6 @@ class OutOfMemory(TrialError):
 
 
 def did_you_mean(given: str, allowed: Iterable[str]) -> str:
-    """Return ``"; did you mean 'lora'?"`` for the nearest allowed word, or ``""`` where none is near."""
+    """Return ``"; did you mean 'lora'?"`` for the nearest allowed word, or ``""`` if none is near."""
     near = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.6)
     return f"; did you mean '{near[0]}'?" if near else ""

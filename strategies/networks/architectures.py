@@ -1,4 +1,4 @@
-"""Where the parts of a Hugging Face encoder are: its layers, and the matrices of each of them."""
+"""Attribute paths of the parts of Hugging Face encoders: the layers and the matrices in each layer."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Layout:
     attention_inputs: tuple[str, ...]
     """The query, key and value projections."""
     attention_output: str
-    """The matrix that mixes what the heads found."""
+    """The output projection of the attention."""
     ffn_in: str
     ffn_out: str
     layer_count: str
-    """The key of the configuration that holds the number of layers."""
+    """Configuration key of the number of layers."""
     ffn_width: str
-    """The key of the configuration that holds the width of the feed-forward blocks."""
+    """Configuration key of the width of the feed-forward blocks."""
 
 
 _BERT = Layout(
@@ -59,7 +59,7 @@ LAYOUTS = {
 
 
 def layout(model: Any) -> Layout:
-    """Return where the parts are; raises ``ModelError`` for an architecture that is not known here."""
+    """Return the layout of the model's architecture. Raises ``ModelError`` if it is not supported."""
     kind = model.config.model_type
     if kind not in LAYOUTS:
         raise ModelError(f"the architecture '{kind}' is not supported; supported are {', '.join(sorted(LAYOUTS))}")
@@ -67,19 +67,19 @@ def layout(model: Any) -> Layout:
 
 
 def layers(model: Any) -> nn.ModuleList:
-    """The transformer layers, first to last."""
+    """Return the transformer layers, first to last."""
     return model.base_model.get_submodule(layout(model).layers)  # type: ignore[no-any-return]
 
 
 def layer_count(config: Mapping[str, Any]) -> int | None:
-    """How many layers a model with this config.json has; None where it does not say, or of another architecture."""
+    """Return the number of layers that a config.json states; None if it has none or is of another architecture."""
     where = LAYOUTS.get(config.get("model_type", ""))
     count = config.get(where.layer_count) if where else None
     return count if isinstance(count, int) else None
 
 
 def linear_paths(model: Any, *, attention_only: bool = False) -> list[str]:
-    """Full paths of the linear layers within the transformer layers, or of their query, key and value projections."""
+    """Return the paths of the linear layers within the transformer layers, or of the attention inputs alone."""
     from torch import nn
 
     inner = {id(module) for module in layers(model).modules() if isinstance(module, nn.Linear)}
@@ -91,24 +91,24 @@ def linear_paths(model: Any, *, attention_only: bool = False) -> list[str]:
     ]
 
 
-def set_layers(model: Any, kept: list[nn.Module]) -> None:
-    """Put ``kept`` in place of the model's layers and write their number into its configuration."""
+def set_layers(model: Any, new_layers: list[nn.Module]) -> None:
+    """Replace the model's layers and write their number into its configuration."""
     from torch import nn
 
     where = layout(model)
     parent, _, attribute = where.layers.rpartition(".")
-    setattr(model.base_model.get_submodule(parent), attribute, nn.ModuleList(kept).train(model.training))
-    setattr(model.config, where.layer_count, len(kept))
+    setattr(model.base_model.get_submodule(parent), attribute, nn.ModuleList(new_layers).train(model.training))
+    setattr(model.config, where.layer_count, len(new_layers))
 
 
 def replace_module(root: nn.Module, path: str, module: nn.Module) -> None:
-    """Put ``module`` at the dotted ``path`` below ``root``, in train or eval mode as what stood there."""
+    """Replace the module at the dotted ``path`` below ``root``; the train or eval mode is kept."""
     module.train(root.get_submodule(path).training)
     parent, _, attribute = path.rpartition(".")
     setattr(root.get_submodule(parent), attribute, module)
 
 
 def replace_word_embeddings(model: Any, module: nn.Module) -> None:
-    """Put ``module`` in place of the model's table of word embeddings."""
-    paths: dict[Any, str] = {found: path for path, found in model.named_modules()}
+    """Replace the model's word embeddings."""
+    paths: dict[Any, str] = {part: path for path, part in model.named_modules()}
     replace_module(model, paths[model.get_input_embeddings()], module)

@@ -1,4 +1,4 @@
-"""A small bottleneck that stands after a transformer layer and learns in its place."""
+"""A small residual bottleneck after a transformer layer, trained in its place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoopt.strategies.networks.architectures import layers
 
 
 class Bottleneck(nn.Module):
-    """Adds what two thin matrices make of the states, (..., width); begins as nothing, since the second one is zero."""
+    """Residual two-layer adapter of states (..., width); the identity at first, since ``up`` is zero."""
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
@@ -28,18 +28,18 @@ class Bottleneck(nn.Module):
 
 
 def add_bottlenecks(model: Any, inner: int) -> list[nn.Module]:
-    """Put one after each layer of ``model``, and return them."""
+    """Add a bottleneck after each layer of ``model`` and return them all."""
     added: list[nn.Module] = []
     for layer in layers(model):
-        made = Bottleneck(model.config.hidden_size, inner).to(model.device).eval()
-        layer.add_module("bottleneck", made)
-        layer.register_forward_hook(_through)
-        added.append(made)
+        bottleneck = Bottleneck(model.config.hidden_size, inner).to(model.device).eval()
+        layer.add_module("bottleneck", bottleneck)
+        layer.register_forward_hook(_apply_bottleneck)
+        added.append(bottleneck)
     return added
 
 
-def _through(layer: Any, _: Any, output: Any) -> Any:
-    """The layer's output with its own bottleneck's share; a copy of the layer has a bottleneck of its own."""
+def _apply_bottleneck(layer: Any, _: Any, output: Any) -> Any:
+    """Apply the layer's own bottleneck to its output, so that a copied layer uses its copy."""
     if isinstance(output, tuple):
         return (layer.bottleneck(output[0]), *output[1:])
     return layer.bottleneck(output)

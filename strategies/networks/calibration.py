@@ -1,4 +1,4 @@
-"""Calibration: a few of the candidate's own texts, and what flows through the model's layers on them."""
+"""Calibration: a sample of the candidate's own texts, and the inputs of the model's layers on them."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ if TYPE_CHECKING:
 
 
 def sample(candidate: Candidate, count: int, seed: int) -> list[Features]:
-    """At most ``count`` of the candidate's texts, tokenized, without labels.
+    """Return at most ``count`` of the candidate's texts, tokenized, without labels.
 
-    The training examples are used, since they have the form of the task; the unlabeled texts where there are none.
-    Raises ``DataError`` where there is neither.
+    They are drawn from the training examples, which have the form of the task, or from the unlabeled texts if there
+    are none. Raises ``DataError`` if there is neither.
     """
     examples = candidate.train or tuple(map(Example, candidate.unlabeled))
     if not examples:
         raise DataError("calibration needs texts, and the candidate has neither training nor unlabeled texts")
-    chosen = random.Random(seed).sample(examples, min(count, len(examples)))
-    return without_labels(candidate.task.encode(chosen, candidate.tokenizer))
+    subset = random.Random(seed).sample(examples, min(count, len(examples)))
+    return without_labels(candidate.task.encode(subset, candidate.tokenizer))
 
 
 def unlabeled(candidate: Candidate, count: int, seed: int) -> list[Features]:
-    """At most ``count`` of the candidate's unlabeled texts, tokenized."""
-    chosen = random.Random(seed).sample(candidate.unlabeled, min(count, len(candidate.unlabeled)))
-    return without_labels(candidate.encode(list(map(Example, chosen))))
+    """Return at most ``count`` of the candidate's unlabeled texts, tokenized."""
+    subset = random.Random(seed).sample(candidate.unlabeled, min(count, len(candidate.unlabeled)))
+    return without_labels(candidate.encode(list(map(Example, subset))))
 
 
 def without_labels(features: Sequence[Features]) -> list[Features]:
-    """The same examples as inputs alone."""
+    """Return the examples without ``ANSWERS``."""
     return [{name: value for name, value in item.items() if name not in ANSWERS} for item in features]
 
 
 @dataclass(frozen=True)
 class LayerCall:
-    """How one layer is called for one batch. The layers of an encoder differ in nothing but ``hidden``."""
+    """Arguments of one layer for one batch. Between the layers of an encoder only ``hidden`` differs."""
 
     hidden: torch.Tensor
     """(batch, length, width)"""
     mask: torch.Tensor
-    """(batch, length), True where there is a token."""
+    """(batch, length), True at tokens, False at padding."""
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
     def run(self, layer: Any) -> torch.Tensor:
-        """What ``layer`` makes of it, (batch, length, width)."""
+        """Return the output of ``layer``, (batch, length, width)."""
         import torch
 
         with torch.inference_mode(), measurement_gate.compute_step(), mixed_precision(self.hidden.device):
@@ -62,24 +62,24 @@ class LayerCall:
         return output[0] if isinstance(output, tuple) else output  # type: ignore[no-any-return]
 
     def through(self, layer: Any) -> LayerCall:
-        """The call of the next layer, after ``layer``."""
+        """Return the call of the layer that follows ``layer``."""
         return replace(self, hidden=self.run(layer))
 
 
 def first_layer_calls(model: Any, features: Sequence[Features], *, pad_token_id: int) -> list[LayerCall]:
-    """How the model calls its first layer in eval mode, batch by batch."""
+    """Return the calls of the first layer in evaluation mode, one for each batch."""
     present = list(layers(model))
-    caught: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    arguments: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
-    def catch(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        caught.append((args, kwargs))
+    def record_arguments(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        arguments.append((args, kwargs))
 
     calls = []
-    hook = present[0].register_forward_pre_hook(catch, with_kwargs=True)
-    set_layers(model, present[:1])  # What comes after it need not run.
+    hook = present[0].register_forward_pre_hook(record_arguments, with_kwargs=True)
+    set_layers(model, present[:1])  # The others need not run.
     try:
         for _, batch, _ in batches.forward(model, features, pad_token_id=pad_token_id):
-            (hidden, *args), kwargs = caught.pop()
+            (hidden, *args), kwargs = arguments.pop()
             mask = batch["attention_mask"].to(hidden.device).bool()
             calls.append(LayerCall(hidden=hidden, mask=mask, args=tuple(args), kwargs=kwargs))
     finally:

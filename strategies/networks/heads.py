@@ -1,4 +1,4 @@
-"""What lies above a model's transformer layers: its pooler and its task head."""
+"""The parts of a model above its transformer layers: pooler and task head."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def head_parameters(model: Any) -> list[nn.Parameter]:
-    """The parameters of the pooler, where the base model has one, and of all that is outside the base model."""
+    """Return the parameters of the pooler, if there is one, and of all modules outside the base model."""
     pooler = getattr(model.base_model, "pooler", None)
     above = {id(parameter) for parameter in (pooler.parameters() if pooler is not None else ())}
     below = {id(parameter) for parameter in model.base_model.parameters()} - above
@@ -19,28 +19,28 @@ def head_parameters(model: Any) -> list[nn.Parameter]:
 
 
 def train_only(model: Any, parameters: list[nn.Parameter]) -> None:
-    """Let ``parameters`` require a gradient and no others."""
+    """Make ``parameters`` the only ones that require a gradient."""
     model.requires_grad_(False)
     for parameter in parameters:
         parameter.requires_grad_(True)
 
 
 def rates_by_depth(model: Any, decay: float) -> dict[float, list[nn.Parameter]]:
-    """All parameters, by ``decay`` to the power of the number of layers above theirs; the embeddings lie lowest.
+    """Group all parameters by ``decay`` to the power of the number of layers above them; embeddings are lowest.
 
-    The last layer and what lies above it have 1.
+    The factor is 1 for the last layer and everything above it.
     """
     present = list(layers(model))
     depth = {id(parameter): len(present) for parameter in model.parameters()}
     depth |= {id(parameter): 0 for parameter in head_parameters(model)}
     for above, layer in enumerate(reversed(present)):
         depth |= {id(parameter): above for parameter in layer.parameters()}
-    found: dict[float, list[nn.Parameter]] = {}
+    groups: dict[float, list[nn.Parameter]] = {}
     for parameter in model.parameters():
-        found.setdefault(decay ** depth[id(parameter)], []).append(parameter)
-    return found
+        groups.setdefault(decay ** depth[id(parameter)], []).append(parameter)
+    return groups
 
 
 def reads_first_token(model: Any) -> bool:
-    """True where the head answers for a whole text and reads nothing but the state of its first token."""
+    """Return whether the head classifies whole texts, from the state of the first token alone."""
     return type(model).__name__.endswith("ForSequenceClassification")

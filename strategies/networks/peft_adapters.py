@@ -1,4 +1,4 @@
-"""Training small additions to a frozen model with peft, and merging them into its weights afterwards."""
+"""Train small additions to a frozen model with peft and merge them into its weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def train_and_merge(
     candidate: Candidate, settings: PeftConfig, schedule: Schedule, *, effort: float, seed: int
 ) -> tuple[Any, int]:
-    """Return the model with what was learned merged in, and the number of steps; pooler and task head learn in full."""
+    """Return the merged model and the number of steps; pooler and task head are trained in full."""
     import torch
     from peft import PEFT_TYPE_TO_TUNER_MAPPING
 
@@ -23,7 +23,7 @@ def train_and_merge(
     head = head_parameters(model)
     torch.manual_seed(seed)
     if settings.peft_type is None:
-        raise ValueError(f"{settings} is of no type that peft knows")
+        raise ValueError(f"{settings} has no peft type")
     adapted = PEFT_TYPE_TO_TUNER_MAPPING[settings.peft_type](model, {"default": settings}, "default")
     for parameter in head:
         parameter.requires_grad_(True)

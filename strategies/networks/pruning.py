@@ -1,4 +1,4 @@
-"""Taking heads and feed-forward columns out of transformer layers, and how much the loss depends on each of them."""
+"""Remove heads and feed-forward columns from transformer layers, and measure the loss's sensitivity to each."""
 
 from __future__ import annotations
 
@@ -24,42 +24,41 @@ BATCH_SIZE = 8
 
 
 def head_size(model: Any) -> int:
-    """The width of one attention head."""
+    """Return the width of one attention head."""
     size: int = model.config.hidden_size // model.config.num_attention_heads
     return size
 
 
 def head_count(model: Any) -> int:
-    """How many heads the first layer has now."""
+    """Return the current number of heads of the first layer."""
     query: Any = layers(model)[0].get_submodule(layout(model).attention_inputs[0])
     heads: int = query.out_features // head_size(model)
     return heads
 
 
 def keep_heads(model: Any, layer: nn.Module, heads: torch.Tensor, calls: list[LayerCall]) -> None:
-    """Keep these heads of one layer, by their numbers; with calls the matrix after them is refitted."""
+    """Keep the heads of one layer with these indices; with ``calls`` the output projection is refitted."""
     import torch
 
     where, size = layout(model), head_size(model)
-    mixing: Any = layer.get_submodule(where.attention_output)
-    columns = (
-        heads.to(mixing.weight.device)[:, None] * size + torch.arange(size, device=mixing.weight.device)
-    ).flatten()
+    output_projection: Any = layer.get_submodule(where.attention_output)
+    device = output_projection.weight.device
+    columns = (heads.to(device)[:, None] * size + torch.arange(size, device=device)).flatten()
     with torch.no_grad():
-        weight = mixing.weight[:, columns]
+        weight = output_projection.weight[:, columns]
         if calls:
-            weight = refit(second_moments(layer, mixing, calls), mixing.weight, columns)
+            weight = refit(second_moments(layer, output_projection, calls), output_projection.weight, columns)
         for path in where.attention_inputs:
             projection: Any = layer.get_submodule(path)
             replace_module(layer, path, linear_of(projection.weight[columns], projection.bias[columns]))
-        replace_module(layer, where.attention_output, linear_of(weight, mixing.bias))
+        replace_module(layer, where.attention_output, linear_of(weight, output_projection.bias))
 
 
 def keep_width(model: Any, layer: nn.Module, width: int, calls: list[LayerCall]) -> None:
-    """Narrow the feed-forward block of one layer to so many columns.
+    """Narrow the feed-forward block of one layer to ``width`` columns.
 
-    With calls those with the largest root mean square activation times weight norm stay, and the matrix after them is
-    refitted; without them the first ones stay, which is enough for the shapes.
+    With ``calls`` the columns with the largest root mean square activation times weight norm are kept and the second
+    matrix is refitted; without them the first columns are kept, which is enough for the shapes.
     """
     import torch
 
@@ -71,18 +70,18 @@ def keep_width(model: Any, layer: nn.Module, width: int, calls: list[LayerCall])
             moments = second_moments(layer, outer, calls)
             scores = moments.diagonal().sqrt() * outer.weight.double().norm(dim=0)
             columns = scores.topk(width).indices.sort().values
-            repaired = refit(moments, outer.weight, columns)
+            refitted = refit(moments, outer.weight, columns)
         else:
             columns = torch.arange(width, device=outer.weight.device)
-            repaired = outer.weight[:, :width]
+            refitted = outer.weight[:, :width]
         bias = None if inner.bias is None else inner.bias[columns]
         replace_module(layer, where.ffn_in, linear_of(inner.weight[columns], bias))
-        replace_module(layer, where.ffn_out, linear_of(repaired, outer.bias))
+        replace_module(layer, where.ffn_out, linear_of(refitted, outer.bias))
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """The gradient of the loss by gates that stand at 1, for each batch of training examples."""
+    """Gradient of the loss with respect to gates of value 1, for each batch of training examples."""
 
     heads: torch.Tensor
     """(batches, layers, heads)"""
@@ -91,7 +90,7 @@ class Sensitivity:
 
 
 def loss_of(candidate: Candidate, model: Any, features: Sequence[Features]) -> float:
-    """The mean loss of ``model`` on labelled examples, with the candidate's criterion."""
+    """Return the mean loss of ``model`` on labelled examples, with the candidate's criterion."""
     import torch
 
     total = 0.0
@@ -102,9 +101,9 @@ def loss_of(candidate: Candidate, model: Any, features: Sequence[Features]) -> f
 
 
 def labelled_sample(candidate: Candidate, count: int, seed: int) -> list[Features]:
-    """At most ``count`` of the training examples, tokenized, the short ones first."""
-    chosen = random.Random(seed).sample(candidate.train, min(count, len(candidate.train)))
-    return sorted(candidate.task.encode(chosen, candidate.tokenizer), key=lambda item: len(item["input_ids"]))
+    """Return at most ``count`` of the training examples, tokenized, shortest first."""
+    subset = random.Random(seed).sample(candidate.train, min(count, len(candidate.train)))
+    return sorted(candidate.task.encode(subset, candidate.tokenizer), key=lambda item: len(item["input_ids"]))
 
 
 def _batches(candidate: Candidate, features: Sequence[Features]) -> Iterator[Batch]:
@@ -114,31 +113,31 @@ def _batches(candidate: Candidate, features: Sequence[Features]) -> Iterator[Bat
 
 
 def sensitivity(candidate: Candidate, model: Any, features: Sequence[Features]) -> Sensitivity:
-    """How the loss of ``model`` on labelled examples answers to each of its heads and feed-forward columns."""
+    """Return the sensitivity of ``model``'s loss on labelled examples to its heads and feed-forward columns."""
     import torch
 
     model = copy.deepcopy(model).requires_grad_(False)
     where, heads = layout(model), head_count(model)
     present = list(layers(model))
     width: Any = present[0].get_submodule(where.ffn_out)
-    of_heads = torch.ones(len(present), heads, device=model.device, requires_grad=True)
-    of_columns = torch.ones(len(present), width.in_features, device=model.device, requires_grad=True)
+    head_gates = torch.ones(len(present), heads, device=model.device, requires_grad=True)
+    column_gates = torch.ones(len(present), width.in_features, device=model.device, requires_grad=True)
 
-    def gate(gates: torch.Tensor, place: int, groups: int) -> Any:
+    def gate(gates: torch.Tensor, index: int, groups: int) -> Any:
         def scale(_: Any, args: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-            found = args[0]
-            return ((found.view(*found.shape[:-1], groups, -1) * gates[place][:, None]).flatten(-2),)
+            inputs = args[0]
+            return ((inputs.view(*inputs.shape[:-1], groups, -1) * gates[index][:, None]).flatten(-2),)
 
         return scale
 
-    for place, layer in enumerate(present):
-        layer.get_submodule(where.attention_output).register_forward_pre_hook(gate(of_heads, place, heads))
-        layer.get_submodule(where.ffn_out).register_forward_pre_hook(gate(of_columns, place, width.in_features))
-    found = []
+    for index, layer in enumerate(present):
+        layer.get_submodule(where.attention_output).register_forward_pre_hook(gate(head_gates, index, heads))
+        layer.get_submodule(where.ffn_out).register_forward_pre_hook(gate(column_gates, index, width.in_features))
+    gradients = []
     for batch in _batches(candidate, features):
         with measurement_gate.compute_step():
             with mixed_precision(model.device):
                 loss = candidate.criterion(model(**batch), batch)
-            found.append(torch.autograd.grad(loss, [of_heads, of_columns]))
-    by_heads, by_columns = zip(*found, strict=True)
+            gradients.append(torch.autograd.grad(loss, [head_gates, column_gates]))
+    by_heads, by_columns = zip(*gradients, strict=True)
     return Sensitivity(torch.stack(by_heads).cpu(), torch.stack(by_columns).cpu())

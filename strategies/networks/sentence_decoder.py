@@ -1,4 +1,4 @@
-"""A small decoder that writes a text again out of one vector; its words are those of the trunk that made the vector."""
+"""A small decoder that reconstructs a text from one vector; it shares the trunk's word embeddings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoopt.strategies.training.batches import IGNORED_LABEL
 
 
 class SentenceDecoder(nn.Module):
-    """A trunk with a fresh decoder of one layer, which attends to nothing but the state of the text's first token."""
+    """A trunk with a new decoder of one layer, which attends only to the state of the text's first token."""
 
     def __init__(self, trunk: Any) -> None:
         super().__init__()
@@ -25,10 +25,10 @@ class SentenceDecoder(nn.Module):
         self.to(trunk.device)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
-        """The mean cross entropy of each next token, given the ones before and the vector of what was ``read``.
+        """Return the mean cross entropy of each next token, given the previous ones and the text's vector.
 
-        ``ids`` and ``mask`` have shape (batch, length); ``read`` is the mask with what the trunk does not get to see
-        hidden.
+        ``ids`` and ``mask`` have shape (batch, length); ``read`` is the mask without the tokens that are hidden from
+        the trunk.
         """
         vector = self.trunk(input_ids=ids, attention_mask=read).last_hidden_state[:, :1]
         length = ids.shape[1] - 1
@@ -40,5 +40,5 @@ class SentenceDecoder(nn.Module):
             tgt_key_padding_mask=mask[:, :-1] == 0,
         )
         logits = F.linear(self.words(states), self.trunk.get_input_embeddings().weight, self.bias)
-        wanted = ids[:, 1:].masked_fill(mask[:, 1:] == 0, IGNORED_LABEL)
-        return F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=IGNORED_LABEL)
+        targets = ids[:, 1:].masked_fill(mask[:, 1:] == 0, IGNORED_LABEL)
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED_LABEL)

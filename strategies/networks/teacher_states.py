@@ -1,4 +1,4 @@
-"""How far what happens within two encoders is apart: their hidden states, or the relations within their attention."""
+"""Distances between the inner states of two encoders: hidden states, or relations within the attention."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from autoopt.strategies.networks.architectures import layers, layout
 
 
 class HiddenStates(nn.Module):
-    """The mean squared error of each layer's states to those of the teacher's layer at the same height, projected.
+    """Mean squared error of each layer's projected states to those of the teacher's layer at the same height.
 
-    The projections are learned with the student and thrown away (Jiao et al. 2020, "TinyBERT", equation 8).
+    The projections are trained with the student and discarded (Jiao et al. 2020, "TinyBERT", equation 8).
     """
 
     def __init__(self, student: Any, teacher: Any) -> None:
         super().__init__()
-        self.teacher = [teacher]  # In a list, so that its weights are none of this module's.
+        self.teacher = [teacher]  # In a list, so that its weights are not registered here.
         count, of = len(layers(student)), len(layers(teacher))
         self.heights = [round((place + 1) * of / count) for place in range(count)]
         widths = student.config.hidden_size, teacher.config.hidden_size
@@ -34,23 +34,23 @@ class HiddenStates(nn.Module):
         self.to(student.device)
 
     def run(self, student: Any, batch: Batch) -> tuple[Any, torch.Tensor]:
-        """The student's output for the batch, and how far its states are apart."""
+        """Return the student's output for the batch and the distance of its states, a scalar."""
         output = student(**batch, output_hidden_states=True)
         inputs = _inputs(batch)
         with torch.no_grad():
-            wanted = self.teacher[0].base_model(**inputs, output_hidden_states=True).hidden_states
+            targets = self.teacher[0].base_model(**inputs, output_hidden_states=True).hidden_states
         present = batch["attention_mask"].bool()
-        apart = [
-            F.mse_loss(projection(states[present]), wanted[height][present])
+        distances = [
+            F.mse_loss(projection(states[present]), targets[height][present])
             for projection, states, height in zip(self.projections, output.hidden_states[1:], self.heights, strict=True)
         ]
-        return output, torch.stack(apart).mean()
+        return output, torch.stack(distances).mean()
 
 
 class Relations(nn.Module):
-    """How queries, keys and values of the last layer relate to one another, token by token.
+    """Divergence of the self-attention relations of queries, keys and values in the last layer.
 
-    The mean over the three of KL(teacher || student) of softmax(A A^T / sqrt(d)), with A divided into as many heads as
+    Mean over the three of KL(teacher || student) of softmax(A A^T / sqrt(d)), with A split into as many heads as
     fit both (Wang et al. 2021, "MiniLMv2", equation 5).
     """
 
@@ -59,19 +59,19 @@ class Relations(nn.Module):
         self.teacher = [teacher]
 
     def run(self, student: Any, batch: Batch) -> tuple[Any, torch.Tensor]:
-        """The student's output for the batch, and how far its relations are apart."""
-        with _projections(student) as of_student:
+        """Return the student's output for the batch and the distance of its relations, a scalar."""
+        with _projections(student) as student_outputs:
             output = student(**batch)
-        with torch.no_grad(), _projections(self.teacher[0]) as of_teacher:
+        with torch.no_grad(), _projections(self.teacher[0]) as teacher_outputs:
             self.teacher[0].base_model(**_inputs(batch))
         present = batch["attention_mask"].bool()
-        apart = []
-        for mine, theirs in zip(of_student, of_teacher, strict=True):
-            heads = math.gcd(mine.shape[-1], theirs.shape[-1], 48)
-            found, wanted = (_relations(states, present, heads) for states in (mine, theirs))
-            each = F.kl_div(found, wanted, log_target=True, reduction="none").sum(-1)
-            apart.append(each.transpose(1, 2)[present].mean())
-        return output, torch.stack(apart).mean()
+        distances = []
+        for student_states, teacher_states in zip(student_outputs, teacher_outputs, strict=True):
+            heads = math.gcd(student_states.shape[-1], teacher_states.shape[-1], 48)
+            predicted, target = (_relations(states, present, heads) for states in (student_states, teacher_states))
+            divergences = F.kl_div(predicted, target, log_target=True, reduction="none").sum(-1)
+            distances.append(divergences.transpose(1, 2)[present].mean())
+        return output, torch.stack(distances).mean()
 
 
 def _inputs(batch: Batch) -> Batch:
@@ -80,22 +80,22 @@ def _inputs(batch: Batch) -> Batch:
 
 @contextmanager
 def _projections(model: Any) -> Iterator[list[torch.Tensor]]:
-    """What the last layer's three projections return while the model runs, each (batch, length, width)."""
-    found: list[torch.Tensor] = []
+    """Record the outputs of the last layer's three projections, each (batch, length, width), while the model runs."""
+    outputs: list[torch.Tensor] = []
     last = layers(model)[-1]
     hooks = [
-        last.get_submodule(path).register_forward_hook(lambda _, __, output: found.append(output))
+        last.get_submodule(path).register_forward_hook(lambda _, __, output: outputs.append(output))
         for path in layout(model).attention_inputs
     ]
     try:
-        yield found
+        yield outputs
     finally:
         for hook in hooks:
             hook.remove()
 
 
 def _relations(states: torch.Tensor, present: torch.Tensor, heads: int) -> torch.Tensor:
-    """Log of the share that each token gives to each token there is, (batch, heads, length, length)."""
+    """Return log attention weights between tokens that are no padding, (batch, heads, length, length)."""
     batch, length, width = states.shape
     divided = states.view(batch, length, heads, width // heads).transpose(1, 2)
     scores = divided @ divided.transpose(-1, -2) / math.sqrt(width // heads)

@@ -1,4 +1,4 @@
-"""A tokenizer with fewer tokens, which spells what it lost by the parts that it kept."""
+"""Vocabulary pruning: a tokenizer with fewer tokens, which splits removed tokens into the kept ones."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from autoopt.strategies.errors import ModelError
 
 
 def pruned_tokenizer(tokenizer: Any, texts: Sequence[str], *, common: int) -> tuple[Any, list[int]]:
-    """Return the tokenizer with the tokens of the texts, its first ``common`` ones and those that it cannot do without.
+    """Return the tokenizer with the tokens of the texts, its first ``common`` ones and those that it requires.
 
-    With it come the old numbers of the tokens that stay; a token's new number is its place there. Raises ``ModelError``
-    for a tokenizer of another kind than WordPiece, BPE and Unigram.
+    Also returns the old ids of the kept tokens, in the order of their new ids. Raises ``ModelError`` unless the
+    tokenizer is WordPiece, BPE or Unigram.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
@@ -24,19 +24,19 @@ def pruned_tokenizer(tokenizer: Any, texts: Sequence[str], *, common: int) -> tu
     used = set(_used(json.dumps({**state, "truncation": None, "padding": None}), tuple(texts)))
     numbers = _numbers(state)
     special = {token["id"] for token in state["added_tokens"]}
-    least = {number for token, number in numbers.items() if _is_letter(token)}
-    kept = _closed(state, used | special | least | set(range(common)) & set(numbers.values()), numbers)
+    characters = {number for token, number in numbers.items() if _is_character(token)}
+    kept = _closed(state, used | special | characters | set(range(common)) & set(numbers.values()), numbers)
     order = sorted(kept)
     renumbered = {old: new for new, old in enumerate(order)}
     _renumber(state, renumbered)
-    made = copy.deepcopy(tokenizer)
-    made._tokenizer = type(backend).from_str(json.dumps(state))
-    return made, order
+    pruned = copy.deepcopy(tokenizer)
+    pruned._tokenizer = type(backend).from_str(json.dumps(state))
+    return pruned, order
 
 
 @lru_cache(maxsize=4)
 def _used(rules: str, texts: tuple[str, ...]) -> frozenset[int]:
-    """The tokens of the texts. They are the same for all recipes of a study, which may have 100,000 of them."""
+    """Return the ids of the texts' tokens; cached, since all recipes of a study have the same texts."""
     from tokenizers import Tokenizer
 
     encodings = Tokenizer.from_str(rules).encode_batch_fast(list(dict.fromkeys(texts)))
@@ -44,27 +44,27 @@ def _used(rules: str, texts: tuple[str, ...]) -> frozenset[int]:
 
 
 def _numbers(state: dict[str, Any]) -> dict[str, int]:
-    """By token its number, added tokens included."""
+    """Return the id of each token, added tokens included."""
     model = state["model"]
     match model.get("type"):
         case "WordPiece" | "BPE":
-            found = dict(model["vocab"])
+            ids_by_token = dict(model["vocab"])
         case "Unigram":
-            found = {token: number for number, (token, _) in enumerate(model["vocab"])}
+            ids_by_token = {token: number for number, (token, _) in enumerate(model["vocab"])}
         case other:
             raise ModelError(f"the vocabulary of a tokenizer of the kind {other} cannot be pruned")
-    return found | {token["content"]: token["id"] for token in state["added_tokens"]}
+    return ids_by_token | {token["content"]: token["id"] for token in state["added_tokens"]}
 
 
-def _is_letter(token: str) -> bool:
-    """True for single characters, with which anything can be spelled."""
+def _is_character(token: str) -> bool:
+    """Return whether the token is a single character, so that any text can be split into such tokens."""
     return len(token.removeprefix("##").removeprefix("▁").removeprefix("Ġ")) <= 1 or (
         token.startswith("<0x") and token.endswith(">")
     )
 
 
 def _closed(state: dict[str, Any], kept: set[int], numbers: dict[str, int]) -> set[int]:
-    """With BPE the parts of a token are needed to make it."""
+    """Add the parts of each kept token, which BPE needs to form it."""
     model = state["model"]
     if model["type"] != "BPE":
         return kept
@@ -72,13 +72,13 @@ def _closed(state: dict[str, Any], kept: set[int], numbers: dict[str, int]) -> s
     for first, second in _merges(model):
         parts.setdefault(first + second, (first, second))
     names = {number: token for token, number in numbers.items()}
-    waiting = list(kept)
+    pending = list(kept)
     closed = set(kept)
-    while waiting:
-        for part in parts.get(names.get(waiting.pop(), ""), ()):
+    while pending:
+        for part in parts.get(names.get(pending.pop(), ""), ()):
             if part in numbers and numbers[part] not in closed:
                 closed.add(numbers[part])
-                waiting.append(numbers[part])
+                pending.append(numbers[part])
     return closed
 
 
@@ -109,7 +109,7 @@ def _renumber(state: dict[str, Any], renumbered: dict[int, int]) -> None:
 
 
 def _renumber_template(part: Any, renumbered: dict[int, int]) -> None:
-    """What is put around a text: ``ids`` of the special tokens, or pairs of token and number."""
+    """Renumber the special tokens put around a text: lists of ids, or pairs of token and id."""
     if isinstance(part, dict):
         for key, value in part.items():
             if key == "ids":

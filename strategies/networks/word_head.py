@@ -1,4 +1,4 @@
-"""A head that guesses masked words, on top of any encoder trunk; its output matrix is the trunk's word embeddings."""
+"""A masked language modeling head for any encoder trunk, tied to the trunk's word embeddings."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch.nn import functional as F
 
 
 class WordHead(nn.Module):
-    """A trunk with a fresh head for words, of BERT's shape: dense, activation, norm, tied output matrix, bias."""
+    """A trunk with a new head shaped as BERT's: dense, activation, norm, tied output matrix, bias."""
 
     def __init__(self, trunk: Any) -> None:
         super().__init__()
         embeddings = trunk.get_input_embeddings().weight
         self.trunk = trunk
         self.trunk_learns = False
-        """False: only the head gets gradients, and the trunk runs without keeping anything for them."""
+        """If False, only the head gets gradients and the trunk runs without a graph."""
         self.dense = nn.Linear(trunk.config.hidden_size, embeddings.shape[1])
         self.norm = nn.LayerNorm(embeddings.shape[1])
         self.bias = nn.Parameter(torch.zeros(embeddings.shape[0]))
@@ -27,9 +27,9 @@ class WordHead(nn.Module):
         return [*self.dense.parameters(), *self.norm.parameters(), self.bias]
 
     def forward(self, inputs: dict[str, torch.Tensor], selected: torch.Tensor) -> torch.Tensor:
-        """Logits of the selected tokens, (tokens, vocabulary): those of all tokens would cost more than the trunk.
+        """Return logits of the selected tokens, (tokens, vocabulary); those of all would cost more than the trunk.
 
-        ``selected`` has shape (batch, length) and is True at the tokens to guess.
+        ``selected``, (batch, length), is True at the tokens to predict.
         """
         with torch.set_grad_enabled(self.trunk_learns):
             states = self.trunk(**inputs).last_hidden_state[selected]

@@ -1,1 +1,1 @@
-"""Texts and tags as augmentation changes them."""
+"""Texts and tags, as used by augmentation."""

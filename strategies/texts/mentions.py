@@ -1,4 +1,4 @@
-"""Where the entities of tagged examples are."""
+"""Entity mentions in tagged examples."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from autoopt.strategies.texts.tag_schemes import TagScheme
 
 @dataclass(frozen=True)
 class Mention:
-    """One entity of one example, with the classes of its words."""
+    """An entity in an example, with the classes of its words."""
 
     type: str
     words: tuple[str, ...]
     classes: tuple[int, ...]
     start: int
-    """The place of its first word."""
+    """Index of its first word."""
 
 
 def mentions(candidate: Candidate, examples: Iterable[Example]) -> list[list[Mention]]:
-    """For each example its entities in order; none where its words have no classes."""
+    """Return the entities of each example in order; none if its words have no classes."""
     names = candidate.task.to_json()["labels"]
     scheme = TagScheme.of(names)
     return [_of_example(example, names, scheme) for example in examples]
@@ -33,6 +33,6 @@ def _of_example(example: Example, names: list[str], scheme: TagScheme) -> list[M
         return []
     classes = tuple(part for part in label if isinstance(part, int))
     return [
-        Mention(found.type, tuple(words[found.start : found.end]), classes[found.start : found.end], found.start)
-        for found in scheme.entities([names[number] for number in classes])
+        Mention(entity.type, tuple(words[entity.start : entity.end]), classes[entity.start : entity.end], entity.start)
+        for entity in scheme.entities([names[number] for number in classes])
     ]

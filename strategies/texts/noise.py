@@ -1,4 +1,4 @@
-"""Noise on what a model reads."""
+"""Noise on the inputs of a model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def hide(mask: torch.Tensor, share: float) -> torch.Tensor:
-    """An attention mask with ``share`` of its tokens hidden; not the first, from which a whole text is answered."""
+    """Return the mask with ``share`` of its tokens hidden, never the first, from which texts are classified."""
     import torch
 
     drop = (torch.rand(mask.shape) < share).to(mask.device)

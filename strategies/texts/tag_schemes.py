@@ -1,4 +1,4 @@
-"""Which entities a sentence's tags mean, whatever scheme they are written in."""
+"""Entities of a tagged sentence, in any of the usual tag schemes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Self
 
 OUTSIDE = "O"
 UNTYPED = "_"
-"""The type of the entities where tags say where these are and not what: B, I, O."""
+"""Type of entities if the tags mark positions only: B, I, O."""
 _PREFIXES: Mapping[str, str] = {"B": "B", "I": "I", "E": "E", "S": "S", "L": "E", "U": "S"}
-"""BILOU writes L and U for what is E and S in IOBES."""
+"""BILOU's L and U are E and S in IOBES."""
 _PREFIXED = re.compile(r"([BIESLU])(?:-(.+))?", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Entity:
-    """The words ``start`` up to and without ``end`` of a sentence."""
+    """The words [start, end) of a sentence."""
 
     type: str
     start: int
@@ -27,19 +27,19 @@ class Entity:
 
 @dataclass(frozen=True)
 class TagScheme:
-    """How to read the tags of one set of labels: BIO in both its forms, IO, IOBES, BILOU, or types without a prefix."""
+    """Tag scheme of a set of labels: BIO in both its forms, IO, IOBES, BILOU, or types without a prefix."""
 
     outside: str | None
-    """The tag of the words that belong to no entity; None where each word has something to say, as parts of speech."""
+    """Tag of words outside entities; None if every word has a type, as with parts of speech."""
     parts: Mapping[str, tuple[str, str]]
-    """By tag its prefix, one of B, I, E and S, and its type."""
+    """Prefix (B, I, E or S) and type of each tag."""
 
     @classmethod
     def of(cls, labels: Sequence[str]) -> Self:
-        """The scheme of these labels.
+        """Infer the scheme from the labels.
 
-        They have prefixes where all of them do, or where two differ in nothing but theirs: 'B-cell' beside 'T-cell'
-        is a type. Without an 'O' among numbers alone 0 is taken for it.
+        Prefixes are assumed if all labels have one or two labels differ only in theirs: 'B-cell' beside 'T-cell' is a
+        type. If all labels are numbers, 0 means outside.
         """
         outside = OUTSIDE if OUTSIDE in labels else None
         if outside is None and "0" in labels and all(label.isdecimal() for label in labels):
@@ -50,25 +50,25 @@ class TagScheme:
 
     @property
     def types(self) -> tuple[str, ...]:
-        """The types of entities, in order."""
+        """Types of entities, sorted."""
         return tuple(sorted({kind for _, kind in self.parts.values()}))
 
     def entities(self, tags: Sequence[str]) -> list[Entity]:
-        """The entities of a sentence, as ``seqeval.get_entities`` finds them, that is as conlleval does.
+        """Return the entities of a sentence as ``seqeval.get_entities`` and conlleval do.
 
-        A tag that cannot continue what stands before it begins an entity of its own: none is an error.
+        A tag that cannot continue the previous entity begins a new one; no tag sequence is an error.
         """
-        found: list[Entity] = []
-        before: tuple[str, str] | None = None
-        for place, tag in enumerate(tags):
+        entities: list[Entity] = []
+        previous: tuple[str, str] | None = None
+        for index, tag in enumerate(tags):
             part = self.parts.get(tag)
             if part is not None:
                 prefix, kind = part
-                goes_on = prefix in ("I", "E") and before in (("B", kind), ("I", kind))
-                start = found.pop().start if goes_on else place
-                found.append(Entity(kind, start, place + 1))
-            before = part
-        return found
+                continues = prefix in ("I", "E") and previous in (("B", kind), ("I", kind))
+                start = entities.pop().start if continues else index
+                entities.append(Entity(kind, start, index + 1))
+            previous = part
+        return entities
 
 
 def _have_prefixes(tags: Sequence[str]) -> bool:
