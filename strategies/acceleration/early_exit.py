@@ -24,14 +24,15 @@ HELD_OUT = 0.2
 
 
 class EarlyExit(Strategy):
-    """A classifier after each layer; where one is sure, the layers above it do not run. Latency is then that of a mix.
+    """A classifier after each layer; if it is confident, the layers above do not run.
 
-    The classifiers are trained on the finished model, which stays as it is. Measured is the mix of depths at which
-    texts are answered that were not trained on, or training texts held out from the classifiers where there are too few
-    others. It lowers the median of single texts and not the 95th percentile, and little
-    is left of it in batches, which run until the last of their texts is answered.
+    Worth it for the median latency of single texts. The 95th percentile stays, and batches gain little, since they run
+    until their last text is answered. The classifiers are trained on the finished model, which is left unchanged.
+    Latency is measured over the exit depths of texts that were not trained on, or of held-out training texts if there
+    are too few.
 
-    ``confidence``: of a classifier that is sure. 0.9 costs about a point; above 0.95 hardly any text is answered early.
+    - ``confidence``: probability at which a classifier answers. 0.9 costs about a point; above 0.95 hardly any text is
+      answered early.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "classes", "layers"})

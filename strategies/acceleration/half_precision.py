@@ -1,4 +1,4 @@
-"""The whole model in 16-bit floating point (Micikevicius et al. 2018, "Mixed precision training")."""
+"""Store and compute the whole model in 16-bit floating point (Micikevicius et al. 2018, "Mixed precision training")."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from autoopt.strategies.strategy import Strategy
 
 
 class HalfPrecision(Strategy):
-    """Half the size, and on a GPU about twice as fast; a CPU without units for it is three times as slow.
+    """Half the size, and about twice as fast on a GPU; three times as slow on a CPU without 16-bit units.
 
-    ``format``: ``bfloat16`` has the range of fp32 and never overflows, ``float16`` has three more bits of precision.
-    For limits on size alone, where no answer may change, it is the mildest of all cuts.
+    Worth it for limits on size alone if no answer may change.
+
+    - ``format``: ``bfloat16`` has the range of fp32 and does not overflow; ``float16`` has three more bits of
+      precision.
     """
 
     excludes: ClassVar[frozenset[str]] = frozenset(
@@ -28,5 +30,5 @@ class HalfPrecision(Strategy):
         dtype: torch.dtype = getattr(torch, self.format)
         model: Any = candidate.copy_model()
         model.to(dtype)
-        model.config.dtype = dtype  # What a saved model is opened with.
+        model.config.dtype = dtype  # The dtype in which a saved model is opened.
         return candidate.evolve(f"all weights in {self.format}", model=model)

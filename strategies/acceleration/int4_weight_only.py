@@ -1,4 +1,4 @@
-"""4-bit weights in small groups, arithmetic as before (after Frantar et al. 2023, "GPTQ", its rounding to nearest)."""
+"""Store weights in 4 bits, compute in fp32 (after Frantar et al. 2023, "GPTQ", its rounding to nearest)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from autoopt.strategies.strategy import Strategy
 
 
 class Int4WeightOnly(Strategy):
-    """An eighth of the file for the linear layers, at the latency of fp32. For limits on size.
+    """An eighth of the file size for the linear layers, at the latency and memory of fp32. Worth it for limits on size.
 
-    With ``int8_embeddings`` MiniLM is 20 MB. The weights are unpacked at their first use, so memory is what it was.
+    Together with ``int8_embeddings``, MiniLM is 20 MB. Weights are unpacked at their first use.
 
-    ``group``: inputs that share a scale. 32 is nearest to the weights and takes an eighth more space than 128.
+    - ``group``: number of inputs that share a scale. 32 is the most accurate and takes an eighth more space than 128.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})

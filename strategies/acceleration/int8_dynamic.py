@@ -1,4 +1,4 @@
-"""8-bit arithmetic in the encoder's linear layers (Zafrir et al. 2019, "Q8BERT"; here without training)."""
+"""Compute the encoder's linear layers in 8 bits (Zafrir et al. 2019, "Q8BERT"; here without training)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from autoopt.strategies.strategy import Strategy
 
 
 class Int8Dynamic(Strategy):
-    """Weights are quantized once, each output channel by itself, activations at run time: 1.5 to 2 times as fast.
+    """Weights are quantized once per output channel, activations at run time: 1.5 to 2 times as fast.
 
-    ``per_token``: a scale for each token instead of one for each batch. Nearer to fp32 and some 20 % slower; worth it
-    where a model has strong outliers, as decoders do.
+    - ``per_token``: one scale per token instead of one per batch. More accurate and some 20 % slower; worth it if a
+      model has strong outliers, as decoders do.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "cpu"})

@@ -1,4 +1,4 @@
-"""8-bit weights, arithmetic as before (after Dettmers et al. 2022, "LLM.int8()")."""
+"""Store weights in 8 bits, compute in fp32 (after Dettmers et al. 2022, "LLM.int8()")."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from autoopt.strategies.strategy import Strategy
 
 
 class Int8WeightOnly(Strategy):
-    """A quarter of the file for the linear layers, next to the same answers, and the latency of fp32.
+    """A quarter of the file size for the linear layers, at the latency and memory of fp32.
 
-    The weights are unpacked at their first use, so memory is what it was. Where latency counts ``int8_dynamic`` is as
-    small and faster; this one is for a model that must answer as it did.
+    Worth it if the model must answer nearly as before; if latency counts, ``int8_dynamic`` is as small and faster.
+    Weights are unpacked at their first use.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})

@@ -1,4 +1,4 @@
-"""The whole model in ONNX Runtime, in 8 bits or in fp32 (8 bits after Wu et al. 2020, "Integer quantization")."""
+"""Run the whole model in ONNX Runtime, in 8 bits or fp32 (8 bits after Wu et al. 2020, "Integer quantization")."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from autoopt.strategies.system import measurement_gate
 
 
 class OnnxRuntime(Strategy):
-    """Another runtime than torch: two to three times as fast for single short texts, and no faster for large batches.
+    """Two to three times as fast as torch for single short texts; no faster for large batches.
 
-    ``precision``: ``int8`` shrinks MiniLM to 23 MB, embeddings included, and costs next to no quality; ``fp32`` keeps
-    the answers and is worth it at batch 1 and few tokens alone. The first export of an architecture takes some
-    five seconds, further ones one and a half.
+    The first export of an architecture takes about five seconds, further ones one and a half.
+
+    - ``precision``: ``int8`` shrinks MiniLM to 23 MB, embeddings included, and costs almost no quality; ``fp32`` keeps
+      the answers and is worth it only at batch size 1 and few tokens.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "cpu"})

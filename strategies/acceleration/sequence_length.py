@@ -1,4 +1,4 @@
-"""Read no more of a text than most texts have (Sun et al. 2019, "How to fine-tune BERT", head-only truncation)."""
+"""Truncate texts that are longer than most (Sun et al. 2019, "How to fine-tune BERT", head-only truncation)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
 
 SAMPLE = 1000
-"""Texts whose lengths are looked at."""
+"""Maximum number of training texts whose lengths are computed."""
 CUT = frozenset({"input_ids", "attention_mask", "token_type_ids"})
 
 
 class SequenceLength(Strategy):
-    """What a long text costs falls with what is cut off it; short texts cost what they did.
+    """Lowers the latency of long texts; short texts cost the same. The model itself drops the rest.
 
-    The model itself leaves the rest aside. Where the target times one fixed length, it is that length which is cut, so
-    set ``target.lengths: data`` to see what your own texts gain. Not where the end of a text decides.
+    Not for tasks in which the end of a text decides. If the target measures one fixed length, that length is truncated;
+    set ``target.lengths: data`` to measure the lengths of your texts.
 
-    ``share``: of the training texts that are read whole.
+    - ``share``: share of the training texts that are read whole.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "text"})
@@ -29,8 +29,8 @@ class SequenceLength(Strategy):
     share: Annotated[float, Choice(0.8, 0.9, 0.95, 0.99)] = 0.95
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:  # noqa: ARG002
-        chosen = random.Random(seed).sample(candidate.train, min(SAMPLE, len(candidate.train)))
-        lengths = sorted(len(item["input_ids"]) for item in candidate.task.encode(chosen, candidate.tokenizer))
+        examples = random.Random(seed).sample(candidate.train, min(SAMPLE, len(candidate.train)))
+        lengths = sorted(len(item["input_ids"]) for item in candidate.task.encode(examples, candidate.tokenizer))
         longest = lengths[min(len(lengths) - 1, int(self.share * len(lengths)))]
         edit = {"strategy": self.name, "longest": longest}
         model = self.reshape(candidate.copy_model(), edit)
@@ -40,11 +40,11 @@ class SequenceLength(Strategy):
     @classmethod
     def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
         model.longest = edit["longest"]
-        model.register_forward_pre_hook(_cut, with_kwargs=True)
+        model.register_forward_pre_hook(_truncate, with_kwargs=True)
         return model
 
 
-def _cut(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The inputs up to ``longest`` tokens."""
+def _truncate(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Truncate the inputs to ``longest`` tokens."""
     cut = {name: value[:, : model.longest] if name in CUT else value for name, value in kwargs.items()}
     return tuple(value[:, : model.longest] for value in args), cut

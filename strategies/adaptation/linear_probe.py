@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class LinearProbe(Strategy):
     """One forward pass through the frozen trunk, then many cheap epochs: seconds instead of minutes.
 
-    Trains the task head and the pooler, if any; the trunk stays in eval mode. Quality is below full fine-tuning:
-    worth it if time is short or examples are few.
+    Trains the task head and the pooler, if any; the trunk stays in eval mode. Quality is below full fine-tuning: worth
+    it if time is short or examples are few.
 
     - ``learning_rate``, ``epochs``: both much higher than for full fine-tuning, since few weights are trained.
     """

@@ -13,8 +13,8 @@ from autoopt.strategies.training.losses import cross_entropy
 class LabelSmoothing(Strategy):
     """Targets that leave some probability to every class, so that the model does not become overconfident.
 
-    Worth it if labels are noisy; costs no time. Predicted probabilities become less extreme, so thresholds on them
-    must be chosen again.
+    Worth it if labels are noisy; costs no time. Predicted probabilities become less extreme, so thresholds on them must
+    be chosen again.
 
     - ``share``: probability that is spread over all classes. 0.1 is usual; 0.2 if many labels are wrong.
     """

@@ -1,4 +1,4 @@
-"""Train the cut model to answer as the trained trunk does (Hinton et al. 2015, "Distilling the knowledge")."""
+"""Train the compressed model to predict as the trained trunk does (Hinton et al. 2015, "Distilling the knowledge")."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 
 class Distillation(Strategy):
-    """The loss is ``weight`` of the divergence from the teacher's softened answers, the rest is that of the labels.
+    """The loss is a weighted sum of the divergence from the teacher's softened predictions and the labels' loss.
 
-    The teacher's logits are computed once. ``temperature``: higher shows the student more of what the teacher holds
-    for possible; 2 is a safe start. ``weight``: lower where the labels are clean and many. ``epochs``: distillation
-    overfits later than plain training, so it can use more. ``learning_rate``: as for recovery fine-tuning.
+    The teacher's logits are computed once.
 
-    ``match``: what more than the answers is to be alike. ``hidden``: the states after each layer, by projections that
-    are learned with them, as TinyBERT; ``relations``: those within the last layer's attention, as MiniLM. Both run the
-    teacher at every step, which doubles the time of a student of half its size, and help where texts are many.
-
-    ``texts``: so many of the unlabeled texts at most come beside the labelled examples, as many in each step, and count
-    by what the teacher answers to them. Few labelled examples show little of what the teacher knows.
-
-    ``teacher``: the folder of another model to learn from, larger or better than the trunk: one that ``autoopt pull``
-    wrote, or any that transformers opens, for the same classes in the same order.
+    - ``temperature``: higher shows the student more of the teacher's uncertainty; 2 is a safe start.
+    - ``weight``: weight of the divergence; lower if labels are clean and many.
+    - ``learning_rate``: as for recovery fine-tuning.
+    - ``epochs``: more than for plain training, since distillation overfits later.
+    - ``texts``: maximum number of unlabeled texts, which are trained on with the teacher's predictions, as many in each
+      step as labelled ones. Worth it if labelled examples are few.
+    - ``match``: what to match besides predictions. ``hidden``: the states after each layer, through learned projections
+      (TinyBERT); ``relations``: those within the last layer's attention (MiniLM). Both run the teacher at every step,
+      which doubles the time of a student of half its size; worth it if texts are many.
+    - ``teacher``: folder of another model to learn from, larger or better than the trunk: one from ``autoopt pull``, or
+      any that transformers opens, for the same classes in the same order.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"teacher", "cut"})

@@ -1,4 +1,4 @@
-"""Factor the table of word embeddings, frequent words best (Chen et al. 2018, "GroupReduce"; Lan et al. 2020)."""
+"""Factor the word embeddings, frequent words best (Chen et al. 2018, "GroupReduce"; Lan et al. 2020)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 
 class EmbeddingFactorization(Strategy):
-    """A thin table and one matrix stand in for the table: smaller, and a little slower. For limits on size and memory.
+    """A narrow table and a matrix replace the embedding table: smaller, slightly slower. For limits on size and memory.
 
-    The best pair for the words as often as the texts use them. ``keep``: the rank as a share of the embeddings' width;
-    0.5 costs little with recovery training, 0.25 is for tight limits. 8-bit embeddings save more for less, and do not
-    go together with it.
+    The factors are the best approximation with words weighted by their frequency. ``int8_embeddings`` saves more for
+    less quality; the two cannot be combined.
+
+    - ``keep``: rank as a share of the embedding width; 0.5 costs little with recovery training, 0.25 is for tight
+      limits.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
@@ -35,22 +37,22 @@ class EmbeddingFactorization(Strategy):
         table = model.get_input_embeddings()
         words, width = table.weight.shape
         rank = max(1, round(self.keep * min(words, width)))
-        made = _blank(table, rank)
+        factors = _empty_factors(table, rank)
         if effort > 0:
-            _fill(made, table.weight.detach(), _counts(candidate, words))
-        replace_word_embeddings(model, made)
+            _fill_factors(factors, table.weight.detach(), _count_tokens(candidate, words))
+        replace_word_embeddings(model, factors)
         edit = {"strategy": self.name, "rank": rank}
         event = f"word embeddings of rank {rank} of {width}"
         return candidate.evolve(event, model=model, edits=(*candidate.edits, edit))
 
     @classmethod
     def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
-        replace_word_embeddings(model, _blank(model.get_input_embeddings(), edit["rank"]))
+        replace_word_embeddings(model, _empty_factors(model.get_input_embeddings(), edit["rank"]))
         return model
 
 
-def _blank(table: Any, rank: int) -> nn.Module:
-    """A table and a matrix of the right shapes."""
+def _empty_factors(table: Any, rank: int) -> nn.Module:
+    """Return a table and a matrix of the right shapes, filled with zeros."""
     from torch import nn
 
     from autoopt.strategies.networks.refitting import linear_of
@@ -60,8 +62,8 @@ def _blank(table: Any, rank: int) -> nn.Module:
     return nn.Sequential(thin, linear_of(table.weight.new_zeros(width, rank), None))
 
 
-def _counts(candidate: Candidate, words: int) -> torch.Tensor:
-    """How often the training examples use each token."""
+def _count_tokens(candidate: Candidate, words: int) -> torch.Tensor:
+    """Count each token in the training examples."""
     import torch
 
     counts = torch.zeros(words)
@@ -70,7 +72,7 @@ def _counts(candidate: Candidate, words: int) -> torch.Tensor:
     return counts
 
 
-def _fill(made: Any, table: torch.Tensor, counts: torch.Tensor) -> None:
+def _fill_factors(factors: Any, table: torch.Tensor, counts: torch.Tensor) -> None:
     """With D the root of the counts plus one and the SVD of D E = U S V^T, E ~ (E V) V^T on its first columns."""
     import torch
 
@@ -78,7 +80,7 @@ def _fill(made: Any, table: torch.Tensor, counts: torch.Tensor) -> None:
     # The right singular vectors out of the small Gram matrix, rather than an SVD of the tall one.
     weighted = (table * weights).double()
     _, vectors = torch.linalg.eigh(weighted.T @ weighted)
-    right = vectors[:, -made[0].weight.shape[1] :].to(table.dtype)
+    right = vectors[:, -factors[0].weight.shape[1] :].to(table.dtype)
     with torch.no_grad():
-        made[0].weight.copy_(table @ right)
-        made[1].weight.copy_(right)
+        factors[0].weight.copy_(table @ right)
+        factors[1].weight.copy_(right)

@@ -1,4 +1,4 @@
-"""Narrow the feed-forward blocks and repair what is left by least squares (after He et al. 2017, "Channel pruning")."""
+"""Narrow the feed-forward blocks, refit their outputs by least squares (after He et al. 2017, "Channel pruning")."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from autoopt.strategies.strategy import Strategy
 
 
 class FFNPruning(Strategy):
-    """Both matrices of each block are rebuilt with fewer columns, so the model is really faster and stays plain.
+    """Both matrices of each block are rebuilt with fewer columns; the model is faster and its architecture plain.
 
-    From the first layer to the last, on activations of the model as already cut: the columns with the largest share
-    in the block's output stay, and the output matrix is refitted so that they stand in for those that go.
+    Layers are cut from first to last, on activations of the model cut so far: the columns that contribute most to the
+    block's output stay, and the output matrix is refitted to make up for the others.
 
-    ``keep``: the share of the width that stays, rounded to a multiple of 8. 0.5 costs under a point with recovery
-    training; 0.25 is for tight limits.
+    - ``keep``: share of the width that stays, rounded to a multiple of 8. 0.5 costs less than a point with recovery
+      training; 0.25 is for tight limits.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
@@ -34,8 +34,8 @@ class FFNPruning(Strategy):
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         model = candidate.copy_model()
-        where = layout(model)
-        full: int = getattr(model.config, where.ffn_width)
+        module_names = layout(model)
+        full: int = getattr(model.config, module_names.ffn_width)
         width = min(full, max(8, round(self.keep * full / 8) * 8))
         calls: list[LayerCall] = []
         if effort > 0:
@@ -44,5 +44,5 @@ class FFNPruning(Strategy):
         for layer in layers(model):
             keep_width(model, layer, width, calls)
             calls = [call.through(layer) for call in calls]
-        setattr(model.config, where.ffn_width, width)
+        setattr(model.config, module_names.ffn_width, width)
         return candidate.evolve(f"feed-forward width {width} of {full}", model=model)

@@ -1,4 +1,4 @@
-"""Remove the attention heads that the loss depends on least (Michel et al. 2019, "Are sixteen heads really better")."""
+"""Remove the attention heads that affect the loss least (Michel et al. 2019, "Are sixteen heads really better")."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from autoopt.strategies.strategy import Strategy
 
 
 class HeadPruning(Strategy):
-    """The projections are rebuilt smaller, so the model is really faster, though less than by narrowing what follows.
+    """The projections are rebuilt smaller: faster, though less so than with narrower feed-forward blocks.
 
-    A head counts by how much the loss on training examples would change without it, to first order. The same number
-    stays in each layer, and the matrix after them is refitted by least squares (Kwon et al. 2022 tune masks so).
+    A head's importance is the first-order change of the loss without it. Each layer keeps the same number, and its
+    output matrix is refitted by least squares (after Kwon et al. 2022, who tune masks this way).
 
-    ``keep``: the share of each layer's heads that stays. Half of them costs little with recovery training, and makes
-    the model a sixth faster.
+    - ``keep``: share of each layer's heads that stays. 0.5 costs little with recovery training and saves a sixth of the
+      latency.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "labels"})

@@ -1,4 +1,4 @@
-"""Cut layers, heads and feed-forward columns together (Kwon et al. 2022, "Fast post-training pruning")."""
+"""Prune layers, heads and feed-forward columns together (Kwon et al. 2022, "Fast post-training pruning")."""
 
 from __future__ import annotations
 
@@ -42,17 +42,18 @@ for each pair of layers."""
 
 
 class JointPruning(Strategy):
-    """Each layer keeps as many heads and columns as it is worth, and some layers go; what stays is refitted.
+    """Each layer keeps as many heads and columns as its importance justifies, and some layers go; the rest is refitted.
 
-    Layers go one by one, each time the one without which the loss is least. For every number of layers that may be
-    enough the rest is divided among their heads and columns: one counts by the square of the gradient of the loss by a
-    gate on it, the diagonal of the Fisher information, and the best division of the cost is a knapsack, solved exactly.
-    Of the models that come out, the one with the least loss on training examples stays. Unlike with the cuts that do
-    one thing, layers come to differ, so the saved model needs autoopt to be opened.
+    Layers are removed one at a time, each time the one whose removal gives the least loss. For several numbers of
+    layers, the remaining cost is divided among heads and columns: their importance is the squared gradient of the loss
+    by a gate (the diagonal of the Fisher information), and the division is a knapsack problem, solved exactly. Of the
+    resulting models, the one with the least loss on training examples is kept. Layers come to differ, so the saved
+    model needs autoopt to be opened.
 
-    ``keep``: the share of the layers' time that stays, by a table of what a layer costs. 0.5 costs next to nothing
-    with distillation; 0.25 is for tight limits. ``calibration_tokens``: on so many, of at most ``calibration_texts``
-    training examples, all of this is seen; with half as many quality fell, with twice as many only the time rose.
+    - ``keep``: share of the layers' time that stays, by a cost model. 0.5 costs almost nothing with distillation; 0.25
+      is for tight limits.
+    - ``calibration_tokens``: number of tokens, from at most ``calibration_texts`` training examples, to measure losses
+      on. Half as many lowered quality, twice as many only took longer.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "labels"})

@@ -18,15 +18,14 @@ if TYPE_CHECKING:
 
 
 class LayerDrop(Strategy):
-    """Latency falls in proportion to the layers. Needs recovery training.
+    """Latency falls in proportion to the number of layers. Needs recovery training.
 
-    ``keep``: the share of the layers that stays, rounded to whole layers, at least one. An encoder with recovery
-    training tolerates 0.5 well and 0.33 often.
-
-    ``choose``: which ones. ``influence``: the first and the last, and of the others those whose output turns furthest
-    from their input, measured on the candidate's own texts as 1 - cosine. ``spread``: evenly from the first to the
-    last, as DistilBERT (Sanh et al. 2019). ``bottom``: the first ones; with a trained head it costs ten points more,
-    before one it can be as good (Sajjad et al. 2023).
+    - ``keep``: share of the layers that stays, rounded to whole layers, at least one. With recovery training, encoders
+      tolerate 0.5 well and 0.33 often.
+    - ``choose``: which layers stay. ``influence``: the first, the last, and those with the largest 1 - cosine between
+      input and output on the candidate's texts. ``spread``: evenly spaced, as DistilBERT (Sanh et al. 2019).
+      ``bottom``: the first ones, which costs ten points more with a trained head but may be as good before one (Sajjad
+      et al. 2023).
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
@@ -39,17 +38,17 @@ class LayerDrop(Strategy):
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         model = candidate.copy_model()
-        present = list(layers(model))
-        count = self.layers_left(len(present))
+        all_layers = list(layers(model))
+        count = self.layers_left(len(all_layers))
         if self.choose == "bottom":
             kept = list(range(count))
         elif self.choose == "spread" or effort == 0 or count <= 2:  # The first and the last one stay in any case.
-            kept = _spread(count, len(present))
+            kept = _spread(count, len(all_layers))
         else:
             features = calibration.sample(candidate, self.calibration_texts, seed)
             kept = _most_important(_influences(model, features, candidate.tokenizer.pad_token_id), count)
-        set_layers(model, [present[index] for index in kept])
-        return candidate.evolve(f"kept layers {kept} of {len(present)}", model=model)
+        set_layers(model, [all_layers[index] for index in kept])
+        return candidate.evolve(f"kept layers {kept} of {len(all_layers)}", model=model)
 
     def layers_left(self, layers: int) -> int:
         return min(layers, max(1, round(self.keep * layers)))

@@ -1,4 +1,4 @@
-"""Factor linear layers on what really flows through them (Chen et al. 2021, "DRONE")."""
+"""Factor linear layers, weighted by their inputs (Chen et al. 2021, "DRONE")."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 
 class LowRank(Strategy):
-    """Each matrix becomes the product of two thin ones, the best of their rank for the calibration texts' activations.
+    """Each matrix becomes the product of two thin ones, the best of their rank for the calibration activations.
 
-    ``keep``: the rank as a share of the matrix's smaller side. 0.33 is 1.4 times as fast and needs recovery training,
-    0.17 twice as fast and loses more than other cuts do. Where two factors would be larger, the matrix stays.
+    A matrix stays as it is if two factors would be larger.
+
+    - ``keep``: rank as a share of the matrix's smaller side. 0.33 is 1.4 times as fast and needs recovery training;
+      0.17 is twice as fast and loses more than other cuts.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})

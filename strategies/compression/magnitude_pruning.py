@@ -1,4 +1,4 @@
-"""Set the smallest weights to zero and store the rest (Han et al. 2015, "Learning both weights and connections")."""
+"""Set the smallest weights to zero and store the others (Han et al. 2015, "Learning both weights and connections")."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from autoopt.strategies.strategy import Strategy
 
 
 class MagnitudePruning(Strategy):
-    """A smaller file at the same latency, for limits on size: a CPU gains nothing from zeros.
+    """A smaller file at the same latency, for limits on size: a CPU does not skip zeros.
 
-    Of each row of a matrix the weights that are largest stay, and recovery training moves them.
+    The largest weights of each row of a matrix stay; recovery training adjusts them.
 
-    ``keep``: the share that stays; 0.5 costs little, 0.3 needs recovery training. ``pattern``: ``2:4`` keeps two of
-    each four neighbours, the form that some accelerators have kernels for; ``keep`` then means nothing.
+    - ``keep``: share of the weights that stays; 0.5 costs little, 0.3 needs recovery training.
+    - ``pattern``: ``2:4`` keeps two of every four neighbours, which some accelerators support, and ignores ``keep``.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})

@@ -1,4 +1,4 @@
-"""Train the cut model on the labelled examples (Sajjad et al. 2023, "On the effect of dropping layers")."""
+"""Train the pruned model on the labelled examples (Sajjad et al. 2023, "On the effect of dropping layers")."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from autoopt.strategies.training.loop import Schedule, fit
 
 
 class RecoveryFinetuning(Strategy):
-    """Plain training after the cuts. Without an adaptation before it this is "cut first", the cheapest small model.
+    """Plain training after the cuts. Without a preceding adaptation it is "cut first", the cheapest small model.
 
-    ``epochs``: a cut model is cheap to train and has more to make good, so it takes more than a trunk does.
-    ``learning_rate``: as for full fine-tuning; the more was cut, the higher.
+    - ``learning_rate``: as for full fine-tuning; higher if more was cut.
+    - ``epochs``: more than for a trunk, since a smaller model trains faster and has more to recover.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"cut"})

@@ -1,4 +1,4 @@
-"""Keep the words that the texts use, and the parts that spell others (Abdaoui et al. 2020, "Load what you need")."""
+"""Keep only the tokens that the texts use (Abdaoui et al. 2020, "Load what you need")."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from autoopt.strategies.strategy import Strategy
 
 
 class VocabularyPruning(Strategy):
-    """The table of word embeddings, half of a small model, shrinks to what is used; latency stays what it is.
+    """Shrinks the word embeddings, half of a small model, at the same latency. For limits on size and memory.
 
-    A word that goes is spelled by its parts from then on, so nothing becomes unreadable. For limits on size and memory.
+    Removed words are spelled by subword tokens, so every text can still be read.
 
-    ``common``: how many of the tokenizer's first tokens stay whether they are used or not; vocabularies begin with what
-    is frequent. More where the model will read other texts than it was trained on.
+    - ``common``: number of the tokenizer's first tokens, the most frequent ones, that stay whether used or not; more if
+      the model will read other texts than it was trained on.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})

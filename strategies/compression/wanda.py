@@ -1,4 +1,4 @@
-"""Set the weights to zero that matter least for what flows through them (Sun et al. 2024, "Wanda")."""
+"""Set the weights that contribute least to zero (Sun et al. 2024, "Wanda")."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from autoopt.strategies.strategy import Strategy
 
 
 class Wanda(Strategy):
-    """As magnitude pruning, but a weight counts by its size times the norm of its input on calibration texts.
+    """Magnitude pruning with each weight scaled by the norm of its input on calibration texts. Latency stays the same.
 
-    Better than magnitudes where there is no recovery training, about the same with it. Latency stays what it was.
+    Better than magnitude pruning without recovery training, about the same with it.
 
-    ``keep``: the share of each row that stays; 0.5 costs little, 0.3 needs recovery training. ``pattern``: ``2:4``
-    keeps two of each four neighbours, whatever ``keep`` is.
+    - ``keep``: share of each row that stays; 0.5 costs little, 0.3 needs recovery training.
+    - ``pattern``: ``2:4`` keeps two of every four neighbours and ignores ``keep``.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})

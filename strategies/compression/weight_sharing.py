@@ -1,4 +1,4 @@
-"""Let neighbouring layers share one set of weights, then train them (Lan et al. 2020, "ALBERT")."""
+"""Share weights between neighbouring layers, then train them (Lan et al. 2020, "ALBERT")."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from autoopt.strategies.strategy import Strategy
 
 
 class WeightSharing(Strategy):
-    """Smaller and not faster: each layer still runs. For limits on size; needs recovery training.
+    """Smaller but not faster, since every layer still runs. For limits on size; needs recovery training.
 
-    ``group``: how many neighbours share their weights, which begin as the mean of theirs. 2 loses some quality, 3 more;
-    dropping the layers instead is as small and faster.
+    Dropping the layers instead is as small and faster.
+
+    - ``group``: number of neighbours that share weights, initialized to their mean. 2 loses some quality, 3 more.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder", "layers"})
@@ -29,19 +30,19 @@ class WeightSharing(Strategy):
         model: Any = candidate.copy_model()
         count = len(layers(model))
         groups = [place // self.group for place in range(count)]
-        _average(model, groups)
-        _share(model, groups)
+        _average_groups(model, groups)
+        _share_weights(model, groups)
         edit = {"strategy": self.name, "groups": groups}
         event = f"{count} layers share the weights of {groups[-1] + 1}"
         return candidate.evolve(event, model=model, edits=(*candidate.edits, edit))
 
     @classmethod
     def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
-        _share(model, edit["groups"])
+        _share_weights(model, edit["groups"])
         return model
 
 
-def _average(model: Any, groups: list[int]) -> None:
+def _average_groups(model: Any, groups: list[int]) -> None:
     """Give the first layer of each group the mean of the group's weights."""
     import torch
 
@@ -53,7 +54,7 @@ def _average(model: Any, groups: list[int]) -> None:
                 parameter.copy_(torch.stack([member[name] for member in members]).mean(0))
 
 
-def _share(model: Any, groups: list[int]) -> None:
+def _share_weights(model: Any, groups: list[int]) -> None:
     """Put the first layer of each group in the place of all of it."""
     present = list(layers(model))
     set_layers(model, [present[groups.index(group)] for group in groups])
