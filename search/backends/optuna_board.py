@@ -9,17 +9,17 @@ from wsgiref.simple_server import WSGIServer, make_server
 
 LOOPBACK = "127.0.0.1"
 ADDRESS_VARIABLE = "AUTOOPT_DASHBOARD_STORAGE"
-"""Environment variable with the database's address; on a command line every user could read the password."""
+"""Environment variable with the database URL; on a command line other users could read its password."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """Answers several questions at a time, as a browser asks them."""
+    """Serves the concurrent requests of a browser."""
 
     daemon_threads = True
 
 
 def main(port: int) -> None:
-    """Serve the database whose address the environment holds."""
+    """Serve the database whose URL is in the environment."""
     import optuna_dashboard
 
     application = optuna_dashboard.wsgi(os.environ[ADDRESS_VARIABLE])

@@ -1,4 +1,8 @@
-"""A trial as rows of Optuna's database. It imports Optuna: import it late."""
+"""Trials as rows of Optuna's database. Imports Optuna at the top: import this module late.
+
+The tables of ``optuna.storages._rdb.models`` are the only private part of Optuna that this package uses. The tests of
+this file read back through Optuna's public API what is written here.
+"""
 
 from __future__ import annotations
 
@@ -18,50 +22,55 @@ PARAMETERS, VALUES = models.TrialParamModel.__table__, models.TrialValueModel.__
 USER, SYSTEM = models.TrialUserAttributeModel.__table__, models.TrialSystemAttributeModel.__table__
 
 
-class WholeTrials(RDBStorage):
-    """Writes a trial in one transaction when it begins and in another when it ends.
+class TransactionalStorage(RDBStorage):
+    """Writes a trial in one transaction when it starts and in another when it ends.
 
-    Optuna has one for each attribute, and looks up for each of a recipe's forty parameters whether earlier trials drew
-    it from the same set; that a study keeps to its space is seen to when it is opened.
+    Optuna uses one for each attribute, and checks each of a recipe's forty parameters against the distributions of
+    earlier trials. That a study keeps to its space is checked once, when it is opened.
     """
 
-    def begin_trial(self, study: int, trial: FrozenTrial) -> tuple[int, int]:
-        """Write a trial that runs; return its number in the study and its identity in the database."""
+    def begin_trial(self, study: str, trial: FrozenTrial) -> int:
+        """Write a running trial to the named study and return its number."""
         with self.engine.begin() as connection:
-            # Whoever else begins a trial of this study waits here, so that each number is given once.
-            connection.execute(select(STUDIES.c.study_id).where(STUDIES.c.study_id == study).with_for_update())
-            count = select(func.count()).where(TRIALS.c.study_id == study).scalar_subquery()
-            row = {"study_id": study, "number": count, "state": trial.state, "datetime_start": trial.datetime_start}
+            # The row lock serializes writers of this study, so that each number is assigned once.
+            locked = select(STUDIES.c.study_id).where(STUDIES.c.study_name == study).with_for_update()
+            study_id = connection.execute(locked).scalar_one()
+            number = select(func.count()).where(TRIALS.c.study_id == study_id).scalar_subquery()
+            row = {"study_id": study_id, "number": number, "state": trial.state, "datetime_start": trial.datetime_start}
             inserted = TRIALS.insert().values(row).returning(TRIALS.c.number, TRIALS.c.trial_id)
-            number, identity = connection.execute(inserted).one()
-            _insert(connection, PARAMETERS, identity, _parameters(trial))
-            _insert(connection, USER, identity, _attributes(trial.user_attrs))
-        return number, identity
+            assigned, trial_id = connection.execute(inserted).one()
+            _insert(connection, PARAMETERS, trial_id, _parameters(trial))
+            _insert(connection, USER, trial_id, _attributes(trial.user_attrs))
+        return int(assigned)
 
     def end_trial(
         self,
-        identity: int,
+        study: str,
+        number: int,
         state: TrialState,
         values: Sequence[float] | None,
         user_attrs: Mapping[str, Any],
         system_attrs: Mapping[str, Any],
     ) -> None:
-        """Write how it ended. To do so twice is the same as once: the answer to a commit may be lost."""
+        """Write how a trial ended. Idempotent, since the acknowledgement of a commit may be lost."""
+        study_id = select(STUDIES.c.study_id).where(STUDIES.c.study_name == study).scalar_subquery()
+        of_trial = (TRIALS.c.study_id == study_id) & (TRIALS.c.number == number)
         with self.engine.begin() as connection:
-            before = select(TRIALS.c.state).where(TRIALS.c.trial_id == identity).with_for_update()
-            if connection.execute(before).scalar_one().is_finished():
+            stored = select(TRIALS.c.trial_id, TRIALS.c.state).where(of_trial).with_for_update()
+            trial_id, before = connection.execute(stored).one()
+            if before.is_finished():
                 return
             for table, attributes in ((USER, user_attrs), (SYSTEM, system_attrs)):
-                connection.execute(table.delete().where(table.c.trial_id == identity, table.c.key.in_(attributes)))
-                _insert(connection, table, identity, _attributes(attributes))
-            _insert(connection, VALUES, identity, _values(values or ()))
-            ended = {"state": state, "datetime_complete": datetime.now()}
-            connection.execute(TRIALS.update().where(TRIALS.c.trial_id == identity).values(ended))
+                connection.execute(table.delete().where(table.c.trial_id == trial_id, table.c.key.in_(attributes)))
+                _insert(connection, table, trial_id, _attributes(attributes))
+            _insert(connection, VALUES, trial_id, _values(values or ()))
+            end = {"state": state, "datetime_complete": datetime.now()}
+            connection.execute(TRIALS.update().where(TRIALS.c.trial_id == trial_id).values(end))
 
 
-def _insert(connection: Connection, table: Table, identity: int, rows: Sequence[Mapping[str, Any]]) -> None:
+def _insert(connection: Connection, table: Table, trial_id: int, rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
-        connection.execute(table.insert(), [{"trial_id": identity, **row} for row in rows])
+        connection.execute(table.insert(), [{"trial_id": trial_id, **row} for row in rows])
 
 
 def _parameters(trial: FrozenTrial) -> list[dict[str, Any]]:
@@ -81,4 +90,4 @@ def _attributes(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _values(values: Sequence[float]) -> list[dict[str, Any]]:
     stored = map(models.TrialValueModel.value_to_stored_repr, values)
-    return [{"objective": place, "value": value, "value_type": kind} for place, (value, kind) in enumerate(stored)]
+    return [{"objective": index, "value": value, "value_type": kind} for index, (value, kind) in enumerate(stored)]

@@ -1,4 +1,4 @@
-"""How Optuna draws recipes: its samplers, and our knobs as its distributions. Not here: the study."""
+"""Optuna's samplers, and our knobs as its distributions."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from autoopt.strategies.knobs import Choice, Float, Int, Knob, KnobValue
 if TYPE_CHECKING:
     import optuna
 
-RANDOM = 10
-"""Trials that are drawn at random before a sampler learns from them."""
+STARTUP_TRIALS = 10
+"""Number of random trials before a sampler uses their results."""
 POPULATION = 20
-"""Trials in one generation of NSGA-II."""
+"""Number of trials in a generation of NSGA-II."""
 
 
 def sampler_of(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    """Optuna's sampler of this name; its TPE where ``auto`` does not know enough to propose anything itself."""
+    """Return Optuna's sampler of this name; TPE for ``auto``, for when our own proposer has no proposal."""
     from optuna import exceptions, samplers
 
     with warnings.catch_warnings():
@@ -29,13 +29,13 @@ def sampler_of(name: str, seed: int) -> optuna.samplers.BaseSampler:
             case "nsga2":
                 return samplers.NSGAIISampler(seed=seed, population_size=POPULATION)
             case "gp":
-                return samplers.GPSampler(seed=seed, n_startup_trials=RANDOM, warn_independent_sampling=False)
+                return samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS, warn_independent_sampling=False)
             case _:
-                return samplers.TPESampler(multivariate=True, group=True, seed=seed, n_startup_trials=RANDOM)
+                return samplers.TPESampler(multivariate=True, group=True, seed=seed, n_startup_trials=STARTUP_TRIALS)
 
 
 def suggester(trial: optuna.Trial) -> Callable[[str, Knob], KnobValue]:
-    """Asks the trial for the value of one knob after another."""
+    """Return a function that asks the trial for the value of a parameter."""
 
     def suggest(name: str, knob: Knob) -> KnobValue:
         match knob:
@@ -50,7 +50,7 @@ def suggester(trial: optuna.Trial) -> Callable[[str, Knob], KnobValue]:
 
 
 def distribution(knob: Knob) -> optuna.distributions.BaseDistribution:
-    """Where Optuna is to search the knob."""
+    """Convert a knob to Optuna's distribution."""
     from optuna import distributions
 
     match knob:

@@ -1,4 +1,4 @@
-"""Databases of studies: opened, asked for what they hold, and tried again where they are busy. Not here: one study."""
+"""Study databases: open them, list their studies, retry when they are busy."""
 
 from __future__ import annotations
 
@@ -22,30 +22,32 @@ _RETRY_SECONDS = (0.1, 0.5, 2.0, 8.0, 30.0)
 
 
 def study_names(url: str) -> list[str]:
-    """Names of all studies in the database, in alphabetical order."""
+    """Return the names of all studies in the database, in alphabetical order."""
     optuna = quiet_optuna()
     return sorted(optuna.get_all_study_names(storage=storage_at(url)))
 
 
 def database_url(path: Path) -> str:
-    """The URL of a local database file."""
+    """Return the URL of a local database file."""
     return f"sqlite:///{path}"
 
 
-def existing(url: str, name: str) -> optuna.Study:
-    """Open a study that is there; raises ``UnknownName`` where none has this name."""
+def load_study(url: str, name: str) -> optuna.Study:
+    """Load an existing study; raises ``UnknownName`` if there is none of this name."""
     optuna = quiet_optuna()
     try:
         return optuna.load_study(study_name=name, storage=storage_at(url))  # type: ignore[no-any-return]
     except KeyError:
         names = study_names(url)
-        listed = f" There are: {', '.join(names)}." if names else " There is none yet: 'autoopt search' makes one."
+        listed = (
+            f" There are: {', '.join(names)}." if names else " There is none yet: run 'autoopt search'."
+        )
         raise UnknownName(f"there is no study '{name}'{did_you_mean(name, names)}{listed}") from None
 
 
 @cache
 def quiet_optuna() -> Any:
-    """Optuna itself, imported late and told to print errors only."""
+    """Import Optuna and silence everything but its errors."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -53,24 +55,24 @@ def quiet_optuna() -> Any:
 
 
 def storage_at(url: str) -> Any:
-    """Open the database, made where it is a file; raises ``EnvironmentProblem`` where it cannot be reached."""
+    """Open the database, and create it if it is a local file; raises ``EnvironmentProblem`` if it is unreachable."""
     import sqlalchemy
 
-    from autoopt.search.backends.optuna_rows import WholeTrials
+    from autoopt.search.backends.optuna_rows import TransactionalStorage
 
     quiet_optuna()
     local = url.startswith("sqlite")
     if local:
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    # A server that was set up in the C locale names no encoding, and would answer in bytes.
-    connecting = {"timeout": 60} if local else {"connect_timeout": 10, "client_encoding": "utf8"}
-    arguments = {"connect_args": connecting, "pool_pre_ping": True}
+    # A server set up in the C locale declares no encoding, and would answer in bytes.
+    connection = {"timeout": 60} if local else {"connect_timeout": 10, "client_encoding": "utf8"}
+    arguments = {"connect_args": connection, "pool_pre_ping": True}
     try:
         logging.getLogger("alembic").setLevel(logging.ERROR)
-        storage = WholeTrials(url, engine_kwargs=arguments)
+        storage = TransactionalStorage(url, engine_kwargs=arguments)
         if local:
-            sqlalchemy.event.listen(storage.engine, "connect", _journal_ahead)
-            storage.engine.dispose()  # Connections from here on are new ones.
+            sqlalchemy.event.listen(storage.engine, "connect", _use_write_ahead_log)
+            storage.engine.dispose()  # Applies the listener to all connections.
         return storage
     except (sqlalchemy.exc.SQLAlchemyError, ModuleNotFoundError) as error:
         shown = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
@@ -80,17 +82,17 @@ def storage_at(url: str) -> Any:
         ) from None
 
 
-def _journal_ahead(connection: sqlite3.Connection, _: object) -> None:
-    """Readers and the writer do not wait for each other, and a commit not for the disk.
+def _use_write_ahead_log(connection: sqlite3.Connection, _: object) -> None:
+    """Let readers and the writer work concurrently, and commits return before they reach the disk.
 
-    Nothing is lost where a process dies. A power cut may take the last commits; the trials run again then.
+    A crash of the process loses nothing. A power failure may lose the last commits; their trials then run again.
     """
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def retried(attempt: Callable[[], Result]) -> Result:
-    """Try again where the database is busy or was restarted; raises ``EnvironmentProblem`` after some forty seconds."""
+    """Call ``attempt`` again while the database is busy or restarting; raises ``EnvironmentProblem`` after 40 s."""
     import sqlalchemy
 
     optuna = quiet_optuna()

@@ -1,4 +1,4 @@
-"""The study in Optuna: the only truth about which trials there are and how they ended."""
+"""The study in Optuna: the single source of truth about its trials and how they ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from autoopt.objectives.judging.budget import Limit
 from autoopt.objectives.measurement import Direction
 from autoopt.search.backends.optuna_samplers import distribution, sampler_of, suggester
-from autoopt.search.backends.optuna_storage import existing, quiet_optuna, retried, storage_at
+from autoopt.search.backends.optuna_storage import load_study, quiet_optuna, retried, storage_at
 from autoopt.search.choosing.proposer import Proposer
 from autoopt.search.space.recipe import Recipe
 from autoopt.search.space.space import InvalidRecipe, Space
@@ -22,8 +22,8 @@ from autoopt.strategies.knobs import Knob, KnobValue
 if TYPE_CHECKING:
     import optuna
 
-_EXHAUSTED_AFTER = 200
-"""So many proposals in a row that are known already mean that nothing new is left."""
+_MAX_DUPLICATES = 200
+"""Number of consecutive known or invalid proposals after which the space counts as exhausted."""
 _STATES = {
     State.COMPLETE: "COMPLETE",
     State.REJECTED: "PRUNED",
@@ -34,17 +34,17 @@ _STATES = {
 
 @dataclass(frozen=True)
 class ProposedTrial:
-    """A trial that was proposed and now runs."""
+    """A proposed trial, which is stored as running."""
 
     number: int
     recipe: Recipe
 
 
 class OptunaStudy:
-    """One study in an Optuna database. Only the driver holds one.
+    """One study in an Optuna database, used by the driver only.
 
-    Samplers draw in a copy of the study in memory, since the database would have a transaction for each parameter; a
-    proposal is written once, when it is whole and known to be new.
+    Samplers work on a copy of the study in memory, since the database would need a transaction per parameter. A
+    proposal is written once, when it is complete and known to be new.
     """
 
     def __init__(
@@ -64,15 +64,15 @@ class OptunaStudy:
         self._limits = tuple(limits)
         self._queue: list[Recipe] = []
         self._design: list[Recipe] = []
-        self._drawn: dict[int, optuna.Trial] = {}
-        """What was drawn in memory and has not ended."""
+        self._sampled: dict[int, optuna.Trial] = {}
+        """Running trials that a sampler proposed, by number, as trials of the study in memory."""
         trials = study.get_trials(deepcopy=False)
-        self._begun = {trial.number: trial for trial in trials if trial.state.name == "RUNNING"}
+        self._running = {trial.number: trial for trial in trials if trial.state.name == "RUNNING"}
         self._records = {record.number: record for record in _records(study)}
         directions = [direction.value for direction in objectives.values()]
         self._memory = quiet_optuna().create_study(directions=directions, sampler=sampler)
         self._memory.add_trials(trial for trial in trials if trial.state.is_finished())
-        self.enqueue(_lost(study))
+        self.enqueue(_lost_recipes(study))
 
     @classmethod
     def open(
@@ -86,7 +86,7 @@ class OptunaStudy:
         sampler: str,
         seed: int,
     ) -> OptunaStudy:
-        """Open the study, or create it. Raises ``EnvironmentProblem`` where the database cannot be reached."""
+        """Open the study, or create it. Raises ``EnvironmentProblem`` if the database is unreachable."""
         optuna = quiet_optuna()
         storage = storage_at(url)
         directions = [direction.value for direction in objectives.values()]
@@ -97,13 +97,13 @@ class OptunaStudy:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(list(objectives))
-        # A resumed search must not draw the same numbers again.
+        # A resumed search must not repeat the random numbers of its first run.
         proposer = Proposer(space, objectives, limits, seed=seed + count) if sampler == "auto" else None
         return cls(study, storage, space, objectives, limits, sampler_of(sampler, seed + 1000 * count), proposer)
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """What ``remember`` stored."""
+        """Values stored with ``remember``."""
         return self._study.user_attrs
 
     def remember(self, key: str, value: Any) -> None:
@@ -111,20 +111,20 @@ class OptunaStudy:
         retried(lambda: self._study.set_user_attr(key, value))
 
     def enqueue(self, recipes: Iterable[Recipe]) -> None:
-        """Propose these recipes before anything else, those left out that the study has already."""
+        """Propose these recipes before anything else, except those that the study already has."""
         self._queue += self._new(recipes, self._queue)
 
     def consider(self, recipes: Iterable[Recipe]) -> None:
-        """Propose these recipes in their order until enough is known to say which of them, or of all others, to try."""
+        """Propose these recipes in order until the proposer can rank them against all others."""
         self._design += self._new(recipes, [*self._queue, *self._design])
 
     def _new(self, recipes: Iterable[Recipe], waiting: Sequence[Recipe]) -> list[Recipe]:
-        known = {recipe.id for recipe in waiting} | {record.recipe.id for record in self.records()}
+        ids = {recipe.id for recipe in waiting} | {record.recipe.id for record in self.records()}
         unique = {recipe.id: recipe for recipe in recipes}
-        return [recipe for recipe in unique.values() if recipe.id not in known]
+        return [recipe for recipe in unique.values() if recipe.id not in ids]
 
     def begin(self, recipe: Recipe) -> ProposedTrial:
-        """Begin a trial of this recipe now, before all that is enqueued, even where the space does not hold it."""
+        """Start a trial of this recipe now, ahead of all enqueued ones, even if the space does not contain it."""
         optuna = quiet_optuna()
         distributions: dict[str, Any] = {}
         parameters: dict[str, KnobValue] = {}
@@ -138,97 +138,100 @@ class OptunaStudy:
             distributions=distributions,
             user_attrs={"recipe": str(recipe), "record": TrialRecord(-1, recipe, State.RUNNING).to_json()},
         )
-        number, identity = retried(lambda: self._storage.begin_trial(self._study._study_id, running))
-        running.number, running._trial_id = number, identity
-        self._begun[number] = running
+        number = running.number = retried(lambda: self._storage.begin_trial(self._study.study_name, running))
+        self._running[number] = running
         self._records[number] = TrialRecord(number, recipe, State.RUNNING)
         return ProposedTrial(number, recipe)
 
     def ask(self, *, avoid: Callable[[Recipe], bool] = lambda _: False) -> ProposedTrial | None:
-        """Propose a recipe that the study does not have yet; None where nothing new is left.
+        """Propose a recipe that the study does not have yet; None if the space is exhausted.
 
-        Of recipes that are enqueued or considered, those to ``avoid`` come last.
+        Among enqueued and considered recipes, those to ``avoid`` come last.
         """
         records = self.records()
-        known = {record.recipe.id: record for record in records}
+        records_by_recipe = {record.recipe.id: record for record in records}
         self._queue, self._design = (
-            [recipe for recipe in waiting if recipe.id not in known] for waiting in (self._queue, self._design)
+            [recipe for recipe in waiting if recipe.id not in records_by_recipe]
+            for waiting in (self._queue, self._design)
         )
         if self._queue:
-            return self.begin(_first(self._queue, avoid))
+            return self.begin(_pop_first(self._queue, avoid))
         if self._proposer is not None and (promising := self._proposer.propose(records, self._design, avoid=avoid)):
             return self.begin(promising)
         if self._design:
-            return self.begin(_first(self._design, avoid))
-        for _ in range(_EXHAUSTED_AFTER):
+            return self.begin(_pop_first(self._design, avoid))
+        for _ in range(_MAX_DUPLICATES):
             trial = self._memory.ask()
             try:
                 recipe = self._space.propose(suggester(trial))
             except InvalidRecipe:
-                self._end(trial, [1.0] * len(self._limits), None, State.REJECTED)
+                self._end_in_memory(trial, [1.0] * len(self._limits), None, State.REJECTED)
                 continue
-            if twin := known.get(recipe.id):
-                self._end(trial, self._constraints(twin), None, State.REJECTED)
+            if twin := records_by_recipe.get(recipe.id):
+                self._end_in_memory(trial, self._constraints(twin), None, State.REJECTED)
                 continue
-            asked = self.begin(recipe)
-            self._drawn[asked.number] = trial
-            return asked
+            proposed = self.begin(recipe)
+            self._sampled[proposed.number] = trial
+            return proposed
         return None
 
     def tell(self, record: TrialRecord) -> None:
-        """Store how a trial ended. Telling the same twice is the same as telling it once."""
-        begun = self._begun.get(record.number)
-        if begun is None:
+        """Store how a trial ended. Idempotent."""
+        running = self._running.get(record.number)
+        if running is None:
             return
-        # The one form of constraints that the samplers and the dashboard both understand: one list.
+        # A list is the one form of constraints that both the samplers and the dashboard understand.
         constraints = {} if record.state is State.FAILED else {"constraints": self._constraints(record)}
         values = None
         if record.state is State.COMPLETE:
             values = [record.measurements[name].value for name in self._objectives]
         attributes = {"record": record.to_json(), "outcome": _outcome(record)}
-        self._write_end(begun, _state(record.state), values, attributes, constraints)
+        self._write_end(record.number, _state(record.state), values, attributes, constraints)
         self._records[record.number] = record
-        if drawn := self._drawn.pop(record.number, None):
-            self._end(drawn, self._constraints(record), values, record.state)
+        if sampled := self._sampled.pop(record.number, None):
+            self._end_in_memory(sampled, self._constraints(record), values, record.state)
         else:
-            begun.state, begun.values, begun.datetime_complete = _state(record.state), values, datetime.now()
-            begun.system_attrs = constraints
-            self._memory.add_trial(begun)
+            running.state, running.values, running.datetime_complete = _state(record.state), values, datetime.now()
+            running.system_attrs = constraints
+            self._memory.add_trial(running)
 
     def mark_lost(self, number: int, reason: str, *, again: bool) -> None:
-        """End a trial whose worker or driver is gone as failed; ``again`` proposes its recipe once more."""
-        begun = self._begun[number]
-        self._write_end(begun, _state(State.FAILED), None, {"lost": reason}, {})
-        lost = self._records.pop(number)
+        """Store a trial whose worker or driver is gone as failed; ``again`` enqueues its recipe."""
+        self._write_end(number, _state(State.FAILED), None, {"lost": reason}, {})
+        record = self._records.pop(number)
         if again:
-            self.enqueue([lost.recipe])
+            self.enqueue([record.recipe])
 
     def _write_end(
         self,
-        begun: optuna.trial.FrozenTrial,
+        number: int,
         state: optuna.trial.TrialState,
         values: list[float] | None,
         user_attrs: Mapping[str, Any],
         system_attrs: Mapping[str, Any],
     ) -> None:
-        retried(lambda: self._storage.end_trial(begun._trial_id, state, values, user_attrs, system_attrs))
-        del self._begun[begun.number]
+        study = self._study.study_name
+        retried(lambda: self._storage.end_trial(study, number, state, values, user_attrs, system_attrs))
+        del self._running[number]
 
     def _constraints(self, record: TrialRecord) -> list[float]:
         return [record.violations.get(limit.text, 0.0) for limit in self._limits]
 
-    def _end(self, trial: optuna.Trial, constraints: list[float], values: list[float] | None, state: State) -> None:
-        """End a trial that was drawn in memory."""
+    def _end_in_memory(
+        self, trial: optuna.Trial, constraints: list[float], values: list[float] | None, state: State
+    ) -> None:
+        """End a trial of the study in memory."""
         if state is not State.FAILED:
-            self._memory._storage.set_trial_system_attr(trial._trial_id, "constraints", constraints)
+            for index, violation in enumerate(constraints):
+                trial.set_constraint(str(index), violation)  # The names that Optuna gives the entries of a list.
         self._memory.tell(trial, values=values, state=_state(state))
 
     def running(self) -> list[int]:
-        """Numbers of the trials that were proposed and have not ended."""
-        return list(self._begun)
+        """Return the numbers of the running trials."""
+        return list(self._running)
 
     def records(self) -> list[TrialRecord]:
-        """Every trial that has a recipe, in the order of their numbers; lost ones are not among them."""
+        """Return all trials but the lost ones, by number."""
         return list(self._records.values())
 
 
@@ -236,14 +239,14 @@ def _state(state: State) -> optuna.trial.TrialState:
     return getattr(quiet_optuna().trial.TrialState, _STATES[state])  # type: ignore[no-any-return]
 
 
-def _first(recipes: list[Recipe], avoid: Callable[[Recipe], bool]) -> Recipe:
-    """Take out the first one that is not to be avoided; the first one where all are."""
-    return recipes.pop(next((place for place, recipe in enumerate(recipes) if not avoid(recipe)), 0))
+def _pop_first(recipes: list[Recipe], avoid: Callable[[Recipe], bool]) -> Recipe:
+    """Remove and return the first recipe that is not to be avoided; the first one if all are."""
+    return recipes.pop(next((index for index, recipe in enumerate(recipes) if not avoid(recipe)), 0))
 
 
 def records(url: str, name: str) -> list[TrialRecord]:
-    """The records of a study, read only; raises ``UnknownName`` where there is none of this name."""
-    return _records(existing(url, name))
+    """Return the records of a study without changing it; raises ``UnknownName`` if there is none of this name."""
+    return _records(load_study(url, name))
 
 
 def _records(study: optuna.Study) -> list[TrialRecord]:
@@ -255,12 +258,12 @@ def _records(study: optuna.Study) -> list[TrialRecord]:
 
 
 def _record(trial: optuna.trial.FrozenTrial) -> TrialRecord:
-    # Its number is given by the database when the record is there already.
+    # The number is assigned by the database after the record is made.
     return TrialRecord.from_json({**trial.user_attrs["record"], "number": trial.number})
 
 
-def _lost(study: optuna.Study) -> list[Recipe]:
-    """Recipes of trials that were cut off."""
+def _lost_recipes(study: optuna.Study) -> list[Recipe]:
+    """Return the recipes of interrupted trials."""
     return [
         _record(trial).recipe
         for trial in study.get_trials(deepcopy=False)
@@ -269,7 +272,7 @@ def _lost(study: optuna.Study) -> list[Recipe]:
 
 
 def _outcome(record: TrialRecord) -> dict[str, Any]:
-    """How it ended, for people who look at the study in the dashboard."""
+    """Summarize how a trial ended, for the dashboard."""
     measured = {name: item.value for name, item in record.measurements.items()}
     rungs = {"rungs": dict(record.rungs)} if record.rungs else {}
     return {"state": record.state.value, "reason": record.reason, **measured, **rungs}

@@ -31,7 +31,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy.stats import t as student
 
-from autoopt.search.backends.optuna_samplers import RANDOM, sampler_of, suggester
+from autoopt.search.backends.optuna_samplers import STARTUP_TRIALS, sampler_of, suggester
 from autoopt.search.choosing.acquisition import Constraint, candidates_near, most_promising, non_dominated
 from autoopt.search.choosing.front import hypervolume
 from autoopt.search.choosing.proposer import MAX_INFEASIBLE_PARENTS
@@ -152,7 +152,7 @@ def ours(problem: Problem, seed: int) -> Sampling:
         return dict(zip(problem.knobs, choice, strict=True))
 
     while True:
-        good = [named(choice) for choice in best(observed, found)] if len(observed) >= RANDOM else []
+        good = [named(choice) for choice in best(observed, found)] if len(observed) >= STARTUP_TRIALS else []
         pool = [choice for choice, _ in candidates_near(good, problem.build, chance) if choice not in observed]
         place = 0
         if good:

@@ -216,9 +216,9 @@ def test_trials_are_written_whole_and_numbered_once_by_all_who_search(server: Se
         running = optuna.trial.create_trial(
             state=states.RUNNING, params={"n": 3}, distributions=drawn_from, user_attrs={"record": place}
         )
-        number, identity = storages[place % 4].begin_trial(study._study_id, running)
+        number = storages[place % 4].begin_trial("shared", running)
         storages[place % 4].end_trial(
-            identity, states.COMPLETE, [0.9, place], {"record": -place}, {"constraints": [0.1]}
+            "shared", number, states.COMPLETE, [0.9, place], {"record": -place}, {"constraints": [0.1]}
         )
         return int(number)
 

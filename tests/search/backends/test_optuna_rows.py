@@ -34,14 +34,14 @@ def opened(tmp_path: Path) -> tuple[Any, optuna.Study]:
 
 def test_optuna_reads_what_was_written(opened: tuple[Any, optuna.Study]) -> None:
     storage, study = opened
-    number, identity = storage.begin_trial(study._study_id, running(recipe="a", size=3))
+    number = storage.begin_trial("s", running(recipe="a", size=3))
     (begun,) = study.get_trials()
-    assert (number, begun.number, begun._trial_id, begun.state) == (0, 0, identity, RUNNING)
+    assert (number, begun.number, begun.state) == (0, 0, RUNNING)
     assert begun.params == {"epochs": 3, "cut": "layer_drop"}
     assert begun.distributions == DRAWN_FROM
     assert begun.user_attrs == {"recipe": "a", "size": 3}
     assert begun.datetime_start is not None
-    storage.end_trial(identity, COMPLETE, [0.9, math.inf], {"size": 4}, {"constraints": [-1.0]})
+    storage.end_trial("s", number, COMPLETE, [0.9, math.inf], {"size": 4}, {"constraints": [-1.0]})
     (ended,) = study.get_trials()
     assert (ended.state, ended.values) == (COMPLETE, [0.9, math.inf])
     assert ended.user_attrs == {"recipe": "a", "size": 4}
@@ -51,9 +51,9 @@ def test_optuna_reads_what_was_written(opened: tuple[Any, optuna.Study]) -> None
 
 def test_how_a_trial_ended_is_written_once(opened: tuple[Any, optuna.Study]) -> None:
     storage, study = opened
-    _, identity = storage.begin_trial(study._study_id, running())
-    storage.end_trial(identity, COMPLETE, [0.9, 1.0], {"outcome": "first"}, {})
-    storage.end_trial(identity, optuna.trial.TrialState.FAIL, None, {"outcome": "second"}, {})
+    number = storage.begin_trial("s", running())
+    storage.end_trial("s", number, COMPLETE, [0.9, 1.0], {"outcome": "first"}, {})
+    storage.end_trial("s", number, optuna.trial.TrialState.FAIL, None, {"outcome": "second"}, {})
     (ended,) = study.get_trials()
     assert (ended.state, ended.values, ended.user_attrs["outcome"]) == (COMPLETE, [0.9, 1.0], "first")
 
@@ -61,25 +61,30 @@ def test_how_a_trial_ended_is_written_once(opened: tuple[Any, optuna.Study]) -> 
 def test_of_a_trial_that_cannot_be_written_nothing_stays(opened: tuple[Any, optuna.Study]) -> None:
     storage, study = opened
     with pytest.raises(TypeError):
-        storage.begin_trial(study._study_id, running(recipe=object()))
+        storage.begin_trial("s", running(recipe=object()))
     assert study.get_trials() == []
-    _, identity = storage.begin_trial(study._study_id, running())
+    number = storage.begin_trial("s", running())
     with pytest.raises(TypeError):
-        storage.end_trial(identity, COMPLETE, [0.9, 1.0], {"outcome": "known"}, {"constraints": object()})
+        storage.end_trial("s", number, COMPLETE, [0.9, 1.0], {"outcome": "known"}, {"constraints": object()})
     (still,) = study.get_trials()
     assert (still.state, still.user_attrs) == (RUNNING, {"recipe": "a"})
 
 
-def test_each_number_is_given_once_to_those_who_begin_at_the_same_time(
-    opened: tuple[Any, optuna.Study], tmp_path: Path
-) -> None:
-    _, study = opened
+@pytest.mark.usefixtures("opened")
+def test_each_number_is_assigned_once_to_concurrent_writers(tmp_path: Path) -> None:
     storages = [storage_at(database_url(tmp_path / "optuna.db")) for _ in range(4)]
 
     def begin(place: int) -> int:
-        number, _ = storages[place % 4].begin_trial(study._study_id, running())
-        return int(number)
+        return int(storages[place % 4].begin_trial("s", running()))
 
     with ThreadPoolExecutor(4) as threads:
         numbers = list(threads.map(begin, range(40)))
     assert sorted(numbers) == list(range(40))
+
+
+def test_studies_of_one_database_number_and_end_their_trials_apart(opened: tuple[Any, optuna.Study]) -> None:
+    storage, study = opened
+    other = optuna.create_study(storage=storage, study_name="other", directions=["maximize", "minimize"])
+    assert [storage.begin_trial("s", running()), storage.begin_trial("other", running())] == [0, 0]
+    storage.end_trial("other", 0, COMPLETE, [0.9, 1.0], {}, {})
+    assert [study.get_trials()[0].state, other.get_trials()[0].state] == [RUNNING, COMPLETE]
