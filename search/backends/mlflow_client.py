@@ -1,4 +1,4 @@
-"""The one way to reach MLflow: quiet, without telemetry, with pickle forbidden, quick to give up on a dead server."""
+"""MLflow clients: quiet, without telemetry or pickle, and quick to give up on a dead server."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any, Final
 from autoopt.search.paths import Root
 from autoopt.strategies.errors import EnvironmentProblem
 
-_ALWAYS: Final = (
+_ENFORCED: Final = (
     ("MLFLOW_DISABLE_TELEMETRY", "true"),
     ("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false"),
-    # It would copy the pyproject.toml of whatever folder the command is run in into every model.
+    # MLflow would copy the pyproject.toml of the working directory into every model.
     ("MLFLOW_UV_AUTO_DETECT", "false"),
 )
-_UNLESS_SET: Final = (
-    # By default one call to a dead server blocks for four minutes.
+_DEFAULTS: Final = (
+    # By default a call to a dead server blocks for four minutes.
     ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"),
     ("MLFLOW_HTTP_REQUEST_TIMEOUT", "10"),
     ("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1"),
@@ -31,23 +31,23 @@ _UNLESS_SET: Final = (
 
 
 def prepare_environment() -> None:
-    """Set MLflow's environment variables and hide its warnings; some count on import only, so this comes before it."""
-    os.environ.update(_ALWAYS)
-    for name, value in _UNLESS_SET:
+    """Set MLflow's environment variables and hide its warnings. Call it before MLflow is imported."""
+    os.environ.update(_ENFORCED)
+    for name, value in _DEFAULTS:
         os.environ.setdefault(name, value)
-    # MLflow warns about its own type hints as soon as its model format is imported; nobody who searches can mend that.
+    # MLflow warns about its own type hints when its model format is imported; users cannot fix that.
     warnings.filterwarnings("ignore", module=r"mlflow(\.|$)")
 
 
 def tracking_uri(uri: str | None, root: Root) -> str:
-    """Return ``uri``, or the address of the root's own database where it is None."""
+    """Return ``uri``, or the URI of the root's own database if it is None."""
     return uri or f"sqlite:///{root.mlflow_database.absolute()}"
 
 
 def open_client(uri: str | None, root: Root) -> Any:
-    """Return an ``MlflowClient``; the local database is made where it is absent.
+    """Return an ``MlflowClient``, and create the local database if it does not exist.
 
-    Nothing of MLflow's process-wide state is set: two clients of two addresses live side by side.
+    MLflow's process-wide state is left alone, so clients of several servers can coexist.
     """
     prepare_environment()
     from mlflow import MlflowClient
@@ -58,26 +58,26 @@ def open_client(uri: str | None, root: Root) -> Any:
     return MlflowClient(tracking_uri=address, registry_uri=address)
 
 
-def experiment_of(client: Any, study: str, artifacts: str | None) -> str:
-    """Return the id of the study's MLflow experiment, made where it is absent and brought back where it was deleted.
+def ensure_experiment(client: Any, study: str, artifacts: str | None) -> str:
+    """Return the id of the study's MLflow experiment; it is created if absent and restored if deleted.
 
-    ``artifacts`` is the address below which its files go; None leaves that to the server.
+    ``artifacts`` is the URI of its files; the server decides if None.
     """
-    found = client.get_experiment_by_name(study)
-    if found is None:
+    experiment = client.get_experiment_by_name(study)
+    if experiment is None:
         return str(client.create_experiment(study, artifact_location=artifacts))
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def artifact_location(uri: str | None, root: Root) -> str | None:
-    """Where the local MLflow keeps files; None for a server, which has a place of its own."""
+    """Return the URI of the local artifacts; None for a server, which has its own location."""
     return root.mlflow_artifacts.absolute().as_uri() if uri is None else None
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What a call raises where MLflow, its database or its network fails."""
+    """Return the exceptions that a call raises if MLflow, its database or its network fails."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -86,7 +86,7 @@ def failures() -> tuple[type[Exception], ...]:
 
 @contextmanager
 def reaching(uri: str | None, root: Root) -> Iterator[None]:
-    """Turn what MLflow raises into an ``EnvironmentProblem`` that names its address."""
+    """Turn failures of MLflow into an ``EnvironmentProblem`` that names its address."""
     try:
         yield
     except failures() as error:
@@ -94,7 +94,7 @@ def reaching(uri: str | None, root: Root) -> Iterator[None]:
 
 
 def describe_failure(uri: str | None, root: Root, error: Exception) -> str:
-    """One line without passwords: which MLflow, and what is at the bottom of it."""
+    """Return one line without passwords: the address and the root cause."""
     cause: BaseException = error
     while cause.__cause__ or cause.__context__:
         cause = cause.__cause__ or cause.__context__ or cause
@@ -103,5 +103,5 @@ def describe_failure(uri: str | None, root: Root, error: Exception) -> str:
 
 
 def without_password(text: str) -> str:
-    """Return ``text`` with the credentials of every address in it hidden."""
+    """Return ``text`` with the credentials in all of its URLs hidden."""
     return re.sub(r"(?<=://)[^/@\s]+@", "***@", text)

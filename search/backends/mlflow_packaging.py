@@ -1,4 +1,4 @@
-"""A saved candidate as an MLflow model: its folder, the code that serves it, its requirements; no pickle."""
+"""Package a saved candidate as an MLflow model: its folder, the code that serves it, its requirements. No pickle."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REQUIRED = ("autoopt", "torch", "transformers", "safetensors", "mlflow")
 def upload_candidate(
     client: Any, experiment_id: str, run_id: str, folder: Path, *, name: str, tags: dict[str, str]
 ) -> str:
-    """Upload the folder as a model of the run and return the model's id. It counts once the caller marks it READY."""
+    """Upload the folder as a model of the run and return the model's id. The caller marks it READY."""
     logged = client.create_logged_model(experiment_id, name=name, source_run_id=run_id, tags=tags)
     with tempfile.TemporaryDirectory() as work:
         packed = Path(work) / "model"
@@ -29,18 +29,18 @@ def upload_candidate(
 
 
 def requirements(edits: Sequence[Mapping[str, Any]] = ()) -> list[str]:
-    """What a machine that serves a model with these edits installs, each at the version that is installed here.
+    """Return what a machine that serves a model with these edits must install, at the versions installed here.
 
-    A local label such as ``+cpu`` is left out: no package index has it.
+    Local version labels such as ``+cpu`` are removed, since package indices do not have them.
     """
-    found = []
+    pins = []
     packages = sorted({package for edit in edits for package in find(edit["strategy"]).packages})
     for name in (*_REQUIRED, *packages):
         try:
-            found.append(f"{name}=={metadata.version(name).partition('+')[0]}")
+            pins.append(f"{name}=={metadata.version(name).partition('+')[0]}")
         except metadata.PackageNotFoundError:  # Run from a checkout that is not installed.
-            found.append(name)
-    return found
+            pins.append(name)
+    return pins
 
 
 def _pack(folder: Path, packed: Path, logged: Any, run_id: str) -> None:
@@ -54,7 +54,7 @@ def _pack(folder: Path, packed: Path, logged: Any, run_id: str) -> None:
         artifacts={mlflow_serving.ARTIFACT: str(folder)},
         signature=_signature(),
         input_example=pd.DataFrame([find_task(describe(folder)["task"]["name"]).sample_input()]),
-        # MLflow would load the model to find out, which takes long and misses torch.
+        # MLflow would load the model to infer them, which is slow and misses torch.
         pip_requirements=requirements(describe(folder)["edits"]),
         mlflow_model=Model(
             artifact_path=logged.artifact_location,
@@ -69,7 +69,7 @@ def _signature() -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
-    # The input has none: MLflow turns a list of strings into a nameless column and refuses it before we see it.
+    # Without inputs: MLflow would turn a list of strings into a nameless column and refuse it.
     return ModelSignature(
         outputs=Schema([ColSpec("string", "label"), ColSpec("double", "score")]),
         params=ParamSchema([ParamSpec(mlflow_serving.PROBABILITIES, "boolean", False)]),

@@ -1,4 +1,4 @@
-"""A trial as MLflow shows it: its parameters, metrics and tags, all within MLflow's limits."""
+"""A trial's parameters, metrics and tags for MLflow, all within its limits."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ MAX_TAG_CHARACTERS = 8000
 
 
 def parameters(record: TrialRecord) -> dict[str, str]:
-    """``recipe`` in words, and every knob as ``strategy.knob``."""
-    found = {"recipe": _shortened(str(record.recipe), MAX_PARAMETER_CHARACTERS)}
+    """Return the recipe as text, and every knob as ``strategy.knob``."""
+    values = {"recipe": _shortened(str(record.recipe), MAX_PARAMETER_CHARACTERS)}
     for step in record.recipe.steps:
         for knob in type(step).knobs():
-            found[_name(f"{step.name}.{knob}")] = _shortened(str(getattr(step, knob)), MAX_PARAMETER_CHARACTERS)
-    return found
+            values[_name(f"{step.name}.{knob}")] = _shortened(str(getattr(step, knob)), MAX_PARAMETER_CHARACTERS)
+    return values
 
 
 def recipe_is_shortened(record: TrialRecord) -> bool:
-    """True where the recipe does not fit into a parameter, so that it has to go in as a file as well."""
+    """Whether the recipe exceeds a parameter's limit and must be logged as a file as well."""
     return len(str(record.recipe)) > MAX_PARAMETER_CHARACTERS
 
 
 def metrics(record: TrialRecord) -> dict[str, float]:
-    """Every measurement with both ends of its interval, the seconds of each stage, and the total.
+    """Return every measurement with both ends of its interval, the seconds of each stage, and their total.
 
-    MLflow compares runs by number only, so a stage that was run at several efforts is one sum. What is not finite is
-    left out: a database rounds it to something that it is not.
+    A stage that ran at several efforts is summed up. Non-finite values are left out, since databases store them as
+    other numbers.
     """
-    found = {"seconds": record.seconds, "total_violation": record.total_violation}
+    values = {"seconds": record.seconds, "total_violation": record.total_violation}
     for name, measured in record.measurements.items():
-        found |= {name: measured.value, f"{name}_low": measured.low, f"{name}_high": measured.high}
+        values |= {name: measured.value, f"{name}_low": measured.low, f"{name}_high": measured.high}
     for stage in record.stages:
         name = f"stage_seconds.{stage.name}"
-        found[name] = found.get(name, 0.0) + stage.seconds
-    return {_name(name): float(value) for name, value in found.items() if math.isfinite(value)}
+        values[name] = values.get(name, 0.0) + stage.seconds
+    return {_name(name): float(value) for name, value in values.items() if math.isfinite(value)}
 
 
 def tags(record: TrialRecord) -> dict[str, str]:
-    """How it ended."""
+    """Return how the trial ended, as tags."""
     return {
         "autoopt.state": record.state.value,
         "autoopt.feasible": str(record.feasible).lower(),
@@ -50,7 +50,7 @@ def tags(record: TrialRecord) -> dict[str, str]:
 
 
 def run_status(state: State) -> str:
-    """MLflow's word for how a trial stands: only what failed is FAILED, only what was cut short is KILLED."""
+    """Return MLflow's run status for a trial's state: FAILED if it failed, KILLED if it was cut short."""
     match state:
         case State.RUNNING:
             return "RUNNING"
@@ -63,7 +63,7 @@ def run_status(state: State) -> str:
 
 
 def _name(name: str) -> str:
-    # MLflow refuses the whole batch for one odd character.
+    # MLflow rejects the whole batch for one invalid character.
     return re.sub(r"[^\w\-. :/]", "_", name)[:250]
 
 

@@ -1,4 +1,4 @@
-"""The registry: the verified models of a front as versions of one registered model, with aliases to take them by."""
+"""The registry: verified models of a front as versions of one registered model, with aliases."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.objectives.measurement import Measurement
-from autoopt.search.backends.mlflow_client import artifact_location, experiment_of, open_client, reaching
-from autoopt.search.backends.mlflow_names import check_name
+from autoopt.search.backends.mlflow_client import artifact_location, ensure_experiment, open_client, reaching
 from autoopt.search.backends.mlflow_packaging import upload_candidate
-from autoopt.search.backends.mlflow_runs import Kind, find_or_make_parent, search_all
+from autoopt.search.backends.mlflow_runs import Kind, ensure_parent_run, search_all
+from autoopt.search.names import check_name
 from autoopt.search.paths import Root
 from autoopt.strategies.errors import UnknownName, UsageError, did_you_mean
 from autoopt.strategies.saving import MANIFEST, verify
@@ -34,13 +34,13 @@ class VerifiedModel:
 
     @property
     def digest(self) -> str:
-        """The sha256 of the folder's manifest: two models of the same digest are the same, file by file."""
+        """SHA-256 of the folder's manifest; models with the same digest are identical, file by file."""
         return hashlib.sha256((self.folder / MANIFEST).read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True)
 class RegisteredVersion:
-    """A version in the registry that autoopt put there."""
+    """A registry version created by autoopt."""
 
     name: str
     version: int
@@ -54,12 +54,11 @@ class RegisteredVersion:
 def register_front(
     *, uri: str | None, root: Root, study: str, models: Sequence[VerifiedModel], aliases: Mapping[str, int]
 ) -> list[RegisteredVersion]:
-    """Register each model as a version of the model ``study``, then set the aliases, given as alias -> trial.
+    """Register each model as a version of the model ``study``, then set the aliases, a mapping of alias to trial.
 
-    No alias is set before all versions are there. Doing it again adds no version: a model whose digest has one keeps
-    it, with its measurements brought up to date; a broken-off run is taken up where it stopped. Returns all versions,
-    the oldest first. Raises ``CorruptArtefact`` for a folder that is not what was saved, ``EnvironmentProblem`` where
-    MLflow fails.
+    No alias is set before all versions exist. Idempotent: a model whose digest is registered keeps its version, with
+    updated measurements; an interrupted registration is resumed. Returns all versions, the oldest first. Raises
+    ``CorruptArtefact`` for a folder that does not match its checksums, ``EnvironmentProblem`` if MLflow fails.
     """
     unknown = {alias: trial for alias, trial in aliases.items() if trial not in {model.trial for model in models}}
     if unknown:
@@ -70,13 +69,13 @@ def register_front(
         verify(model.folder)
     with reaching(uri, root):
         client = open_client(uri, root)
-        experiment_id = experiment_of(client, study, artifact_location(uri, root))
-        parent_id = find_or_make_parent(client, experiment_id, study)
-        _make_registered_model(client, study)
-        known = {version.digest: version for version in _versions(client, study)}
-        numbers = {digest: version.version for digest, version in known.items()}
+        experiment_id = ensure_experiment(client, study, artifact_location(uri, root))
+        parent_id = ensure_parent_run(client, experiment_id, study)
+        _ensure_registered_model(client, study)
+        registered_digests = {version.digest: version for version in _versions(client, study)}
+        numbers = {digest: version.version for digest, version in registered_digests.items()}
         for model in models:
-            if version := known.get(model.digest):
+            if version := registered_digests.get(model.digest):
                 _update_measurements(client, experiment_id, parent_id, version, model)
             elif model.digest not in numbers:
                 numbers[model.digest] = _register(client, experiment_id, parent_id, study, model)
@@ -87,20 +86,20 @@ def register_front(
 
 
 def registered(*, uri: str | None, root: Root, name: str) -> list[RegisteredVersion]:
-    """Return the versions of a registered model, the oldest first; raises ``UnknownName`` with what there is."""
+    """Return the versions of a registered model, the oldest first; raises ``UnknownName``, which lists the models."""
     check_name(name, "model")
     with reaching(uri, root):
-        # A question makes no database.
+        # Reading must not create a database.
         client = open_client(uri, root) if uri is not None or root.mlflow_database.exists() else None
         names = [] if client is None else [model.name for model in client.search_registered_models()]
         if client is None or name not in names:
             there = f"registered are {', '.join(names)}" if names else "none is registered yet"
-            raise UnknownName(f"'{name}' is no registered model{did_you_mean(name, names) or ';'} {there}")
+            raise UnknownName(f"'{name}' is not a registered model{did_you_mean(name, names) or ';'} {there}")
         return _versions(client, name)
 
 
 def promote(name: str, *, uri: str | None, root: Root, trial: int, alias: str) -> RegisteredVersion:
-    """Have ``alias`` mean the newest version of this trial; raises ``UnknownName`` with the trials there are."""
+    """Point ``alias`` to the newest version of a trial; raises ``UnknownName``, which lists the registered trials."""
     versions = registered(uri=uri, root=root, name=name)
     of_trial = [version for version in versions if version.trial == trial]
     if not of_trial:
@@ -113,7 +112,7 @@ def promote(name: str, *, uri: str | None, root: Root, trial: int, alias: str) -
 
 
 def point_alias(client: Any, name: str, alias: str, version: int) -> None:
-    """Have ``alias`` mean this version. The first time two writers set it at once the slower is refused: ask again."""
+    """Point ``alias`` to a version. Retried, since of two concurrent writers of a new alias one is rejected."""
     from mlflow.exceptions import MlflowException
 
     for attempt in range(_ALIAS_ATTEMPTS):
@@ -128,15 +127,15 @@ def point_alias(client: Any, name: str, alias: str, version: int) -> None:
 
 
 def _versions(client: Any, name: str) -> list[RegisteredVersion]:
-    # A search gives the versions without their aliases, the model gives the aliases.
+    # A search returns versions without aliases; only the model has them.
     by_alias = client.get_registered_model(name).aliases
-    found = []
+    versions = []
     for version in client.search_model_versions(f"name = '{name}'"):
         tags = version.tags
         if "autoopt.trial" not in tags:
             continue
         measurements = json.loads(tags["autoopt.measurements"])
-        found.append(
+        versions.append(
             RegisteredVersion(
                 name=name,
                 version=int(version.version),
@@ -149,10 +148,10 @@ def _versions(client: Any, name: str) -> list[RegisteredVersion]:
                 measurements={key: Measurement.from_json(fields) for key, fields in measurements.items()},
             )
         )
-    return sorted(found, key=lambda item: item.version)
+    return sorted(versions, key=lambda item: item.version)
 
 
-def _make_registered_model(client: Any, name: str) -> None:
+def _ensure_registered_model(client: Any, name: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
@@ -163,10 +162,10 @@ def _make_registered_model(client: Any, name: str) -> None:
 
 
 def _register(client: Any, experiment_id: str, parent_id: str, study: str, model: VerifiedModel) -> int:
-    model_id, run_id = _logged(client, experiment_id, parent_id, study, model)
+    model_id, run_id = _ensure_logged_model(client, experiment_id, parent_id, study, model)
     version = client.create_model_version(
         study,
-        # Not "models:/id": a local registry looks that up at the process-wide address, whatever it is told here.
+        # Not "models:/id": a local registry resolves that at the process-wide address, not at the client's.
         source=client.get_logged_model(model_id).artifact_location,
         run_id=run_id,
         model_id=model_id,
@@ -178,7 +177,7 @@ def _register(client: Any, experiment_id: str, parent_id: str, study: str, model
             **_measurement_tags(model.measurements, model.measurements),
         },
     )
-    # Without this the page of the logged model does not show its version.
+    # The page of the logged model shows its version only with this tag.
     client.set_logged_model_tags(
         model_id, {"mlflow.modelVersions": json.dumps([{"name": study, "version": version.version}])}
     )
@@ -186,7 +185,7 @@ def _register(client: Any, experiment_id: str, parent_id: str, study: str, model
 
 
 def _measurement_tags(everything: Mapping[str, Measurement], new: Mapping[str, Measurement]) -> dict[str, str]:
-    """One tag for all measurements, to be read back, and for each new one a tag for people to read."""
+    """Return one tag with all measurements as JSON, and one readable tag for each new measurement."""
     document = json.dumps({name: item.to_json() for name, item in everything.items()})
     return {
         "autoopt.measurements": document,
@@ -197,27 +196,29 @@ def _measurement_tags(everything: Mapping[str, Measurement], new: Mapping[str, M
 def _update_measurements(
     client: Any, experiment_id: str, parent_id: str, version: RegisteredVersion, model: VerifiedModel
 ) -> None:
-    """Give a registered version what was measured since, such as its spread over seeds."""
+    """Add new measurements to a registered version, such as its spread over seeds."""
     new = {name: item for name, item in model.measurements.items() if version.measurements.get(name) != item}
     if not new:
         return
-    model_id, run_id = _logged(client, experiment_id, parent_id, version.name, model)
-    # The tag that says what is there comes last: where this breaks off, it is done again.
+    model_id, run_id = _ensure_logged_model(client, experiment_id, parent_id, version.name, model)
+    # The tag with all measurements is set last: an interrupted update is then repeated.
     _log_measurements(client, run_id, model_id, new)
     tags = _measurement_tags({**version.measurements, **new}, new)
     for name, value in reversed(tags.items()):
         client.set_model_version_tag(version.name, str(version.version), name, value)
 
 
-def _logged(client: Any, experiment_id: str, parent_id: str, study: str, model: VerifiedModel) -> tuple[str, str]:
-    """Return the ids of the uploaded model and of its run; both are made where they are absent."""
-    # A filter for READY finds nothing: the database holds the status as a number.
+def _ensure_logged_model(
+    client: Any, experiment_id: str, parent_id: str, study: str, model: VerifiedModel
+) -> tuple[str, str]:
+    """Return the ids of the uploaded model and of its run; both are created if absent."""
+    # A filter for READY matches nothing, since the database stores the status as a number.
     for logged in client.search_logged_models(
         [experiment_id], filter_string=f"tags.`autoopt.manifest_sha256` = '{model.digest}'"
     ):
         if logged.status == "READY":
             return logged.model_id, logged.source_run_id
-        client.delete_logged_model(logged.model_id)  # Its upload broke off.
+        client.delete_logged_model(logged.model_id)  # Its upload was interrupted.
     run_id = _verification_run(client, experiment_id, parent_id, study, model)
     tags = {"autoopt.study": study, "autoopt.trial": str(model.trial), "autoopt.manifest_sha256": model.digest}
     model_id = upload_candidate(client, experiment_id, run_id, model.folder, name=f"trial-{model.trial}", tags=tags)
@@ -228,7 +229,7 @@ def _logged(client: Any, experiment_id: str, parent_id: str, study: str, model: 
 
 
 def _verification_run(client: Any, experiment_id: str, parent_id: str, study: str, model: VerifiedModel) -> str:
-    """A run of its own: verified numbers must not be written over those that the search went by."""
+    """Return the id of the verification run, which keeps verified numbers apart from those of the search."""
     tags = {
         "mlflow.parentRunId": parent_id,
         "autoopt.kind": Kind.VERIFICATION.value,

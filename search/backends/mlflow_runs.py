@@ -1,4 +1,4 @@
-"""A study's runs in MLflow: one parent, and one child for each trial, written once however often it is asked."""
+"""A study's runs in MLflow: one parent, and one child per trial, each written once."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 from autoopt.search.backends import mlflow_record
-from autoopt.search.backends.mlflow_client import artifact_location, experiment_of, open_client
-from autoopt.search.backends.mlflow_names import check_name
+from autoopt.search.backends.mlflow_client import artifact_location, ensure_experiment, open_client
+from autoopt.search.names import check_name
 from autoopt.search.paths import Root
 from autoopt.search.trial.record import TrialRecord
 
 TrialKey: TypeAlias = tuple[str, str]
 """Number and recipe id: a study that was begun anew under an old name does not pass for the old one."""
 
-_MOST_PARAMETERS_AT_ONCE = 100
+_MAX_PARAMETERS_PER_BATCH = 100
 
 
 class Kind(StrEnum):
@@ -37,18 +37,18 @@ class Ending(StrEnum):
 
 
 def trial_key(record: TrialRecord) -> TrialKey:
-    """What a trial is found again by."""
+    """Return the key that identifies a trial's run."""
     return str(record.number), record.recipe.id
 
 
 class StudyRuns:
-    """The runs of one study. Made and used on one thread; every method raises what MLflow raises (``failures``)."""
+    """The runs of one study. For use by one thread; every method may raise the exceptions of ``failures()``."""
 
     def __init__(self, uri: str | None, root: Root, study: str) -> None:
         self._client = open_client(uri, root)
         self._study = check_name(study, "study")
-        self.experiment_id = experiment_of(self._client, study, artifact_location(uri, root))
-        self.parent_id = find_or_make_parent(self._client, self.experiment_id, study)
+        self.experiment_id = ensure_experiment(self._client, study, artifact_location(uri, root))
+        self.parent_id = ensure_parent_run(self._client, self.experiment_id, study)
         self._finished: set[TrialKey] = set()
         self._unfinished: dict[TrialKey, str] = {}
         self._find_children()
@@ -58,7 +58,7 @@ class StudyRuns:
         self._client.update_run(self.parent_id, status="RUNNING")
 
     def write(self, record: TrialRecord) -> bool:
-        """Write a finished trial unless it is there already; say whether it was written."""
+        """Write a finished trial unless it exists already; return whether it was written."""
         key = trial_key(record)
         if key in self._finished:
             return False
@@ -69,11 +69,11 @@ class StudyRuns:
         return True
 
     def attach(self, name: str, text: str) -> None:
-        """Keep a text file with the parent; an earlier one of that name is replaced."""
+        """Attach a text file to the parent, replacing an earlier one of the same name."""
         self._client.log_text(self.parent_id, text, name)
 
     def finish(self, ending: Ending) -> None:
-        """Say how the search ended."""
+        """Set the status of the parent."""
         self._client.set_terminated(self.parent_id, ending.value)
 
     def _find_children(self) -> None:
@@ -84,7 +84,7 @@ class StudyRuns:
             if run.info.status != "RUNNING":
                 self._finished.add(key)
             elif key in self._unfinished:
-                # A request that timed out had made its run all the same, and it was asked for again.
+                # A duplicate: a request that timed out had created its run all the same.
                 self._client.delete_run(run.info.run_id)
             else:
                 self._unfinished[key] = run.info.run_id
@@ -108,21 +108,21 @@ class StudyRuns:
     def _fill_child(self, run_id: str, record: TrialRecord) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
-        # The time is the run's own, so that what a broken-off attempt has written is written over and not beside.
+        # With the run's own start time, so that a repeated attempt overwrites the metrics of an interrupted one.
         timestamp = self._client.get_run(run_id).info.start_time
         metrics = [Metric(name, value, timestamp, 0) for name, value in mlflow_record.metrics(record).items()]
         params = [Param(name, value) for name, value in mlflow_record.parameters(record).items()]
         tags = [RunTag(name, value) for name, value in mlflow_record.tags(record).items()]
-        self._client.log_batch(run_id, metrics=metrics, params=params[:_MOST_PARAMETERS_AT_ONCE], tags=tags)
-        for start in range(_MOST_PARAMETERS_AT_ONCE, len(params), _MOST_PARAMETERS_AT_ONCE):
-            self._client.log_batch(run_id, params=params[start : start + _MOST_PARAMETERS_AT_ONCE])
+        self._client.log_batch(run_id, metrics=metrics, params=params[:_MAX_PARAMETERS_PER_BATCH], tags=tags)
+        for start in range(_MAX_PARAMETERS_PER_BATCH, len(params), _MAX_PARAMETERS_PER_BATCH):
+            self._client.log_batch(run_id, params=params[start : start + _MAX_PARAMETERS_PER_BATCH])
         if mlflow_record.recipe_is_shortened(record):
             self._client.log_text(run_id, json.dumps(record.recipe.to_json(), indent=1), "recipe.json")
         self._client.set_terminated(run_id, mlflow_record.run_status(record.state))
 
 
-def find_or_make_parent(client: Any, experiment_id: str, study: str) -> str:
-    """Return the id of the study's parent run; the oldest where there is more than one."""
+def ensure_parent_run(client: Any, experiment_id: str, study: str) -> str:
+    """Return the id of the study's parent run, the oldest of several; it is created if absent."""
     tags = {"autoopt.study": study, "autoopt.kind": Kind.STUDY.value}
     for run in search_all(client, experiment_id, **tags):
         return str(run.info.run_id)
@@ -130,12 +130,12 @@ def find_or_make_parent(client: Any, experiment_id: str, study: str) -> str:
 
 
 def search_all(client: Any, experiment_id: str, **tags: str) -> Iterator[Any]:
-    """Every run with these tags, the oldest first, a page at a time."""
-    wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+    """Yield every run with these tags, the oldest first."""
+    query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
     token = None
     while True:
         page = client.search_runs(
-            [experiment_id], filter_string=wanted, order_by=["attributes.start_time ASC"], page_token=token
+            [experiment_id], filter_string=query, order_by=["attributes.start_time ASC"], page_token=token
         )
         yield from page
         token = page.token

@@ -1,7 +1,7 @@
-"""What MLflow runs to serve a registered model: it opens the saved candidate that lies beside it, and predicts.
+"""The code with which MLflow serves a registered model: it loads the saved candidate beside it and predicts.
 
-MLflow copies this file into every model and runs the copy ("models from code"), so that no pickle is needed. The
-machine that serves has autoopt and MLflow, and needs neither Ray nor Optuna.
+MLflow copies this file into every model and runs the copy ("models from code"), so no pickle is needed. The serving
+machine needs autoopt and MLflow, but neither Ray nor Optuna.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from autoopt.strategies.candidate import Candidate
 
 IS_SERVED = not __name__.startswith("autoopt.")
-"""MLflow runs its copy under a name of its own; an import of this module is just an import."""
+"""Whether MLflow runs its copy, which has another name; a regular import must have no effect."""
 
 if TYPE_CHECKING or IS_SERVED:
-    import pandas as pd  # MLflow looks the type hints of ``predict`` up here, and warns where it cannot.
+    import pandas as pd  # MLflow resolves the type hints of ``predict`` here, and warns if it cannot.
 
 ARTIFACT = "candidate"
-"""The name of the saved candidate among the model's artifacts."""
+"""Name of the saved candidate among the model's artifacts."""
 PROBABILITIES = "probabilities"
-"""The parameter that asks for the probability of every label."""
+"""Name of the parameter that requests the probability of every label."""
 
 
 def predict(candidate: Candidate, model_input: Any, *, probabilities: bool = False) -> pd.DataFrame:
-    """Return a row for each text, in order: ``label``, ``score``, and where asked ``probabilities`` by label.
+    """Return one row per text, in order: ``label``, ``score``, and on request ``probabilities`` by label.
 
-    ``model_input`` is a table with a column ``text`` and perhaps ``text_pair``, or a list of strings.
+    ``model_input`` is a table with a column ``text`` and optionally ``text_pair``, or a list of strings.
     """
     import pandas as pd
 
@@ -42,7 +42,7 @@ def predict(candidate: Candidate, model_input: Any, *, probabilities: bool = Fal
 
 
 def texts_of(model_input: Any) -> list[str | tuple[str, str]]:
-    """Read what MLflow hands over: a table, a mapping of columns, rows, or strings; raises ``UsageError``."""
+    """Parse MLflow's input: a table, a mapping of columns, rows, or strings. Raises ``UsageError``."""
     import pandas as pd
 
     if not isinstance(model_input, pd.DataFrame | dict):
@@ -53,7 +53,7 @@ def texts_of(model_input: Any) -> list[str | tuple[str, str]]:
     if "text" not in table.columns:
         raise UsageError(
             f"the input has the columns {list(map(str, table.columns))}; it needs a column 'text', and 'text_pair' for "
-            "pairs; a list of strings will do as well"
+            "pairs; a list of strings is accepted as well"
         )
     texts = [str(text) for text in table["text"]]
     if "text_pair" not in table.columns or table["text_pair"].isna().all():
@@ -70,7 +70,7 @@ def served_model() -> Any:
     from mlflow.pyfunc import PythonModel
 
     class ServedCandidate(PythonModel):  # type: ignore[misc]
-        """Opens the candidate once, then predicts."""
+        """Loads the candidate once, then predicts."""
 
         def load_context(self, context: Any) -> None:
             from autoopt.objectives.tasks import open_task

@@ -39,9 +39,7 @@ def load_study(url: str, name: str) -> optuna.Study:
         return optuna.load_study(study_name=name, storage=storage_at(url))  # type: ignore[no-any-return]
     except KeyError:
         names = study_names(url)
-        listed = (
-            f" There are: {', '.join(names)}." if names else " There is none yet: run 'autoopt search'."
-        )
+        listed = f" There are: {', '.join(names)}." if names else " There is none yet: run 'autoopt search'."
         raise UnknownName(f"there is no study '{name}'{did_you_mean(name, names)}{listed}") from None
 
 

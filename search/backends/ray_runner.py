@@ -1,4 +1,4 @@
-"""Trials on Ray Tune: warm workers, one trial each at a time, fed by our own searcher."""
+"""Runs trials on Ray Tune: warm workers with one trial each at a time, fed by our own searcher."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from autoopt.search.backends.ray_private import error_text, treat_oom_kill_as_worker_death
 from autoopt.search.experiment.sections import ResourcesSection
 from autoopt.search.paths import StudyFolder
 from autoopt.search.ports import TrialSource, Watcher
@@ -25,29 +25,29 @@ from autoopt.strategies.errors import EnvironmentProblem
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_worker_niceness": "0",  # At Ray's default of 15 a busy machine falsifies every latency.
+    "RAY_worker_niceness": "0",  # Ray's default of 15 distorts latencies on a busy machine.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would swallow Ctrl-C and end with success.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would swallow Ctrl-C and end as if successful.
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 _WORKER_RETRIES = 1
-"""How often a trial is tried again whose worker died."""
+"""Number of times a trial is run again if its worker dies."""
 _OUT_OF_MEMORY = "low on memory"
-"""What Ray says of a worker that it ended for that."""
+"""Part of Ray's message about a worker that it killed for lack of memory."""
 
 
 def run(driver: TrialSource, folder: StudyFolder, *, resources: ResourcesSection, watcher: Watcher) -> None:
-    """Run trials until the driver has no more, or says that those which run are overdue.
+    """Run trials until the driver has no more, or the running ones are overdue.
 
-    Then, and on Ctrl-C, the running trials are given up, to be proposed again on resume; ``KeyboardInterrupt`` goes on.
-    Raises ``EnvironmentProblem`` where no Ray cluster can be started or reached.
+    The trials that still run then, or on Ctrl-C, run again when the search is resumed; ``KeyboardInterrupt`` is
+    re-raised. Raises ``EnvironmentProblem`` if no Ray cluster can be started or reached.
     """
-    os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
+    _set_environment()
     scratch = folder.path / "ray"
-    shutil.rmtree(scratch, ignore_errors=True)  # The study is the truth; what Tune remembers is not needed.
+    shutil.rmtree(scratch, ignore_errors=True)  # The study holds all results; the state of Tune is not needed.
     with _cluster(resources):
         try:
             _fit(driver, folder, scratch, resources, watcher)
@@ -88,23 +88,8 @@ def _fit(
     tuner.fit()
 
 
-@cache
-def treat_oom_kill_as_worker_death() -> None:
-    """Ray ends a worker when the machine is nearly out of memory; Tune knows no such end and would raise it."""
-    from ray.air.execution._internal.actor_manager import RayActorManager
-    from ray.exceptions import OutOfMemoryError, RayActorError
-
-    failed = RayActorManager._actor_task_failed
-
-    def failed_or_killed(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
-        killed = isinstance(exception, OutOfMemoryError)
-        failed(self, tracked_actor_task, RayActorError(error_msg=str(exception)) if killed else exception)
-
-    RayActorManager._actor_task_failed = failed_or_killed
-
-
 def _trial(config: dict[str, Any]) -> None:
-    """The trainable. It answers with its stages only: the result itself is the record on disk."""
+    """Run one trial in a worker. It reports its stages and rungs; the result is the record on disk."""
     import torch
     from ray import tune
 
@@ -115,7 +100,7 @@ def _trial(config: dict[str, Any]) -> None:
         tune.report({"number": assignment.number, "stage": stage})
 
     def judge(record: TrialRecord) -> None:
-        # As text, since Tune flattens what is nested. It does not return where the trial is stopped.
+        # As text, since Tune flattens nested values. Does not return if the trial is stopped.
         tune.report({"number": assignment.number, "rung": json.dumps(record.to_json())})
 
     execute(assignment, StudyFolder(Path(config["folder"])), report, judge)
@@ -125,11 +110,11 @@ def _searcher(driver: TrialSource) -> Any:
     from ray.tune.search import Searcher
 
     class DriverSearcher(Searcher):  # type: ignore[misc]
-        """Asks the driver. Tune saves nothing of it: the study has it all, and a pickle would hold its address."""
+        """Proposes the driver's trials. It is never pickled: the study has its state, and the URL may be secret."""
 
-        def __init__(self, asked: TrialSource) -> None:
+        def __init__(self, driver: TrialSource) -> None:
             super().__init__(metric=None, mode=None)
-            self._driver = asked
+            self._driver = driver
             self._numbers: dict[str, int] = {}
 
         def suggest(self, trial_id: str) -> Any:
@@ -154,12 +139,12 @@ def _searcher(driver: TrialSource) -> Any:
 def _scheduler(driver: TrialSource) -> Any:
     from ray.tune.schedulers import FIFOScheduler
 
-    class Halving(FIFOScheduler):  # type: ignore[misc]
-        """Stops at its rung what the driver thinks little of."""
+    class DriverScheduler(FIFOScheduler):  # type: ignore[misc]
+        """Stops trials at their rungs as the driver decides."""
 
-        def __init__(self, asked: TrialSource) -> None:
+        def __init__(self, driver: TrialSource) -> None:
             super().__init__()
-            self._driver = asked
+            self._driver = driver
 
         def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
             if "rung" not in result or self._driver.should_continue(TrialRecord.from_json(json.loads(result["rung"]))):
@@ -167,25 +152,24 @@ def _scheduler(driver: TrialSource) -> Any:
             return str(FIFOScheduler.STOP)
 
         def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
-            # Its own copy: what Tune's get_error reads was perhaps not synced yet.
-            if _OUT_OF_MEMORY in Path(trial.error_file).read_text(encoding="utf-8"):
+            if _OUT_OF_MEMORY in error_text(trial):
                 number = trial.config["assignment"]["number"]
                 self._driver.death_reasons[number] = "its worker was killed, as memory ran out; fewer workers need less"
 
         def __getstate__(self) -> dict[str, Any]:
             return {}
 
-    return Halving(driver)
+    return DriverScheduler(driver)
 
 
 def _stopper(driver: TrialSource) -> Any:
     from ray.tune import Stopper
 
-    class Overdue(Stopper):  # type: ignore[misc]
-        """Ends the trials that run once their time is over as well."""
+    class DeadlineStopper(Stopper):  # type: ignore[misc]
+        """Stops the running trials once they are overdue."""
 
-        def __init__(self, asked: TrialSource) -> None:
-            self._driver = asked
+        def __init__(self, driver: TrialSource) -> None:
+            self._driver = driver
 
         def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
             return False
@@ -196,17 +180,17 @@ def _stopper(driver: TrialSource) -> Any:
         def __getstate__(self) -> dict[str, Any]:
             return {}
 
-    return Overdue(driver)
+    return DeadlineStopper(driver)
 
 
 def _callback(watcher: Watcher) -> Any:
     from ray.tune import Callback
 
-    class Watching(Callback):  # type: ignore[misc]
-        """Passes on what Tune sees. An exception here would fail a trial, so the search goes on without the drawing."""
+    class WatcherCallback(Callback):  # type: ignore[misc]
+        """Forwards Tune's events. Exceptions are suppressed, since they would fail the trial."""
 
-        def __init__(self, told: Watcher) -> None:
-            self._watcher = told
+        def __init__(self, watcher: Watcher) -> None:
+            self._watcher = watcher
 
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:  # noqa: ARG002
             with contextlib.suppress(Exception):
@@ -219,12 +203,12 @@ def _callback(watcher: Watcher) -> Any:
         def __getstate__(self) -> dict[str, Any]:
             return {}
 
-    return Watching(watcher)
+    return WatcherCallback(watcher)
 
 
 @contextlib.contextmanager
 def _cluster(resources: ResourcesSection) -> Iterator[None]:
-    """A local cluster of its own, or the one that ``RAY_ADDRESS`` names."""
+    """Connect to the cluster at ``RAY_ADDRESS``, or start a local one."""
     import ray
 
     address = os.environ.get("RAY_ADDRESS", "local")
@@ -234,7 +218,7 @@ def _cluster(resources: ResourcesSection) -> Iterator[None]:
     try:
         for attempt in (1, 2):
             try:
-                with _signals_kept():
+                with _preserved_sigterm_handler():
                     ray.init(address=address, **settings)
                 break
             except (ConnectionError, TimeoutError, RuntimeError) as error:
@@ -248,19 +232,24 @@ def _cluster(resources: ResourcesSection) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Ray puts a handler of its own in the place of ours for SIGTERM, one that ends the process without a word."""
-    before = signal.getsignal(signal.SIGTERM)
+def _preserved_sigterm_handler() -> Iterator[None]:
+    """Restore our SIGTERM handler, which Ray replaces by one that exits silently."""
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         yield
     finally:
-        if before is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
-def starts() -> str:
-    """Start a cluster and end it again, and say what it was; raises ``EnvironmentProblem`` where there is none."""
-    os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
+def _set_environment() -> None:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def check_cluster() -> str:
+    """Start a cluster, stop it and return a description; raises ``EnvironmentProblem`` if that fails."""
+    _set_environment()
     with _cluster(ResourcesSection(workers=1)):
         import ray
 

@@ -178,10 +178,10 @@ def _quickstart(module: str) -> Check:
 
 
 def _ray() -> Check:
-    from autoopt.search.backends.ray_runner import starts
+    from autoopt.search.backends.ray_runner import check_cluster
     from autoopt.strategies.errors import EnvironmentProblem
 
     try:
-        return Check("Ray", Status.OK, starts())
+        return Check("Ray", Status.OK, check_cluster())
     except EnvironmentProblem as error:
         return Check("Ray", Status.MISSING, str(error), "free some memory, or look into /tmp/ray/session_latest/logs")

@@ -33,7 +33,7 @@ def pull(name: str, output: Path, uri: str | None, force: bool, root: Path | Non
     NAME is name@alias (champion, fastest, smallest, balanced), name/version, or just the name for its champion.
     """
     from autoopt.search.backends import mlflow_pull
-    from autoopt.search.backends.mlflow_names import ModelReference
+    from autoopt.search.names import ModelReference
 
     home = studies_root(root)
     wanted = ModelReference.parse(name)

@@ -10,10 +10,10 @@ from functools import cached_property
 from autoopt.objectives.judging.budget import IntervalEnd, Limit
 from autoopt.objectives.judging.verdict import judge
 from autoopt.objectives.measurement import Measurement
-from autoopt.search.backends.mlflow_names import check_name
 from autoopt.search.choosing.front import champion, losses, pareto
 from autoopt.search.experiment.experiment import Experiment, load_experiment
 from autoopt.search.experiment.opening import directions
+from autoopt.search.names import check_name
 from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.study.lock import lock_holder
 from autoopt.search.study.outcome import Outcome, read_front

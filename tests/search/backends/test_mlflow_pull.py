@@ -99,7 +99,7 @@ def test_whatever_is_no_data_is_refused_by_its_name_or_its_content(
 ) -> None:
     folder = stored(registry, candidates[7][1])
     (folder / name).write_bytes(pickle.dumps(Canary()))
-    with pytest.raises(CorruptArtefact, match=f"the model holds '{name}', which is no safetensors, JSON or tokenizer"):
+    with pytest.raises(CorruptArtefact, match=f"the model holds '{name}', which is not a safetensors, JSON or"):
         pull("bbc-news@champion", tmp_path / "champion", root=registry, uri=None)
     assert not (tmp_path / "champion").exists()
 
@@ -114,7 +114,7 @@ def test_a_pickle_in_the_place_of_the_weights_is_refused_even_with_a_manifest_th
     digests = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     digests["model.safetensors"] = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     (folder / MANIFEST).write_text(json.dumps(digests), encoding="utf-8")
-    with pytest.raises(CorruptArtefact, match=r"the model holds 'model\.safetensors', which is no safetensors"):
+    with pytest.raises(CorruptArtefact, match=r"the model holds 'model\.safetensors', which is not a safetensors"):
         pull("bbc-news@champion", tmp_path / "champion", root=registry, uri=None)
 
 
@@ -137,7 +137,7 @@ def test_force_does_not_replace_what_is_no_model(registry: Root, tmp_path: Path)
     thesis.write_text("once upon a time", encoding="utf-8")
     with pytest.raises(UsageError, match="holds no saved model, so --force does not replace it"):
         pull(STUDY, thesis.parent, root=registry, uri=None, force=True)
-    with pytest.raises(UsageError, match="is no folder"):
+    with pytest.raises(UsageError, match="is not a folder"):
         pull(STUDY, thesis, root=registry, uri=None, force=True)
     assert thesis.read_text(encoding="utf-8") == "once upon a time"
 
@@ -150,7 +150,7 @@ def test_force_does_not_replace_what_is_no_model(registry: Root, tmp_path: Path)
             r"no alias 'champoin'; did you mean 'champion'\? there are champion \(version 2\), fastest",
         ),
         ("bbc-news/9", "'bbc-news' has no version 9; there are 1, 2"),
-        ("bbc-nws@champion", r"'bbc-nws' is no registered model; did you mean 'bbc-news'\? registered are bbc-news"),
+        ("bbc-nws@champion", r"'bbc-nws' is not a registered model; did you mean 'bbc-news'\? registered are bbc-news"),
     ],
 )
 def test_an_unknown_model_alias_or_version_is_told_what_there_is(
@@ -165,5 +165,5 @@ def test_an_unknown_model_alias_or_version_is_told_what_there_is(
     "reference", ["../bbc-news", "bbc-news/../../x", "/etc/passwd", "bbc-news@../champion", "%2e%2e"]
 )
 def test_a_reference_that_leaves_the_registry_is_refused(root: Root, tmp_path: Path, reference: str) -> None:
-    with pytest.raises(UsageError, match=r"is no name of an? |is no version"):
+    with pytest.raises(UsageError, match=r"is not a valid \w+ name|is not a version"):
         pull(reference, tmp_path / "champion", root=root, uri=None)

@@ -179,7 +179,7 @@ def test_an_alias_needs_a_verified_model_and_a_safe_name(root: Root, candidates:
     models = [verified(candidates, 3)]
     with pytest.raises(UsageError, match=r"no verified model for \{'champion': 4\}; there are \[3\]"):
         register_front(uri=None, root=root, study=STUDY, models=models, aliases={"champion": 4})
-    with pytest.raises(UsageError, match="is no name of an alias: use 1 to 128"):
+    with pytest.raises(UsageError, match="is not a valid alias name: use 1 to 128"):
         register_front(uri=None, root=root, study=STUDY, models=models, aliases={"../champion": 3})
 
 
@@ -251,7 +251,7 @@ def test_an_unknown_model_is_told_what_there_is(root: Root, candidates: Candidat
 
 
 def test_asking_makes_no_database(tmp_path: Path) -> None:
-    with pytest.raises(UnknownName, match="'bbc-news' is no registered model; none is registered yet"):
+    with pytest.raises(UnknownName, match="'bbc-news' is not a registered model; none is registered yet"):
         registered(uri=None, root=Root(tmp_path / "new"), name=STUDY)
     assert not (tmp_path / "new").exists()
 

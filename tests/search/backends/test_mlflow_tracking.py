@@ -185,7 +185,7 @@ def test_what_mlflow_refuses_is_told_and_stops_nothing(root: Root) -> None:
     assert tracker.sync([trial(1)]) == 1
     tracker.close(60)
     assert len(told) == 1
-    assert "this is left out, the study goes on" in told[0]
+    assert "it is skipped, the study goes on" in told[0]
     assert tracker.unwritten == 0
 
 
@@ -283,5 +283,5 @@ def test_what_a_dead_server_missed_is_written_once_when_it_is_back(
 
 
 def test_a_study_whose_name_is_unsafe_is_refused_at_once(root: Root) -> None:
-    with pytest.raises(UsageError, match="is no name of a study"):
+    with pytest.raises(UsageError, match="is not a valid study name"):
         MlflowTracker(None, root, "x' or tags.a = 'b")

@@ -102,5 +102,5 @@ def test_a_study_that_was_stopped_before_its_first_trial_has_no_records(tmp_path
 
 @pytest.mark.parametrize("name", ["../studies", "/etc", "a/b", "", "x\x00"])
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="is no name of a study"):
+    with pytest.raises(UsageError, match="is not a valid study name"):
         load_study_view(Root(tmp_path), name)

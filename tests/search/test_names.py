@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from autoopt.search.backends.mlflow_names import ModelReference, check_name
+from autoopt.search.names import ModelReference, check_name
 from autoopt.strategies.errors import UsageError
 
 UNSAFE = [
@@ -37,11 +37,11 @@ def test_a_model_is_written_in_three_ways(text: str, expected: ModelReference) -
 
 @pytest.mark.parametrize("name", UNSAFE)
 def test_a_name_that_could_leave_a_path_or_a_query_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="is no name of a study: use 1 to 128 letters"):
+    with pytest.raises(UsageError, match="is not a valid study name: use 1 to 128 letters"):
         check_name(name, "study")
-    with pytest.raises(UsageError, match=r"is no name of an? |is no version"):
+    with pytest.raises(UsageError, match=r"is not a valid \w+ name|is not a version"):
         ModelReference.parse(name)
-    with pytest.raises(UsageError, match="is no name of an alias"):
+    with pytest.raises(UsageError, match="is not a valid alias name"):
         ModelReference.parse(f"model@{name}")
 
 
@@ -49,5 +49,5 @@ def test_a_name_that_could_leave_a_path_or_a_query_is_refused(name: str) -> None
     "text", ["model/", "model/..", "model/../x", "model/1/2", "model/-1", "model/champion", "a/b@c"]
 )
 def test_what_follows_the_slash_is_a_version_number(text: str) -> None:
-    with pytest.raises(UsageError, match=r"write name@alias, or name/3|is no name of an? "):
+    with pytest.raises(UsageError, match=r"write name@alias, or name/3|is not a valid \w+ name"):
         ModelReference.parse(text)

@@ -1,4 +1,4 @@
-"""How a registered model is written: ``bbc-news@champion``, ``bbc-news/3``, or ``bbc-news`` for its champion."""
+"""References to registered models: ``bbc-news@champion``, ``bbc-news/3``, or ``bbc-news`` for its champion."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _VERSION = re.compile(r"[0-9]{1,9}")
 
 @dataclass(frozen=True)
 class ModelReference:
-    """A registered model, and which of its versions: the one of an alias, or the one of a number."""
+    """A version of a registered model, by alias or by number."""
 
     name: str
     alias: str = CHAMPION
     version: int | None = None
-    """Given where it was written ``name/3``; the alias is then of no account."""
+    """Version number if written as ``name/3``; takes precedence over the alias."""
 
     @classmethod
     def parse(cls, text: str) -> ModelReference:
-        """Read one of the three forms; raises ``UsageError``."""
+        """Parse one of the three forms; raises ``UsageError``."""
         if "@" in text:
             name, _, alias = text.partition("@")
             return cls(check_name(name, "model"), check_name(alias, "alias"))
@@ -32,7 +32,7 @@ class ModelReference:
             return cls(check_name(name, "model"))
         if not _VERSION.fullmatch(version):
             raise UsageError(
-                f"'{version}' in '{text}' is no version; write name@alias, or name/3 with a version number"
+                f"'{version}' in '{text}' is not a version; write name@alias, or name/3 with a version number"
             )
         return cls(check_name(name, "model"), version=int(version))
 
@@ -41,11 +41,10 @@ class ModelReference:
 
 
 def check_name(name: str, what: str) -> str:
-    """Return ``name`` where it is safe in a path, an address and a query; raises ``UsageError``."""
+    """Return ``name`` if it is safe in paths, URLs and queries; raises ``UsageError`` otherwise."""
     if not _NAME.fullmatch(name):
-        article = "an" if what[0] in "aeiou" else "a"
         raise UsageError(
-            f"{name!r} is no name of {article} {what}: use 1 to 128 letters, digits, '.', '_' and '-', "
+            f"{name!r} is not a valid {what} name: use 1 to 128 letters, digits, '.', '_' and '-', "
             "with a letter or digit first"
         )
     return name

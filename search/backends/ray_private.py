@@ -1,0 +1,39 @@
+"""The private parts of Ray that this package uses, each behind one function with a test that fails if Ray changes it.
+
+- ``ray.air.execution._internal.actor_manager.RayActorManager._actor_task_failed``: ``treat_oom_kill_as_worker_death``
+- ``ray.tune.experiment.trial.Trial.error_file``, which has no stability annotation: ``error_text``
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+@cache
+def treat_oom_kill_as_worker_death() -> None:
+    """Make Tune handle a worker that Ray killed for lack of memory like any other dead worker.
+
+    Ray raises ``OutOfMemoryError`` for it, which Tune does not expect: the whole run would end with a
+    ``RuntimeError``.
+    """
+    from ray.air.execution._internal.actor_manager import RayActorManager
+    from ray.exceptions import OutOfMemoryError, RayActorError
+
+    original = RayActorManager._actor_task_failed
+
+    def task_failed(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, OutOfMemoryError):
+            exception = RayActorError(error_msg=str(exception))
+        original(self, tracked_actor_task, exception)
+
+    RayActorManager._actor_task_failed = task_failed
+
+
+def error_text(trial: Any) -> str:
+    """Return the text of the errors of a Tune trial.
+
+    Read from the local copy: the one that ``Trial.get_error`` reads may not be synced yet.
+    """
+    return Path(trial.error_file).read_text(encoding="utf-8")
