@@ -1,4 +1,4 @@
-"""``autoopt cache``: what the stage store holds, whether it is sound, and what may go."""
+"""``autoopt cache``: list, check and prune the stage store."""
 
 from __future__ import annotations
 
@@ -16,86 +16,84 @@ if TYPE_CHECKING:
 
 @click.group(short_help="List, check and prune the stored stages.")
 def cache() -> None:
-    """Look after the stage store: trained models that trials and studies share.
+    """List, check and prune the stage store: trained models that trials and studies share.
 
-    What a search needs now is never removed, and what was removed is computed again when it is wanted.
+    Stages that a running search needs are never removed. Removed stages are computed again when needed.
     """
 
 
 @cache.command("list")
 @root_option
 @json_option
-def list_entries(root: Path | None, as_json: bool) -> None:
-    """List what is stored, what was used last at the end."""
-    from autoopt.search.report import formats, tables
+def list_stages(root: Path | None, as_json: bool) -> None:
+    """List the stored stages, the most recently used last."""
+    from autoopt.search.report.formats import format_bytes, format_seconds
     from autoopt.search.report.sanitize import plain_text
+    from autoopt.search.report.tables import new_table
     from autoopt.search.trial.stage_eviction import entries
 
-    found = entries(studies_root(root).stages)
+    folder = studies_root(root).stages
+    stages = entries(folder)
     if as_json:
-        print_json([_described(entry) for entry in found])
+        print_json([_stage_json(stage) for stage in stages])
         return
-    shown = tables.table("address", "made by", "size", "took", "last used")
-    for entry in found:
-        used = datetime.fromtimestamp(entry.used).astimezone().strftime("%Y-%m-%d %H:%M")
-        cells = (
-            entry.address[:12],
-            entry.made_by,
-            f"{entry.size / 1e6:.1f} MB",
-            formats.seconds_of(entry.seconds),
-            used,
-        )
-        shown.add_row(*map(plain_text, cells))
-    console().print(shown)
-    click.echo(f"{len(found)} stages, {sum(entry.size for entry in found) / 1e9:.2f} GB in {studies_root(root).stages}")
+    table = new_table("address", "made by", "size", "compute time", "last used")
+    for stage in stages:
+        used = datetime.fromtimestamp(stage.used).astimezone().strftime("%Y-%m-%d %H:%M")
+        cells = (stage.address[:12], stage.made_by, format_bytes(stage.size), format_seconds(stage.seconds), used)
+        table.add_row(*map(plain_text, cells))
+    console().print(table)
+    click.echo(f"{len(stages)} stages, {format_bytes(sum(stage.size for stage in stages))} in {folder}")
 
 
 @cache.command("check")
 @root_option
 @json_option
-def check_entries(root: Path | None, as_json: bool) -> None:
-    """Compare every file with its sha256, and put aside what is not what was written."""
+def check_stages(root: Path | None, as_json: bool) -> None:
+    """Compare every file with its sha256, and set corrupt stages aside."""
     from autoopt.search.trial.stage_eviction import check, entries
 
     folder = studies_root(root).stages
-    count, broken = len(entries(folder)), check(folder)
+    count, corrupt = len(entries(folder)), check(folder)
     if as_json:
-        print_json({"checked": count, "broken": [entry.address for entry in broken]})
+        print_json({"checked": count, "broken": [stage.address for stage in corrupt]})
         return
-    for entry in broken:
-        click.echo(f"{entry.address}: not what was written; put aside, and computed again when it is wanted")
-    click.echo(f"{count - len(broken)} of {count} stages are sound")
+    for stage in corrupt:
+        click.echo(f"{stage.address}: corrupt; set aside, and computed again when needed")
+    click.echo(f"{count - len(corrupt)} of {count} stages are intact")
 
 
-@cache.command("prune")
-@click.option("--to", "limit", default="0B", show_default=True, metavar="SIZE", help="How much may stay, such as 5GB.")
+@cache.command("prune", short_help="Remove stages until at most SIZE is left.")
+@click.option("--to", "limit", default="0B", show_default=True, metavar="SIZE", help="Size to keep, such as 5GB.")
 @root_option
 @json_option
 def prune(limit: str, root: Path | None, as_json: bool) -> None:
-    """Remove what was used longest ago, and what was cut off or put aside, until the rest takes SIZE at most."""
+    """Remove incomplete and corrupt stages, then the least recently used until at most SIZE is left."""
     import shutil
 
     from autoopt.objectives import units
+    from autoopt.search.report.formats import format_bytes
     from autoopt.search.trial.stage_eviction import evict, leftovers, pinned_addresses
 
     size = int(units.parse_quantity(limit, units.SIZE))
     folder = studies_root(root).stages
-    rest = leftovers(folder, pinned=pinned_addresses(folder))
-    for path in rest:
+    incomplete = leftovers(folder, pinned=pinned_addresses(folder))
+    for path in incomplete:
         shutil.rmtree(path, ignore_errors=True)
-    gone = evict(folder, size)
-    freed = sum(entry.size for entry in gone)
+    removed = evict(folder, size)
+    freed = sum(stage.size for stage in removed)
     if as_json:
-        print_json({"removed": [entry.address for entry in gone], "freed": freed, "leftovers": len(rest)})
+        document = {"removed": [stage.address for stage in removed], "freed": freed, "leftovers": len(incomplete)}
+        print_json(document)
         return
-    click.echo(f"removed {len(gone)} stages, {freed / 1e9:.2f} GB, and {len(rest)} leftovers")
+    click.echo(f"removed {len(removed)} stages ({format_bytes(freed)}) and {len(incomplete)} incomplete ones")
 
 
-def _described(entry: Entry) -> dict[str, Any]:
+def _stage_json(stage: Entry) -> dict[str, Any]:
     return {
-        "address": entry.address,
-        "made_by": entry.made_by,
-        "size": entry.size,
-        "seconds": entry.seconds,
-        "used": entry.used,
+        "address": stage.address,
+        "made_by": stage.made_by,
+        "size": stage.size,
+        "seconds": stage.seconds,
+        "used": stage.used,
     }

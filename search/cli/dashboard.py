@@ -1,4 +1,4 @@
-"""``autoopt dashboard``: the Optuna dashboard and the MLflow UI, on this machine only."""
+"""``autoopt dashboard``: serve the Optuna dashboard and the MLflow UI on the loopback address."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from autoopt.search.cli.options import root_option, studies_root
 LOOPBACK = "127.0.0.1"
 
 
-@click.command(short_help="Look at a study in the browser.")
+@click.command(short_help="Start the Optuna dashboard and the MLflow UI.")
 @click.argument("study")
-@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Of the Optuna dashboard.")
-@click.option("--mlflow-port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Of the MLflow UI.")
-@click.option("--host", default=LOOPBACK, show_default=True, help="Only this one: neither asks for a password.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port of the Optuna dashboard."
+)
+@click.option(
+    "--mlflow-port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port of the MLflow UI."
+)
+@click.option("--host", default=LOOPBACK, show_default=True, help="Only this one: neither server has a password.")
 @root_option
 def dashboard(study: str, port: int, mlflow_port: int, host: str, root: Path | None) -> None:
-    """Look at a study in the browser: starts the Optuna dashboard and the MLflow UI, until Ctrl-C."""
+    """Start the Optuna dashboard and the MLflow UI for STUDY, until Ctrl-C."""
     from autoopt.search.backends.mlflow_client import without_password
     from autoopt.search.cli.dashboard_servers import check_free, mlflow_ui, optuna_dashboard, serve
     from autoopt.search.study.study_view import load_study_view
@@ -26,13 +30,13 @@ def dashboard(study: str, port: int, mlflow_port: int, host: str, root: Path | N
 
     if host != LOOPBACK:
         raise UsageError(
-            f"the dashboards ask for no password and can delete studies, so they listen on {LOOPBACK} only, not on "
-            f"'{host}'; reach them from another machine through ssh -L {port}:{LOOPBACK}:{port}"
+            f"the dashboards have no password and can delete studies, so they listen on {LOOPBACK} only, "
+            f"not on '{host}'; to open them from another machine, use ssh -L {port}:{LOOPBACK}:{port}"
         )
     home = studies_root(root)
-    found = load_study_view(home, study)
-    remote = found.experiment.tracking.address()
-    servers = [optuna_dashboard(home, found.experiment, port)]
+    experiment = load_study_view(home, study).experiment
+    remote = experiment.tracking.address()
+    servers = [optuna_dashboard(home, experiment, port)]
     if remote is None:
         servers.append(mlflow_ui(home, mlflow_port))
     check_free([server.port for server in servers])
@@ -41,5 +45,5 @@ def dashboard(study: str, port: int, mlflow_port: int, host: str, root: Path | N
             click.echo(f"{server.name}: http://{LOOPBACK}:{server.port}")
         if remote is not None:
             click.echo(f"MLflow: {without_password(remote)}")
-        click.echo("Ctrl-C ends them.")
+        click.echo("Press Ctrl-C to stop.")
         wait()

@@ -1,4 +1,4 @@
-"""Servers to look at studies with: child processes on the loopback address, ended together."""
+"""Run the dashboards as child processes on the loopback address, and stop them together."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from autoopt.strategies.errors import EnvironmentProblem
 if TYPE_CHECKING:
     from autoopt.search.experiment.experiment import Experiment
 
-START_WITHIN_S = 90.0
-END_WITHIN_S = 10.0
+START_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server to start."""
+    """Command, port and environment of a server."""
 
     name: str
     port: int
@@ -36,7 +36,7 @@ class Server:
 
 
 def optuna_dashboard(root: Root, experiment: Experiment, port: int) -> Server:
-    """The dashboard on the study's database."""
+    """Return the server of the Optuna dashboard on the study's database."""
     from autoopt.search.backends.optuna_storage import database_url
 
     address = experiment.storage.address() or database_url(root.optuna_database)
@@ -45,23 +45,23 @@ def optuna_dashboard(root: Root, experiment: Experiment, port: int) -> Server:
 
 
 def mlflow_ui(root: Root, port: int) -> Server:
-    """The UI on the root's own database."""
+    """Return the server of the MLflow UI on the database under the root."""
     from autoopt.search.backends.mlflow_client import tracking_uri
 
     command = [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1"]
     environment = {
         "MLFLOW_BACKEND_STORE_URI": tracking_uri(None, root),
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": root.mlflow_artifacts.absolute().as_uri(),
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # Saves 700 MB, and nothing here runs jobs.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # Saves 700 MB; no jobs run here.
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     return Server("MLflow", port, command, environment)
 
 
 def check_free(ports: Sequence[int]) -> None:
-    """Raise ``EnvironmentProblem`` where something listens on a port already, or two are the same."""
+    """Raise ``EnvironmentProblem`` if a port is in use or two are the same."""
     if len(set(ports)) < len(ports):
-        raise EnvironmentProblem(f"both dashboards would be on port {ports[0]}; give one of them another port")
+        raise EnvironmentProblem(f"both dashboards would use port {ports[0]}; change --port or --mlflow-port")
     for port in ports:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -69,15 +69,15 @@ def check_free(ports: Sequence[int]) -> None:
                 probe.bind((LOOPBACK, port))
             except OSError as error:
                 raise EnvironmentProblem(
-                    f"port {port} is not to be had ({error.strerror}); give another with --port or --mlflow-port"
+                    f"port {port} is not available ({error.strerror}); choose another with --port or --mlflow-port"
                 ) from None
 
 
 @contextmanager
 def serve(servers: Sequence[Server], log: Path) -> Iterator[Callable[[], None]]:
-    """Start the servers and yield, once all of them answer, a function that waits until one ends.
+    """Start the servers and yield, once all of them accept connections, a function that blocks until one exits.
 
-    All are ended on the way out. Raises ``EnvironmentProblem`` where one ends by itself or does not answer.
+    All are stopped on leaving the context. Raises ``EnvironmentProblem`` if one exits or does not answer.
     """
     started: list[tuple[Server, subprocess.Popen[bytes]]] = []
     with log.open("wb") as output:
@@ -88,23 +88,23 @@ def serve(servers: Sequence[Server], log: Path) -> Iterator[Callable[[], None]]:
                     server.command, env=environment, stdout=output, stderr=output, start_new_session=True
                 )
                 started.append((server, process))
-            _wait_for_answers(started, log)
-            yield lambda: _wait_for_end(started, log)
+            _wait_until_ready(started, log)
+            yield lambda: _wait_until_exit(started, log)
         finally:
-            _end(process for _, process in started)
+            _stop(process for _, process in started)
 
 
-def _wait_for_answers(started: Sequence[tuple[Server, subprocess.Popen[bytes]]], log: Path) -> None:
-    deadline = time.monotonic() + START_WITHIN_S
+def _wait_until_ready(started: Sequence[tuple[Server, subprocess.Popen[bytes]]], log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
     for server, process in started:
-        while not _answers(server.port):
+        while not _accepts_connections(server.port):
             _check_alive(server, process, log)
             if time.monotonic() > deadline:
-                raise EnvironmentProblem(f"{server.name} did not answer within {START_WITHIN_S:.0f} s; see {log}")
+                raise EnvironmentProblem(f"{server.name} did not answer within {START_TIMEOUT_S:.0f} s; see {log}")
             time.sleep(0.2)
 
 
-def _wait_for_end(started: Sequence[tuple[Server, subprocess.Popen[bytes]]], log: Path) -> None:
+def _wait_until_exit(started: Sequence[tuple[Server, subprocess.Popen[bytes]]], log: Path) -> None:
     while True:
         for server, process in started:
             _check_alive(server, process, log)
@@ -113,10 +113,10 @@ def _wait_for_end(started: Sequence[tuple[Server, subprocess.Popen[bytes]]], log
 
 def _check_alive(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
     if process.poll() is not None:
-        raise EnvironmentProblem(f"{server.name} ended by itself with code {process.returncode}; see {log}")
+        raise EnvironmentProblem(f"{server.name} exited with code {process.returncode}; see {log}")
 
 
-def _answers(port: int) -> bool:
+def _accepts_connections(port: int) -> bool:
     try:
         with socket.create_connection((LOOPBACK, port), timeout=1):
             return True
@@ -124,14 +124,14 @@ def _answers(port: int) -> bool:
         return False
 
 
-def _end(processes: Iterator[subprocess.Popen[bytes]]) -> None:
-    """End each with whatever it has started: it leads a session of its own."""
+def _stop(processes: Iterator[subprocess.Popen[bytes]]) -> None:
+    """Stop each process with its children, which share its process group."""
     running = list(processes)
     for process in running:
         _signal(process, signal.SIGTERM)
     for process in running:
         try:
-            process.wait(END_WITHIN_S)
+            process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             _signal(process, signal.SIGKILL)
             process.wait()

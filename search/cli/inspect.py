@@ -1,4 +1,4 @@
-"""``autoopt status``, ``show`` and ``front``: what runs, one trial in full, the models that no other one beats."""
+"""``autoopt status``, ``show`` and ``front``: the progress of studies, one trial in detail, the Pareto front."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autoopt.search.cli.options import command_line, console, json_option, print_json, root_option, studies_root
+from autoopt.search.cli.options import (
+    NOTHING_FEASIBLE,
+    command_line,
+    console,
+    json_option,
+    print_json,
+    root_option,
+    studies_root,
+)
 
 if TYPE_CHECKING:
     from autoopt.objectives.judging.budget import Limit
@@ -16,263 +24,273 @@ if TYPE_CHECKING:
     from autoopt.search.study.verification import Verified
     from autoopt.search.trial.record import TrialRecord
 
-NOTHING_FEASIBLE = 3
-ERROR_LINES = 12
-"""So much of a failed trial's traceback is shown."""
+TRACEBACK_LINES = 12
+"""Number of lines shown of a failed trial's traceback."""
 
 
-@click.command(short_help="Show how far each study is.")
+@click.command(short_help="Show the progress of studies.")
 @click.argument("study", required=False)
 @root_option
 @json_option
 def status(study: str | None, root: Path | None, as_json: bool) -> None:
-    """Show the studies, or the one that is named: whether it runs, how far it is, what it has found."""
+    """Show the state, the progress and the best trial of STUDY, or of every study."""
     from autoopt.search.api import open_study
     from autoopt.search.study.study_view import study_names
 
     home = studies_root(root)
-    surveys = [open_study(name, root=home.path).view for name in ([study] if study else study_names(home))]
+    views = [open_study(name, root=home.path).view for name in ([study] if study else study_names(home))]
     if as_json:
-        print_json([_status(found) for found in surveys])
-    elif surveys:
-        _print_status(surveys)
+        print_json([_status_json(view) for view in views])
+    elif views:
+        _print_status(views)
     else:
-        click.echo(f"There is no study in {home.path} yet. To make one: autoopt search bbc-news")
+        click.echo(f"There are no studies in {home.path}. To run one: autoopt search bbc-news")
 
 
-def _status(found: StudyView) -> dict[str, Any]:
+def _status_json(view: StudyView) -> dict[str, Any]:
     return {
-        "study": found.name,
-        "state": found.phase.value,
-        "held_by": found.held_by,
-        "trials": found.counted,
-        "asked": found.experiment.search.trials,
-        "feasible": len(found.feasible),
-        "best": found.best.to_json() if found.best else None,
-        "baseline": found.baseline.to_json() if found.baseline else None,
-        "verified": len(found.outcome.models) if found.outcome else None,
-        "folder": str(found.folder.path),
+        "study": view.name,
+        "state": view.phase.value,
+        "held_by": view.held_by,
+        "trials": view.counted,
+        "asked": view.experiment.search.trials,
+        "feasible": len(view.feasible),
+        "best": view.best.to_json() if view.best else None,
+        "baseline": view.baseline.to_json() if view.baseline else None,
+        "verified": len(view.outcome.models) if view.outcome else None,
+        "folder": str(view.folder.path),
     }
 
 
-def _print_status(surveys: list[StudyView]) -> None:
-    from autoopt.search.report import formats, tables
+def _print_status(views: list[StudyView]) -> None:
+    from autoopt.search.report.formats import NOT_MEASURED, format_summary
     from autoopt.search.report.sanitize import plain_text
+    from autoopt.search.report.tables import new_table
     from autoopt.search.study.study_view import Phase
 
-    out = console()
-    shown = tables.table("study", "state", "trials", "feasible", "best feasible", "baseline")
-    for found in surveys:
-        trials = f"{found.counted} of {found.experiment.search.trials}"
+    table = new_table("study", "state", "trials", "feasible", "best feasible", "baseline")
+    for view in views:
+        trials = f"{view.counted} of {view.experiment.search.trials}"
         best, baseline = (
-            f"{formats.summary(record.measurements)} (trial {record.number})" if record else formats.NOTHING
-            for record in (found.best, found.baseline)
+            f"{format_summary(record.measurements)} (trial {record.number})" if record else NOT_MEASURED
+            for record in (view.best, view.baseline)
         )
-        state = f"running: {found.held_by}" if found.held_by else found.phase.value
-        shown.add_row(*map(plain_text, (found.name, state, trials, len(found.feasible), best, baseline)))
-    out.print(shown)
-    for found in surveys:
-        if found.phase is Phase.INTERRUPTED:
-            again = command_line("search", found.folder.experiment, root=found.folder.path.parent.parent)
-            click.echo(f"To go on with {found.name}: {again}")
+        state = f"running: {view.held_by}" if view.held_by else view.phase.value
+        table.add_row(*map(plain_text, (view.name, state, trials, len(view.feasible), best, baseline)))
+    console().print(table)
+    for view in views:
+        if view.phase is Phase.INTERRUPTED:
+            click.echo(f"To resume {view.name}: {_resume_command(view)}")
 
 
-@click.command(short_help="Show one trial in full.")
+def _resume_command(view: StudyView) -> str:
+    return command_line("search", view.folder.experiment, root=view.folder.path.parent.parent)
+
+
+@click.command(short_help="Show one trial in detail.")
 @click.argument("study")
 @click.argument("trial", type=click.IntRange(min=0))
 @root_option
 @json_option
 def show(study: str, trial: int, root: Path | None, as_json: bool) -> None:
-    """Show one trial in full: its recipe, what was measured, what each stage took, why it failed."""
+    """Show the recipe, the measurements, the stages and any error of trial number TRIAL of STUDY."""
     from autoopt.search.api import open_study
     from autoopt.search.study.outcome import verified_json
 
-    found = open_study(study, root=studies_root(root).path).view
-    record = found.trial(trial)
-    error = found.folder.trial(trial) / "error.txt"
-    trace = error.read_text(encoding="utf-8", errors="replace") if error.is_file() else ""
+    view = open_study(study, root=studies_root(root).path).view
+    record = view.trial(trial)
+    error_file = view.folder.trial(trial) / "error.txt"
+    traceback = error_file.read_text(encoding="utf-8", errors="replace") if error_file.is_file() else ""
     if as_json:
-        model, verified = found.folder.model(trial), found.verified(trial)
+        verified = view.verified(trial)
         print_json(
             {
                 **record.to_json(),
                 "feasible": record.feasible,
-                "error": trace,
-                "model": _if_there(model),
+                "error": traceback,
+                "model": _existing_path(view.folder.model(trial)),
                 "verified": verified_json(verified) if verified else None,
-                "predictions": _if_there(found.folder.predictions(trial)),
+                "predictions": _existing_path(view.folder.predictions(trial)),
             }
         )
     else:
-        _print_trial(record, found, trace)
+        _print_trial(record, view, traceback)
 
 
-def _if_there(path: Path) -> str | None:
+def _existing_path(path: Path) -> str | None:
     return str(path) if path.exists() else None
 
 
-def _print_trial(record: TrialRecord, found: StudyView, trace: str) -> None:
-    from autoopt.search.report import formats, tables
+def _print_trial(record: TrialRecord, view: StudyView, traceback: str) -> None:
+    from autoopt.search.report.formats import format_seconds
     from autoopt.search.report.sanitize import plain_text
+    from autoopt.search.report.tables import (
+        describe_state,
+        limits_table,
+        measurements_table,
+        recipe_table,
+        stages_table,
+    )
 
     out = console()
-    about = (
-        f"{found.name}, trial {record.number}: {tables.verdict(record)}; it took {formats.seconds_of(record.seconds)}"
-    )
-    out.print(plain_text(about), soft_wrap=True)
-    out.print(tables.steps(record.recipe))
+    title = f"{view.name}, trial {record.number}: {describe_state(record)}; took {format_seconds(record.seconds)}"
+    out.print(plain_text(title), soft_wrap=True)
+    out.print(recipe_table(record.recipe))
     if record.measurements:
-        out.print(tables.measurements(record.measurements))
+        out.print(measurements_table(record.measurements))
     if record.rungs:
-        reached = ", ".join(f"{quality:.4g} {rung}" for rung, quality in record.rungs.items())
-        out.print(plain_text(f"quality on its way: {reached}"), soft_wrap=True)
-    if verified := found.verified(record.number):
-        _print_verified(verified, found)
+        rungs = ", ".join(f"{quality:.4g} {rung}" for rung, quality in record.rungs.items())
+        out.print(plain_text(f"quality at rungs: {rungs}"), soft_wrap=True)
+    if verified := view.verified(record.number):
+        _print_verified(verified, view)
     if record.violations:
-        limits = tables.table("budget", "")
-        for limit, over in record.violations.items():
-            limits.add_row(plain_text(limit), f"missed by {over:.1%}" if over > 0 else "met")
-        out.print(limits)
+        out.print(limits_table(record.violations))
     if record.stages:
-        out.print(tables.stages(record))
-    for line in trace.splitlines()[-ERROR_LINES:]:
+        out.print(stages_table(record))
+    for line in traceback.splitlines()[-TRACEBACK_LINES:]:
         out.print(plain_text(line), soft_wrap=True)
-    for path in (found.folder.kept_model(record.number), found.folder.model(record.number)):
+    for path in (view.folder.kept_model(record.number), view.folder.model(record.number)):
         if path.is_dir():
-            click.echo(f"Its model: {path}")
+            click.echo(f"Model: {path}")
             break
 
 
-def _print_verified(model: Verified, found: StudyView) -> None:
-    from autoopt.search.report import formats, tables
+def _print_verified(model: Verified, view: StudyView) -> None:
+    from autoopt.search.report.formats import describe_gap, format_difference, format_percentage, format_seeds
     from autoopt.search.report.sanitize import plain_text
+    from autoopt.search.report.tables import measurements_table
 
-    searched = found.trial(model.record.number).measurements
-    again = {name: item for name, item in model.measurements.items() if item != searched.get(name)}
-    out = console()
-    out.print(tables.measurements(again, title="Verified: measured again from the saved model, and on the test split"))
+    in_search = view.trial(model.record.number).measurements
+    repeated = {name: item for name, item in model.measurements.items() if item != in_search.get(name)}
+    lines = []
     if model.difference:
-        quality = formats.share(model.test.get("test_quality"))
-        out.print(plain_text(f"test {quality}, {' '.join(formats.to_baseline(model.difference))}"), soft_wrap=True)
+        quality = format_percentage(model.test.get("test_quality"))
+        lines.append(f"test {quality}, {' '.join(format_difference(model.difference))}")
     if model.seeds:
-        out.print(plain_text(", ".join(formats.seeds(model.seeds))), soft_wrap=True)
-    reference = found.outcome.baseline.gap if found.outcome else None
-    if remark := formats.gap(model.gap, reference):
-        out.print(plain_text(remark), soft_wrap=True)
+        lines.append(", ".join(format_seeds(model.seeds)))
+    lines.append(describe_gap(model.gap, view.outcome.baseline.gap if view.outcome else None))
+    out = console()
+    out.print(measurements_table(repeated, title="Verified: measured from the saved model, and on the test split"))
+    for line in filter(None, lines):
+        out.print(plain_text(line), soft_wrap=True)
 
 
-@click.command(short_help="Show the models that no other one beats.")
+@click.command(short_help="Show the Pareto front of a study.")
 @click.argument("study")
 @click.option(
-    "--budget", "budgets", multiple=True, metavar="LIMIT", help="Another limit, such as 'latency_p95<=8ms'; repeatable."
+    "--budget", "budgets", multiple=True, metavar="LIMIT", help="Limit such as 'latency_p95<=8ms'; repeatable."
 )
 @root_option
 @json_option
 def front(study: str, budgets: tuple[str, ...], root: Path | None, as_json: bool) -> None:
-    """Show the verified front of a study, or what its stored trials give within another budget.
+    """Show the verified Pareto front of STUDY.
 
-    With --budget nothing is trained or measured: the limits that are given take the place of the study's own. Exit
-    code 3 where nothing is within them.
+    With --budget, show the front of the stored trials under these limits instead of the study's own; nothing is
+    trained or measured. The exit code is 3 if no model is within the limits.
     """
     from autoopt.objectives.judging.budget import Limit
     from autoopt.search.api import open_study
 
     limits = [Limit.parse(budget) for budget in budgets]
-    found = open_study(study, root=studies_root(root).path).view
-    there = _answered(found, limits, as_json=as_json) if limits else _verified(found, as_json=as_json)
-    if not there:
+    view = open_study(study, root=studies_root(root).path).view
+    is_feasible = _print_rejudged(view, limits, as_json=as_json) if limits else _print_front(view, as_json=as_json)
+    if not is_feasible:
         click.get_current_context().exit(NOTHING_FEASIBLE)
 
 
-def _verified(found: StudyView, *, as_json: bool) -> bool:
-    from autoopt.search.report import formats, tables
+def _print_front(view: StudyView, *, as_json: bool) -> bool:
+    """Print the verified front and return whether it holds a model."""
+    from autoopt.search.report.formats import format_violations
+    from autoopt.search.report.tables import outcome_rows
     from autoopt.strategies.errors import UnknownName
 
-    outcome = found.outcome
+    outcome = view.outcome
     if outcome is None:
-        again = command_line("search", found.folder.experiment, root=found.folder.path.parent.parent)
         raise UnknownName(
-            f"the study '{found.name}' has no verified front yet ({found.phase.value}, {found.counted} of "
-            f"{found.experiment.search.trials} trials); finish it with '{again}', or ask with --budget"
+            f"the study '{view.name}' has no verified front yet ({view.phase.value}, {view.counted} of "
+            f"{view.experiment.search.trials} trials); finish it with '{_resume_command(view)}', or use --budget"
         )
     if as_json:
         print_json(outcome.to_json())
         return bool(outcome.models)
-    rows, baseline = tables.outcome_rows(outcome)
-    _print_rows(rows, baseline, f"{found.name}: {len(outcome.models)} verified models")
+    rows, baseline = outcome_rows(outcome)
+    _print_rows(rows, baseline, f"{view.name}: {len(outcome.models)} verified models")
     if not outcome.models and outcome.failed:
-        record = outcome.failed[0].record
-        misses = formats.excess(record.violations)
-        click.echo(f"Nothing is within the budgets; the nearest, trial {record.number}, misses {misses}", err=True)
+        nearest = outcome.failed[0].record
+        violations = format_violations(nearest.violations)
+        click.echo(
+            f"No model is within the budgets; trial {nearest.number}, the nearest, misses {violations}", err=True
+        )
     return bool(outcome.models)
 
 
-def _answered(found: StudyView, limits: list[Limit], *, as_json: bool) -> bool:
-    from autoopt.search.report import formats
+def _print_rejudged(view: StudyView, limits: list[Limit], *, as_json: bool) -> bool:
+    """Print the front of the stored trials under ``limits`` and return whether it holds a model."""
     from autoopt.search.trial.record import State
 
-    answers, nearest = found.front_within(limits), found.nearest(limits)
+    trials, nearest = view.front_within(limits), view.nearest(limits)
     if as_json:
         print_json(
             {
-                "study": found.name,
+                "study": view.name,
                 "budget": [limit.text for limit in limits],
-                "models": [_answer(answer, found) for answer in answers],
-                "nearest": _answer(nearest, found) if nearest and not answers else None,
-                "baseline": found.baseline.to_json() if found.baseline else None,
+                "models": [_judged_json(trial, view) for trial in trials],
+                "nearest": _judged_json(nearest, view) if nearest and not trials else None,
+                "baseline": view.baseline.to_json() if view.baseline else None,
             }
         )
-        return bool(answers)
-    shown = answers or ([nearest] if nearest else [])
-    if shown and found.baseline:
-        rows, baseline = [_row(answer, found) for answer in shown], _baseline_row(found.baseline, found)
-        _print_rows(rows, baseline, f"{found.name}: {_and(limits)}")
-    if not answers:
-        misses = formats.excess(nearest.record.violations) if nearest else "all: no trial is complete"
-        which = f"the nearest, trial {nearest.record.number}," if nearest else "it"
-        click.echo(f"No stored trial is within this budget; {which} misses {misses}", err=True)
-    untrained = sum(record.state is State.REJECTED for record in found.records)
+        return bool(trials)
+    displayed = trials or ([nearest] if nearest else [])
+    if displayed and view.baseline:
+        rows, baseline = [_judged_row(trial, view) for trial in displayed], _baseline_row(view.baseline, view)
+        _print_rows(rows, baseline, f"{view.name}: {' and '.join(limit.text for limit in limits)}")
+    if not trials:
+        click.echo(f"No stored trial is within this budget; {_describe_nearest(nearest)}", err=True)
+    untrained = sum(record.state is State.REJECTED for record in view.records)
     if untrained:
-        click.echo(
-            f"Not among these, since never trained: {untrained} over the study's own budget by their shape alone."
-        )
-    return bool(answers)
+        click.echo(f"Not included: {untrained} trials that the study's own budget rejected before training.")
+    return bool(trials)
 
 
-def _answer(answer: JudgedTrial, found: StudyView) -> dict[str, Any]:
+def _describe_nearest(nearest: JudgedTrial | None) -> str:
+    from autoopt.search.report.formats import format_violations
+
+    if nearest is None:
+        return "no trial is complete"
+    return f"the nearest, trial {nearest.record.number}, misses {format_violations(nearest.record.violations)}"
+
+
+def _judged_json(trial: JudgedTrial, view: StudyView) -> dict[str, Any]:
     from autoopt.search.study.outcome import verified_json
 
-    more = verified_json(answer.verified) if answer.verified else {"test": {}}
+    verification = verified_json(trial.verified) if trial.verified else {"test": {}}
     return {
-        **answer.record.to_json(),
-        "verified": answer.verified is not None,
-        **{name: value for name, value in more.items() if name != "record"},
-        "model": _if_there(found.folder.model(answer.record.number)),
+        **trial.record.to_json(),
+        "verified": trial.verified is not None,
+        **{name: value for name, value in verification.items() if name != "record"},
+        "model": _existing_path(view.folder.model(trial.record.number)),
     }
 
 
-def _row(answer: JudgedTrial, found: StudyView) -> Row:
+def _judged_row(trial: JudgedTrial, view: StudyView) -> Row:
     from autoopt.search.report.tables import Row
 
-    if answer.verified is None:
-        return Row(answer.record.number, str(answer.record.recipe), answer.measurements, ("as searched",))
-    return Row.of(answer.verified, ("verified",), baseline=found.outcome.baseline if found.outcome else None)
+    if trial.verified is None:
+        return Row(trial.record.number, str(trial.record.recipe), trial.measurements, ("not verified",))
+    baseline = view.outcome.baseline if view.outcome else None
+    return Row.from_verified(trial.verified, ("verified",), baseline=baseline)
 
 
-def _baseline_row(record: TrialRecord, found: StudyView) -> Row:
+def _baseline_row(record: TrialRecord, view: StudyView) -> Row:
     from autoopt.search.report.tables import Row
 
-    if found.outcome is not None:
-        return Row.of(found.outcome.baseline, ("baseline",), baseline=found.outcome.baseline)
+    if view.outcome is not None:
+        return Row.from_verified(view.outcome.baseline, ("baseline",), baseline=view.outcome.baseline)
     return Row(record.number, str(record.recipe), record.measurements, ("baseline",))
 
 
 def _print_rows(rows: list[Row], baseline: Row, title: str) -> None:
-    from autoopt.search.report import tables
+    from autoopt.search.report.tables import front_table
 
     out = console()
-    out.print(tables.front(rows, baseline, width=out.width, title=title))
-
-
-def _and(limits: list[Limit]) -> str:
-    return " and ".join(limit.text for limit in limits)
+    out.print(front_table(rows, baseline, width=out.width, title=title))

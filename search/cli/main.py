@@ -1,4 +1,4 @@
-"""The command line: ``autoopt`` with its commands, and how each kind of failure ends it."""
+"""The ``autoopt`` command: its subcommands, and the exit code and message of each kind of error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from autoopt.search.cli.inspect import front, show, status
 from autoopt.search.cli.models import predict, pull
 from autoopt.search.cli.plan import plan
 from autoopt.search.cli.search import search
-from autoopt.search.cli.signals import orderly
+from autoopt.search.cli.signals import interrupt_on_sigterm
 from autoopt.search.cli.strategies import strategies
 from autoopt.search.cli.tasks import tasks
 from autoopt.search.report.sanitize import printable
@@ -22,36 +22,36 @@ from autoopt.strategies.errors import AutooptError
 
 
 class Commands(click.Group):
-    """Ends with the exit code of the error, and says it in a line; what is not foreseen shows its traceback."""
+    """Group that turns an ``AutooptError`` into its exit code and message; other errors show their traceback."""
 
     def invoke(self, context: click.Context) -> Any:
-        with orderly() as exit_code:
+        with interrupt_on_sigterm() as exit_code:
             try:
                 return super().invoke(context)
             except AutooptError as error:
-                complain(error, str(error))
+                print_error(error, str(error))
                 context.exit(error.exit_code)
-            except KeyboardInterrupt as stop:
-                complain(stop, "stopped")
+            except KeyboardInterrupt as interrupt:
+                print_error(interrupt, "stopped")
                 context.exit(exit_code())
 
     def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002
-        """In the order in which a person meets them."""
+        """Return the commands in the order of their use, not of the alphabet."""
         return list(self.commands)
 
 
-def show_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:  # noqa: ARG001
-    """Print the version that is installed, and end."""
-    if wanted:
+def print_version(context: click.Context, parameter: click.Parameter, is_set: bool) -> None:  # noqa: ARG001
+    """Print the installed version and exit."""
+    if is_set:
         try:
             click.echo(f"autoopt {importlib.metadata.version('autoopt')}")
         except importlib.metadata.PackageNotFoundError:
-            click.echo("autoopt, run from a folder and not installed")
+            click.echo("autoopt (not installed, run from its source folder)")
         context.exit()
 
 
-def complain(error: BaseException, message: str) -> None:
-    """Write the message to stderr, each of its lines as ``Error: ...``, and below it what was noted on the way."""
+def print_error(error: BaseException, message: str) -> None:
+    """Print each line of ``message`` to stderr as ``Error: ...``, followed by the notes of ``error``."""
     for line in message.splitlines() or [type(error).__name__]:
         click.echo(f"Error: {printable(line)}", err=True)
     for note in getattr(error, "__notes__", ()):
@@ -59,12 +59,19 @@ def complain(error: BaseException, message: str) -> None:
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=print_version,
+    help="Show the version and exit.",
+)
 def autoopt() -> None:
-    """Make a transformer model smaller and faster, within limits that are really kept.
+    """Make transformer models smaller and faster within limits on latency, size and memory.
 
-    autoopt searches compression, adaptation, augmentation and pretraining together, measures what it finds, and
-    registers the models that no other one beats. Begin with: autoopt search bbc-news
+    autoopt searches compression, adaptation, augmentation and pretraining together, measures every model, and registers
+    the Pareto front in MLflow. To get started, run: autoopt search bbc-news
     """
 
 
@@ -73,7 +80,7 @@ for command in (search, plan, status, show, front, pull, predict, strategies, ta
 
 
 def main() -> None:
-    """Run the command that was typed."""
+    """Run the command line."""
     autoopt(prog_name="autoopt")
 
 

@@ -1,4 +1,4 @@
-"""What commands have in common: options, consoles, JSON on stdout, and the line that says how to go on."""
+"""Options, consoles, JSON output and messages shared by the commands."""
 
 from __future__ import annotations
 
@@ -20,29 +20,31 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+NOTHING_FEASIBLE = 3
+"""Exit code if no model is within the budgets."""
 PIPED_WIDTH = 160
-"""Columns where there is no terminal: a file has no width, and tables should not be squeezed into 80."""
+"""Columns of output that is not a terminal."""
 
 root_option = click.option(
     "--root",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of all studies.  [default: $AUTOOPT_ROOT or ./autoopt-studies]",
+    help="Folder that holds all studies.  [default: $AUTOOPT_ROOT or ./autoopt-studies]",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 overrides_option = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY.SUB=VALUE", help="Override a key of the experiment; repeatable."
+    "--set", "overrides", multiple=True, metavar="KEY.SUB=VALUE", help="Override an experiment key; repeatable."
 )
 
 
-def studies_root(given: Path | None) -> Root:
-    """The root for commands that name a study and no experiment file."""
+def studies_root(root: Path | None) -> Root:
+    """Return the root for commands that take the name of a study rather than an experiment file."""
     from autoopt.search.paths import Root, default_root
 
-    return Root(given.absolute() if given else default_root())
+    return Root(root.absolute() if root else default_root())
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that takes text as it is: no smileys, no guesses at what to colour."""
+    """Return a console that prints text unchanged: no emoji codes, no automatic highlighting."""
     import os
     import sys
 
@@ -54,30 +56,31 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def warn(message: str) -> None:
-    """Say on stderr what is doubtful and no error."""
+    """Print a warning to stderr."""
     from autoopt.search.report.sanitize import printable
 
     click.echo(f"warning: {printable(message)}", err=True)
 
 
 def print_json(document: Any) -> None:
-    """Print one document. Everything that is not ASCII is escaped: no text in it can steer a terminal."""
+    """Print one JSON document. Non-ASCII characters are escaped, so that none can control the terminal."""
     click.echo(json.dumps(document, indent=2, allow_nan=False))
 
 
 def command_line(*parts: object, **options: object) -> str:
-    """The command that a person types: options that are unset are left out, lists are repeated."""
+    """Return a command as typed in a shell: options that are None or False are left out, lists are repeated."""
     words = ["autoopt", *map(str, parts)]
     for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
         for item in value if isinstance(value, tuple | list) else [value]:
             if item is not None and item is not False:
-                words += [f"--{name}"] if item is True else [f"--{name}", str(item)]
+                words += [option] if item is True else [option, str(item)]
     return shlex.join(words)
 
 
 @contextmanager
 def note_on_failure(text: str) -> Iterator[None]:
-    """Say under any error that passes here what is safe and how to go on; a ``UsageError`` says so itself."""
+    """Add a note to any error raised inside, such as how to resume; not to a ``UsageError``, which names its remedy."""
     try:
         yield
     except UsageError:

@@ -1,4 +1,4 @@
-"""``autoopt plan``: what a search would do, shown before anything is trained."""
+"""``autoopt plan``: validate an experiment and preview its search, without training."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Outlook:
-    """All that a plan shows."""
+class Preview:
+    """What ``autoopt plan`` shows."""
 
     experiment: Experiment
     space: Space
     notes: Sequence[str]
-    """What was chosen and left out of the data."""
+    """Which columns, splits and rows of the data are used."""
     warnings: Sequence[str]
-    """What is doubtful about the data."""
+    """Possible problems of the data."""
     calibration: Calibration
     work: Work
     design: Sequence[Recipe]
@@ -58,15 +58,15 @@ class Outlook:
 
     @property
     def confirmation_s(self) -> float:
-        """For each model of the front, and for the baseline."""
+        """Expected compute per model of the front, and for the baseline, if several seeds confirm the front."""
         from autoopt.search.choosing.forecast import confirmation_seconds
 
         search = self.experiment.search
         return confirmation_seconds(self.work, self.design[: search.trials], seeds=search.confirm_seeds)
 
 
-def _print_schema(context: click.Context, _: click.Parameter, is_wanted: bool) -> None:
-    if not is_wanted or context.resilient_parsing:
+def _print_schema(context: click.Context, _: click.Parameter, is_set: bool) -> None:
+    if not is_set or context.resilient_parsing:
         return
     from autoopt.search.experiment.experiment import Experiment
 
@@ -74,7 +74,7 @@ def _print_schema(context: click.Context, _: click.Parameter, is_wanted: bool) -
     context.exit()
 
 
-@click.command(short_help="Check an experiment and show what its search would do.")
+@click.command(short_help="Validate an experiment and preview its search.")
 @click.argument("file")
 @overrides_option
 @root_option
@@ -85,28 +85,29 @@ def _print_schema(context: click.Context, _: click.Parameter, is_wanted: bool) -
     is_eager=True,
     expose_value=False,
     callback=_print_schema,
-    help="Print the JSON Schema of experiment files, for an editor, and exit.",
+    help="Print the JSON Schema of experiment files and exit.",
 )
 def plan(file: str, overrides: tuple[str, ...], root: Path | None, as_json: bool) -> None:
-    """Check an experiment and show what a search of it would do. Trains nothing.
+    """Validate an experiment and preview its search. Nothing is trained.
 
-    Shows the resolved experiment, the space of recipes, the recipes that are tried first, the baseline's latency on
-    this machine (measured; takes some ten seconds) and a forecast of the cost.
+    FILE is an experiment file or the name of a built-in example. Shows the resolved experiment, the space of recipes,
+    the first recipes, the baseline's latency on this machine (measured in about ten seconds) and the expected time.
     """
     from autoopt.search.experiment.experiment import load_experiment
     from autoopt.search.study.assembly import checked_space, root_of
 
     experiment = load_experiment(file, overrides)
     space = checked_space(experiment, warn)
-    click.echo("measuring the baseline's latency; this takes some ten seconds ...", err=True)
-    outlook = _look(experiment, space, root_of(experiment, root))
+    click.echo("measuring the latency of the baseline; this takes about ten seconds ...", err=True)
+    preview = _preview(experiment, space, root_of(experiment, root))
     if as_json:
-        print_json(_document(outlook))
+        print_json(_document(preview))
     else:
-        _print(outlook, command_line("search", file, set=overrides, root=root))
+        _print(preview, command_line("search", file, set=overrides, root=root))
 
 
-def _look(experiment: Experiment, space: Space, root: Root) -> Outlook:
+def _preview(experiment: Experiment, space: Space, root: Root) -> Preview:
+    """Open the data and the base model, and time the model."""
     from statistics import mean
 
     import torch
@@ -124,80 +125,81 @@ def _look(experiment: Experiment, space: Space, root: Root) -> Outlook:
     work = Work(
         forward_s=calibration.call_ms / 1000 / experiment.target.batch_size,
         length_share=min(1.0, sum(lengths) / len(lengths) / tokens),
-        # A text may be several inputs of the model, or many texts one.
+        # One text may become several model inputs, and several texts may be packed into one.
         train=len(lengths),
         validation=round(len(workspace.data.validation) * len(lengths) / len(workspace.data.train)),
     )
     data = workspace.data
-    return Outlook(experiment, space, data.notes, data.warnings, calibration, work, start_design(space))
+    return Preview(experiment, space, data.notes, data.warnings, calibration, work, start_design(space))
 
 
-def _document(outlook: Outlook) -> dict[str, Any]:
+def _document(preview: Preview) -> dict[str, Any]:
     from math import isfinite
 
-    size = outlook.space.size()
+    size = preview.space.size()
     return {
-        "experiment": outlook.experiment.to_json(),
-        "data": list(outlook.notes),
-        "warnings": list(outlook.warnings),
-        "offered": outlook.space.to_json(),
-        "withheld": dict(outlook.space.withheld),
+        "experiment": preview.experiment.to_json(),
+        "data": list(preview.notes),
+        "warnings": list(preview.warnings),
+        "offered": preview.space.to_json(),
+        "withheld": dict(preview.space.withheld),
         "recipes": int(size) if isfinite(size) else None,
-        "start_design": [recipe.to_json() for recipe in outlook.design],
-        "baseline_latency": outlook.calibration.to_json(),
+        "start_design": [recipe.to_json() for recipe in preview.design],
+        "baseline_latency": preview.calibration.to_json(),
         "forecast": {
-            "baseline_s": outlook.baseline_s,
-            "search_s": outlook.search_s,
-            "confirmation_of_one_model_s": outlook.confirmation_s,
+            "baseline_s": preview.baseline_s,
+            "search_s": preview.search_s,
+            "confirmation_of_one_model_s": preview.confirmation_s,
         },
     }
 
 
-def _print(outlook: Outlook, command: str) -> None:
+def _print(preview: Preview, command: str) -> None:
     from math import isfinite
 
-    from autoopt.search.report import formats, tables
+    from autoopt.search.report.formats import format_clock, format_seconds
     from autoopt.search.report.sanitize import plain_text
+    from autoopt.search.report.tables import new_table
 
-    out, experiment = console(), outlook.experiment
+    out, experiment = console(), preview.experiment
     for line in experiment.to_yaml().splitlines():
         out.print(plain_text(line), soft_wrap=True)
-    out.print("\n[bold]Data[/bold]: " + plain_text("; ".join(outlook.notes)), soft_wrap=True)
-    size = outlook.space.size()
-    recipes = f"{size:,.0f}" if isfinite(size) else "infinitely many"
-    out.print(f"\n[bold]Space[/bold]: {recipes} recipes at most, of")
-    out.print(_offered(outlook.space))
-    for name, reason in outlook.space.withheld.items():
+    out.print("\n[bold]Data[/bold]: " + plain_text("; ".join(preview.notes)), soft_wrap=True)
+    size = preview.space.size()
+    recipes = f"up to {size:,.0f}" if isfinite(size) else "infinitely many"
+    out.print(f"\n[bold]Space[/bold]: {recipes} recipes, from")
+    out.print(_offers_table(preview.space))
+    for name, reason in preview.space.withheld.items():
         out.print(plain_text(f"without {name}: {reason}"), soft_wrap=True)
-    first = tables.table("", "recipe", title="Tried first")
-    for number, recipe in enumerate(outlook.design[: experiment.search.trials]):
+    first = new_table("", "recipe", title="First recipes")
+    for number, recipe in enumerate(preview.design[: experiment.search.trials]):
         first.add_row(str(number), plain_text(recipe))
     out.print(first)
-    calibration = outlook.calibration
-    noisy = "; the machine was never quiet, do not trust it" if calibration.noisy else ""
+    calibration = preview.calibration
+    noisy = "; unreliable, the machine was never quiet" if calibration.noisy else ""
     p95 = f", p95 {calibration.p95_ms:.1f} ms" if calibration.p95_ms is not None else ""
     out.print(f"[bold]Baseline[/bold]: {calibration.p50_ms:.1f} ms p50{p95} ({calibration.samples} samples{noisy})")
     out.print(
-        f"[bold]Forecast[/bold], from that and rough to a factor of two: {formats.seconds_of(outlook.baseline_s)} for "
-        f"the baseline, {formats.clock(outlook.search_s)} for {experiment.search.trials} trials on "
+        f"[bold]Expected time[/bold] (within a factor of two): {format_seconds(preview.baseline_s)} for the "
+        f"baseline, {format_clock(preview.search_s)} for {experiment.search.trials} trials on "
         f"{experiment.resources.workers} workers"
     )
     if experiment.search.confirm_seeds > 1:
         out.print(
-            f"Then {formats.clock(outlook.confirmation_s)} for each model of the front and for the baseline, to train "
-            f"them with {experiment.search.confirm_seeds - 1} more seeds; as many seeds at a time as there are workers",
+            f"Then {format_clock(preview.confirmation_s)} per model of the front, and for the baseline, to train it "
+            f"with {experiment.search.confirm_seeds - 1} more seeds; each worker trains one seed at a time",
             soft_wrap=True,
         )
-    click.echo(f"To begin:\n  {command}")
+    click.echo(f"To start:\n  {command}")
 
 
-def _offered(space: Space) -> Any:
-    from autoopt.search.report import tables
+def _offers_table(space: Space) -> Any:
     from autoopt.search.report.sanitize import plain_text
+    from autoopt.search.report.tables import new_table
     from autoopt.search.space.strategy_choice import legal
 
-    shown = tables.table("family", "strategy", "searched")
+    table = new_table("family", "strategy", "searched")
     for offer in space.offers:
         searched = "; ".join(f"{name}: {legal(knob)}" for name, knob in offer.searched.items()) or "nothing"
-        shown.add_row(*map(plain_text, (offer.strategy.family.value, offer.strategy.name, searched)))
-    return shown
+        table.add_row(*map(plain_text, (offer.strategy.family.value, offer.strategy.name, searched)))
+    return table

@@ -1,4 +1,4 @@
-"""``autoopt search``: run or resume a study, show it as it goes on, and end with its front."""
+"""``autoopt search``: run or resume a study with its progress, and print its front."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from autoopt.search.cli.options import (
+    NOTHING_FEASIBLE,
     command_line,
     console,
     json_option,
@@ -28,12 +29,10 @@ if TYPE_CHECKING:
     from autoopt.search.study.lifecycle import Audience
     from autoopt.search.study.outcome import Outcome
 
-NOTHING_FEASIBLE = 3
-
 
 @dataclass(frozen=True)
 class Invocation:
-    """What was typed."""
+    """Arguments of the command as typed."""
 
     file: str
     overrides: tuple[str, ...]
@@ -43,8 +42,8 @@ class Invocation:
     no_warm_start: bool
     root: Path | None
 
-    def line(self) -> str:
-        """The command that does the same again."""
+    def command(self) -> str:
+        """Return the command that repeats this invocation."""
         return command_line(
             "search",
             self.file,
@@ -59,22 +58,21 @@ class Invocation:
     def load(self) -> Experiment:
         from autoopt.search.experiment.experiment import load_experiment
 
-        trials = [] if self.trials is None else [f"search.trials={self.trials}"]
-        timeout = [] if self.timeout is None else [f"search.timeout={self.timeout}"]
-        compute = [] if self.max_compute is None else [f"search.max_compute={self.max_compute}"]
-        warm = ["search.warm_start=false"] if self.no_warm_start else []
-        return load_experiment(self.file, [*self.overrides, *trials, *timeout, *compute, *warm])
+        options = {"trials": self.trials, "timeout": self.timeout, "max_compute": self.max_compute}
+        overrides = [f"search.{name}={value}" for name, value in options.items() if value is not None]
+        warm_start = ["search.warm_start=false"] if self.no_warm_start else []
+        return load_experiment(self.file, [*self.overrides, *overrides, *warm_start])
 
 
-@click.command(short_help="Run a search, or go on with an interrupted one.")
+@click.command(short_help="Run a search or resume an interrupted one.")
 @click.argument("file")
 @overrides_option
-@click.option("--trials", type=click.IntRange(min=1), help="How many trials in all: --set search.trials=N.")
-@click.option("--timeout", metavar="TIME", help="Stop after a time such as 10m: --set search.timeout=TIME.")
+@click.option("--trials", type=click.IntRange(min=1), help="Total number of trials (sets search.trials).")
+@click.option("--timeout", metavar="TIME", help="Stop after a time such as 10m (sets search.timeout).")
 @click.option(
-    "--max-compute", metavar="TIME", help="Stop once the trials together worked so long: --set search.max_compute=TIME."
+    "--max-compute", metavar="TIME", help="Stop after a total compute time of all trials (sets search.max_compute)."
 )
-@click.option("--no-warm-start", is_flag=True, help="Take nothing from earlier studies: --set search.warm_start=false.")
+@click.option("--no-warm-start", is_flag=True, help="Do not start from recipes of earlier studies.")
 @root_option
 @json_option
 def search(
@@ -87,23 +85,28 @@ def search(
     root: Path | None,
     as_json: bool,
 ) -> None:
-    """Run a search, or go on with one that was interrupted.
+    """Run a search, or resume an interrupted one.
 
-    FILE is an experiment file or the name of a built-in example, such as bbc-news. Progress goes to stderr, the front
-    that was found to stdout.
+    FILE is an experiment file or the name of a built-in example such as bbc-news. Progress is printed to stderr, the
+    front to stdout. Trials that have ended are never repeated.
 
-    Exit codes: 0 a model within the budgets was found; 2 the experiment, the data or the model is wrong; 3 nothing is
-    within the budgets, the least violating model is kept; 4 every trial or the baseline failed; 5 the machine or a
-    service does not allow it; 130 or 143 interrupted.
+    \b
+    Exit codes:
+      0         a model within the budgets was found
+      2         the experiment, the data or the model is invalid
+      3         no model is within the budgets; the least violating one is kept
+      4         the baseline or every trial failed
+      5         the machine or a service is at fault
+      130, 143  interrupted
     """
     from autoopt.search import api
     from autoopt.search.study.assembly import root_of
 
-    typed = Invocation(file, overrides, trials, timeout, max_compute, no_warm_start, root)
-    experiment = typed.load()
+    invocation = Invocation(file, overrides, trials, timeout, max_compute, no_warm_start, root)
+    experiment = invocation.load()
     home = root_of(experiment, root)
     folder = home.study(experiment.study).path
-    with note_on_failure(f"Every trial that ended is kept in {folder}. To go on: {typed.line()}"):
+    with note_on_failure(f"Trials that have ended are kept in {folder}. To resume: {invocation.command()}"):
         result = api.search(experiment, root=home.path, progress=_progress, warn=warn)
     outcome = result.outcome
     assert outcome is not None  # noqa: S101 - a search that returns has verified its front
@@ -111,25 +114,25 @@ def search(
         print_json(_document(outcome, home))
     else:
         _print_front(outcome)
-    _say_what_next(outcome, home, typed, to_stderr=as_json)
+    _print_next_steps(outcome, home, invocation, to_stderr=as_json)
     if not outcome.models:
         click.get_current_context().exit(NOTHING_FEASIBLE)
 
 
 def _progress(experiment: Experiment, space: Space) -> AbstractContextManager[Audience]:
-    """Show the search on stderr as it runs."""
+    """Show the progress of the search on stderr."""
     from autoopt.search.experiment.opening import directions
-    from autoopt.search.report.live import Plan, watching
+    from autoopt.search.report.live import SearchInfo, show_progress
     from autoopt.search.space.start_design import baseline
 
-    plan = Plan(
+    info = SearchInfo(
         study=experiment.study,
         trials=experiment.search.trials,
         timeout_s=experiment.search.timeout,
         baseline_id=baseline(space).id,
         objectives=directions(experiment),
     )
-    return watching(plan, console(stderr=True))
+    return show_progress(info, console(stderr=True))
 
 
 def _document(outcome: Outcome, root: Root) -> dict[str, object]:
@@ -142,61 +145,67 @@ def _document(outcome: Outcome, root: Root) -> dict[str, object]:
 
 
 def _print_front(outcome: Outcome) -> None:
-    from autoopt.search.report import tables
+    from autoopt.search.report.tables import front_table, outcome_rows
 
     out = console()
-    rows, baseline = tables.outcome_rows(outcome)
+    rows, baseline = outcome_rows(outcome)
     count = len(outcome.models)
-    found = f"{count} verified model{'s' * (count != 1)}" if count else "nothing is within the budgets"
-    out.print(tables.front(rows, baseline, width=out.width, title=f"{outcome.study}: {found}"))
+    models = f"{count} verified model{'s' * (count != 1)}" if count else "no model is within the budgets"
+    out.print(front_table(rows, baseline, width=out.width, title=f"{outcome.study}: {models}"))
 
 
-def _say_what_next(outcome: Outcome, root: Root, typed: Invocation, *, to_stderr: bool) -> None:
-    from autoopt.search.report.formats import clock
+def _print_next_steps(outcome: Outcome, root: Root, invocation: Invocation, *, to_stderr: bool) -> None:
+    from autoopt.search.report.formats import format_clock
     from autoopt.search.report.sanitize import printable
 
     if outcome.stopped_because:
         click.echo(f"The search ended early: {printable(outcome.stopped_because)}.", err=True)
     if outcome.saved_s >= 1:
-        whole = outcome.compute_s + outcome.saved_s
+        total = outcome.compute_s + outcome.saved_s
         click.echo(
-            f"The trials worked {clock(outcome.compute_s)}; reuse of what others had computed saved "
-            f"{clock(outcome.saved_s)} more, {outcome.saved_s / whole:.0%} of the whole.",
+            f"The trials computed for {format_clock(outcome.compute_s)}; reused stages saved another "
+            f"{format_clock(outcome.saved_s)} ({outcome.saved_s / total:.0%} of the total).",
             err=True,
         )
     if not outcome.models:
-        _say_what_blocks(outcome, root, typed)
+        _print_nearest(outcome, root, invocation)
     elif command := _pull_command(outcome, root):
-        click.echo(f"To take the best one:\n  {command}", err=to_stderr)
+        click.echo(f"To pull the best model:\n  {command}", err=to_stderr)
     else:
         models = root.study(outcome.study).models
-        click.echo(f"The models are in {models}; MLflow lacks them. To register them: {typed.line()}", err=True)
+        click.echo(
+            f"The models are in {models} but not registered in MLflow. To register them: {invocation.command()}",
+            err=True,
+        )
 
 
-def _say_what_blocks(outcome: Outcome, root: Root, typed: Invocation) -> None:
-    from autoopt.search.report import formats
+def _print_nearest(outcome: Outcome, root: Root, invocation: Invocation) -> None:
+    """Say which model violates the budgets least, where it is, and how to continue."""
+    from autoopt.search.report.formats import format_violations
 
     folder = root.study(outcome.study)
     nearest = (outcome.failed or (outcome.baseline,))[0].record
-    why = formats.excess(nearest.violations) or "no budget, but it is the baseline itself"
-    kept = next(path for path in (folder.kept_model(nearest.number), folder.model(nearest.number)) if path.is_dir())
-    more = replace(typed, trials=2 * (typed.trials or typed.load().search.trials))
-    click.echo(f"Error: no model is within the budgets; the nearest, trial {nearest.number}, misses {why}.", err=True)
-    click.echo(f"That model is kept in {kept}. To search on: {more.line()}", err=True)
-    looser = command_line("front", outcome.study, budget="latency_p50 <= 0.6 * baseline", root=_root_if_odd(root))
-    click.echo(f"Another budget can be asked of what was tried, free: {looser}", err=True)
+    violations = format_violations(nearest.violations) or "no budget, but it is the baseline itself"
+    model = next(path for path in (folder.kept_model(nearest.number), folder.model(nearest.number)) if path.is_dir())
+    longer = replace(invocation, trials=2 * (invocation.trials or invocation.load().search.trials))
+    click.echo(
+        f"Error: no model is within the budgets; the nearest, trial {nearest.number}, misses {violations}.", err=True
+    )
+    click.echo(f"That model is in {model}. To search with more trials: {longer.command()}", err=True)
+    looser = command_line("front", outcome.study, budget="latency_p50 <= 0.6 * baseline", root=_unusual_root(root))
+    click.echo(f"To apply another budget to the stored trials: {looser}", err=True)
 
 
 def _pull_command(outcome: Outcome, root: Root) -> str:
-    """Empty where MLflow does not have the champion."""
+    """Return the command that pulls the champion; empty if the champion is not registered."""
     champion = outcome.champion
     if champion is None or champion.record.number not in outcome.versions:
         return ""
-    return command_line("pull", f"{outcome.study}@champion", "-o", "champion", root=_root_if_odd(root))
+    return command_line("pull", f"{outcome.study}@champion", "-o", "champion", root=_unusual_root(root))
 
 
-def _root_if_odd(root: Root) -> Path | None:
-    """The root where the commands would not find it by themselves."""
+def _unusual_root(root: Root) -> Path | None:
+    """Return the root if it is not the default one, else None."""
     from autoopt.search.paths import default_root
 
     return None if root.path == default_root() else root.path

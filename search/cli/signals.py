@@ -1,4 +1,4 @@
-"""How a command is stopped from outside: a request to terminate ends it in the same orderly way as Ctrl-C."""
+"""Interrupt a command on SIGTERM in the same way as on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 
 @contextmanager
-def orderly() -> Iterator[Callable[[], int]]:
+def interrupt_on_sigterm() -> Iterator[Callable[[], int]]:
     """Raise ``KeyboardInterrupt`` in the main thread on SIGTERM too.
 
-    Yields what says, after a ``KeyboardInterrupt``, the exit code that shells expect: 130 or 143. It cannot be told
-    from the exception, of which Ray makes another one on the way.
+    Yields a function that returns, after a ``KeyboardInterrupt``, the exit code that shells expect: 130 or 143. The
+    exception itself cannot tell, because Ray replaces it with another one.
     """
     received = signal.SIGINT
 
@@ -29,8 +29,8 @@ def orderly() -> Iterator[Callable[[], int]]:
     if threading.current_thread() is not threading.main_thread():
         yield exit_code
         return
-    before = signal.signal(signal.SIGTERM, terminate)
+    previous = signal.signal(signal.SIGTERM, terminate)
     try:
         yield exit_code
     finally:
-        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, previous if previous is not None else signal.SIG_DFL)

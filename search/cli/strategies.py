@@ -1,4 +1,4 @@
-"""``autoopt strategies``: what can be searched."""
+"""``autoopt strategies``: list and describe the strategies."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from autoopt.strategies.strategy import Strategy
 
 
-@click.command(short_help="List what can be searched, or show one of it in full.")
+@click.command(short_help="List the strategies, or describe one.")
 @click.argument("name", required=False)
 @json_option
 def strategies(name: str | None, as_json: bool) -> None:
-    """List the strategies with the knobs that are searched, or show the one that is NAMEd in full."""
+    """List the strategies with their searched settings, or describe strategy NAME."""
     from autoopt.strategies.catalog import catalog, find
 
     if name is not None:
-        found = find(name)
-        print_json(_described(found)) if as_json else _print_one(found)
+        strategy = find(name)
+        print_json(_strategy_json(strategy)) if as_json else _print_strategy(strategy)
     elif as_json:
-        print_json([_described(strategy) for strategy in catalog().values()])
+        print_json([_strategy_json(strategy) for strategy in catalog().values()])
     else:
-        _print_all(list(catalog().values()))
+        _print_list(list(catalog().values()))
 
 
-def _described(strategy: type[Strategy]) -> dict[str, Any]:
+def _strategy_json(strategy: type[Strategy]) -> dict[str, Any]:
     knobs, fields = strategy.knobs(), strategy.model_fields
     return {
         "name": strategy.name,
@@ -42,12 +42,12 @@ def _described(strategy: type[Strategy]) -> dict[str, Any]:
         "packages": sorted(strategy.packages),
         "after": sorted(strategy.after),
         "excludes": sorted(strategy.excludes),
-        "knobs": {name: {**_range(knob), "default": fields[name].default} for name, knob in knobs.items()},
+        "knobs": {name: {**_knob_json(knob), "default": fields[name].default} for name, knob in knobs.items()},
         "settings": {name: field.default for name, field in fields.items() if name not in knobs},
     }
 
 
-def _range(knob: Knob) -> dict[str, Any]:
+def _knob_json(knob: Knob) -> dict[str, Any]:
     from autoopt.strategies.knobs import Choice, Int
 
     match knob:
@@ -59,44 +59,37 @@ def _range(knob: Knob) -> dict[str, Any]:
             return {"kind": "float", "low": knob.low, "high": knob.high, "log": knob.log}
 
 
-def _print_all(found: list[type[Strategy]]) -> None:
-    from autoopt.search.report import tables
+def _print_list(listed: list[type[Strategy]]) -> None:
     from autoopt.search.report.sanitize import plain_text
+    from autoopt.search.report.tables import new_table
 
-    shown = tables.table("family", "strategy", "what it does", "searched (default)")
-    for strategy in found:
+    table = new_table("family", "strategy", "description", "searched (default)")
+    for strategy in listed:
         fields = strategy.model_fields
         knobs = [f"{name} ({fields[name].default})" for name in strategy.knobs()]
         cells = (strategy.family.value, strategy.name, strategy.summary(), ", ".join(knobs) or "nothing")
-        shown.add_row(*map(plain_text, cells))
-    console().print(shown)
-    click.echo("One in full: autoopt strategies NAME")
+        table.add_row(*map(plain_text, cells))
+    console().print(table)
+    click.echo("To describe one: autoopt strategies NAME")
 
 
-def _print_one(strategy: type[Strategy]) -> None:
-    from autoopt.search.report import tables
-    from autoopt.search.report.sanitize import plain_text
+def _print_strategy(strategy: type[Strategy]) -> None:
+    from autoopt.search.report.sanitize import plain_lines, plain_text
+    from autoopt.search.report.tables import new_table
     from autoopt.search.space.strategy_choice import legal
 
     out = console()
     out.print(f"[bold]{strategy.name}[/bold] ({strategy.family.value}): {plain_text(strategy.summary())}\n")
-    out.print(plain_text_lines(inspect.cleandoc(strategy.__doc__ or "")))
+    out.print(plain_lines(inspect.cleandoc(strategy.__doc__ or "")))
     if strategy.needs:
-        out.print(f"\nNeeds: {', '.join(sorted(strategy.needs))}")
+        out.print(f"\nRequires: {', '.join(sorted(strategy.needs))}")
     if strategy.packages:
-        out.print(f"\nNeeds the packages: {', '.join(sorted(strategy.packages))}")
+        out.print(f"\nRequires packages: {', '.join(sorted(strategy.packages))}")
     if strategy.excludes:
         out.print(f"\nCannot be combined with: {', '.join(sorted(strategy.excludes))}")
     knobs, fields = strategy.knobs(), strategy.model_fields
-    shown = tables.table("setting", "default", "searched")
+    table = new_table("setting", "default", "searched")
     for name, field in fields.items():
-        where = legal(knobs[name]) if name in knobs else "no; set it in the experiment file"
-        shown.add_row(*map(plain_text, (name, field.default, where)))
-    out.print(shown)
-
-
-def plain_text_lines(text: str) -> str:
-    """Text that keeps its lines."""
-    from autoopt.search.report.sanitize import plain_text
-
-    return "\n".join(map(plain_text, text.splitlines()))
+        searched = legal(knobs[name]) if name in knobs else "no, fixed unless the experiment file sets it"
+        table.add_row(*map(plain_text, (name, field.default, searched)))
+    out.print(table)

@@ -1,4 +1,4 @@
-"""``autoopt tasks``: what a model can be searched for."""
+"""``autoopt tasks``: list and describe the tasks."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from autoopt.objectives.task import Task
 
 
-@click.command(short_help="List the tasks, or show one of them in full.")
+@click.command(short_help="List the tasks, or describe one.")
 @click.argument("name", required=False)
 @json_option
 def tasks(name: str | None, as_json: bool) -> None:
-    """List the tasks with their metrics, the default one first, or show the one that is NAMEd in full."""
+    """List the tasks with their metrics, the default metric first, or describe task NAME."""
     from autoopt.objectives.tasks import find_task
-    from autoopt.objectives.tasks import tasks as known
+    from autoopt.objectives.tasks import tasks as task_names
 
     if name is not None:
-        found = find_task(name)
-        print_json(_described(name, found)) if as_json else _print_one(name, found)
+        task = find_task(name)
+        print_json(_task_json(name, task)) if as_json else _print_task(name, task)
         return
-    described = [_described(each, find_task(each)) for each in known()]
-    print_json(described) if as_json else _print_all(described)
+    documents = [_task_json(task_name, find_task(task_name)) for task_name in task_names()]
+    print_json(documents) if as_json else _print_list(documents)
 
 
-def _described(name: str, task: type[Task]) -> dict[str, Any]:
+def _task_json(name: str, task: type[Task]) -> dict[str, Any]:
     module = inspect.getmodule(task)
     return {
         "name": name,
@@ -43,27 +43,26 @@ def _described(name: str, task: type[Task]) -> dict[str, Any]:
     }
 
 
-def _print_all(described: list[dict[str, Any]]) -> None:
-    from autoopt.search.report import tables
+def _print_list(documents: list[dict[str, Any]]) -> None:
     from autoopt.search.report.sanitize import plain_text
+    from autoopt.search.report.tables import new_table
 
-    shown = tables.table("task", "what it does", "metrics (default first)")
-    for task in described:
-        shown.add_row(*map(plain_text, (task["name"], task["summary"], ", ".join(task["metrics"]))))
-    console().print(shown)
-    click.echo("One in full: autoopt tasks NAME")
+    table = new_table("task", "description", "metrics (default first)")
+    for task in documents:
+        table.add_row(*map(plain_text, (task["name"], task["summary"], ", ".join(task["metrics"]))))
+    console().print(table)
+    click.echo("To describe one: autoopt tasks NAME")
 
 
-def _print_one(name: str, task: type[Task]) -> None:
-    from autoopt.search.cli.strategies import plain_text_lines
-    from autoopt.search.report.sanitize import plain_text
+def _print_task(name: str, task: type[Task]) -> None:
+    from autoopt.search.report.sanitize import plain_lines, plain_text
 
-    out, described = console(), _described(name, task)
-    out.print(f"[bold]{name}[/bold]: {plain_text(described['summary'])}\n")
-    out.print(plain_text_lines(described["description"]))
-    out.print(f"\nMetrics: {', '.join(described['metrics'])}; the first that fits the data is the default")
+    out, document = console(), _task_json(name, task)
+    out.print(f"[bold]{name}[/bold]: {plain_text(document['summary'])}\n")
+    out.print(plain_lines(document["description"]))
+    out.print(f"\nMetrics: {', '.join(document['metrics'])}; the default is the first that suits the data")
     for key, field in task.settings().model_fields.items():
         out.print(f"Setting task.{key}: {plain_text(field.description or '')}")
-    for column, text in described["example"].items():
+    for column, text in document["example"].items():
         out.print(f"{column}: {plain_text(text)}")
-    out.print(f"A row of data: {plain_text(json.dumps(described['data'], ensure_ascii=False))}")
+    out.print(f"A row of data: {plain_text(json.dumps(document['data'], ensure_ascii=False))}")

@@ -1,1 +1,1 @@
-"""Results as people read them."""
+"""Results as people read them: formats, tables, progress."""

@@ -1,4 +1,4 @@
-"""The search as it goes on, for a person: a view that is drawn anew in a terminal, a line for each event elsewhere."""
+"""Progress of a running search: a view redrawn in place in a terminal, one line per event elsewhere."""
 
 from __future__ import annotations
 
@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING
 
 from autoopt.objectives.measurement import QUALITY, Direction
 from autoopt.search.choosing.front import champion
-from autoopt.search.report import formats, tables
+from autoopt.search.report.formats import (
+    format_clock,
+    format_difference,
+    format_latency,
+    format_quality,
+    format_speedup,
+    format_summary,
+)
 from autoopt.search.report.sanitize import plain_text
+from autoopt.search.report.tables import describe_state, new_table
+from autoopt.search.study.evidence import TEST_PREFIX
 from autoopt.search.study.verification import Verified
 from autoopt.search.trial.record import COUNTED, State, TrialRecord
 
@@ -21,211 +30,214 @@ if TYPE_CHECKING:
 
     from autoopt.search.study.lifecycle import Audience
 
-LATEST = 5
-"""How many finished trials stay in sight."""
-DRAWN_PER_S = 2.0
+RECENT_TRIALS = 5
+"""Number of ended trials that the view shows."""
+REFRESH_PER_S = 2.0
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a view has to know of the search beforehand."""
+class SearchInfo:
+    """What the views need to know about a search before it starts."""
 
     study: str
     trials: int
     timeout_s: float | None
     baseline_id: str
-    """The id of the baseline's recipe."""
+    """Id of the baseline's recipe."""
     objectives: Mapping[str, Direction]
 
 
-class Score:
-    """What has happened so far. Kept apart from how it is shown."""
+class Progress:
+    """State of a search as far as it was observed, independent of how it is shown."""
 
-    def __init__(self, plan: Plan, now: Callable[[], float] = time.monotonic) -> None:
-        self.plan, self.now, self.started = plan, now, now()
+    def __init__(self, info: SearchInfo, now: Callable[[], float] = time.monotonic) -> None:
+        self.info, self.now, self.started_at = info, now, now()
         self.records: dict[int, TrialRecord] = {}
+        """By trial number, in the order of their latest change."""
         self.stages: dict[int, tuple[str, float]] = {}
-        """For each running trial its stage, and when that began."""
-        self.finished_here = 0
+        """For each running trial, its stage and when the stage began."""
+        self.ended_in_session = 0
 
     def observe(self, record: TrialRecord) -> bool:
-        """Take over a record; True where it is of a trial that began under these eyes, or that begins now."""
-        is_new = record.state is State.RUNNING or record.number in self.stages
-        self.records.pop(record.number, None)  # In the order in which they ended, not in which they began.
+        """Update the state; return False if the trial ended in an earlier session."""
+        is_of_session = record.state is State.RUNNING or record.number in self.stages
+        self.records.pop(record.number, None)  # So that it moves to the end.
         self.records[record.number] = record
         if record.state is State.RUNNING:
             self.stages[record.number] = ("waiting for a worker", self.now())
         elif self.stages.pop(record.number, None):
-            self.finished_here += 1
-        return is_new
+            self.ended_in_session += 1
+        return is_of_session
 
     def stage(self, number: int, stage: str) -> None:
         if number in self.stages:
-            before, since = self.stages[number]
-            goes_on = before.partition(",")[0] == stage.partition(",")[0]
-            self.stages[number] = (stage, since if goes_on else self.now())
+            previous, since = self.stages[number]
+            is_same = previous.partition(",")[0] == stage.partition(",")[0]
+            self.stages[number] = (stage, since if is_same else self.now())
 
     @property
     def baseline(self) -> TrialRecord | None:
-        ended = (record for record in list(self.records.values()) if record.state is State.COMPLETE)
-        return next((record for record in ended if record.recipe.id == self.plan.baseline_id), None)
+        """The complete trial of the baseline; None until it is complete."""
+        complete = (record for record in list(self.records.values()) if record.state is State.COMPLETE)
+        return next((record for record in complete if record.recipe.id == self.info.baseline_id), None)
 
     @property
     def best(self) -> TrialRecord | None:
         """The feasible trial that would be the champion."""
         feasible = [record for record in list(self.records.values()) if record.feasible]
-        return champion(feasible, self.plan.objectives) if feasible else None
+        return champion(feasible, self.info.objectives) if feasible else None
 
     @property
-    def used_s(self) -> float:
-        return self.now() - self.started
+    def elapsed_s(self) -> float:
+        return self.now() - self.started_at
 
     @property
     def counted(self) -> int:
+        """Number of trials that count towards ``search.trials``."""
         return sum(record.state in COUNTED for record in list(self.records.values()))
 
-    def counts(self) -> str:
-        found = Counter(record.state for record in list(self.records.values()))
+    def describe_counts(self) -> str:
+        counts = Counter(record.state for record in list(self.records.values()))
         feasible = sum(record.feasible for record in list(self.records.values()))
         return (
-            f"{self.counted} of {self.plan.trials} trials: {found[State.COMPLETE]} complete ({feasible} feasible), "
-            f"{found[State.STOPPED]} stopped early, {found[State.REJECTED]} rejected, {found[State.FAILED]} failed"
+            f"{self.counted} of {self.info.trials} trials: {counts[State.COMPLETE]} complete ({feasible} feasible), "
+            f"{counts[State.STOPPED]} stopped early, {counts[State.REJECTED]} rejected, {counts[State.FAILED]} failed"
         )
 
-    def time_left(self) -> str:
-        """What is left of the time limit, or a forecast from the mean trial, whichever is less."""
-        left: list[tuple[float, str]] = []
-        if self.plan.timeout_s is not None:
-            left.append((self.plan.timeout_s - self.used_s, "left of the time limit"))
-        rest = max(0, self.plan.trials - self.counted)
-        if not rest:
+    def describe_time_left(self) -> str:
+        """Describe the time until the timeout or, if sooner, the estimated end; empty if neither is known."""
+        remaining = max(0, self.info.trials - self.counted)
+        if not remaining:
             return ""
-        if self.finished_here:
-            left.append((rest * self.used_s / self.finished_here, "left by forecast"))
-        if not left:
+        candidates: list[tuple[float, str]] = []
+        if self.info.timeout_s is not None:
+            candidates.append((self.info.timeout_s - self.elapsed_s, "until the timeout"))
+        if self.ended_in_session:
+            candidates.append((remaining * self.elapsed_s / self.ended_in_session, "left (estimated)"))
+        if not candidates:
             return ""
-        seconds, meaning = min(left)
-        return f"{formats.clock(seconds)} {meaning}"
+        seconds, meaning = min(candidates)
+        return f"{format_clock(seconds)} {meaning}"
 
 
-class PlainView:
-    """A line for each event, for files and pipes. The stages of a trial are not among them."""
+class LogView:
+    """Prints one line per event, for files and pipes. Stages of trials are left out."""
 
-    def __init__(self, score: Score, console: Console) -> None:
-        self._score, self._console = score, console
+    def __init__(self, progress: Progress, console: Console) -> None:
+        self._progress, self._console = progress, console
 
     def observe(self, record: TrialRecord) -> None:
-        if not self._score.observe(record):
-            return  # It was told in an earlier session.
-        if record.state is State.RUNNING:
-            self.say(f"trial {record.number} begins: {record.recipe}")
+        if not self._progress.observe(record):
             return
-        parts = [formats.summary(record.measurements), tables.verdict(record)]
+        if record.state is State.RUNNING:
+            self.say(f"trial {record.number} started: {record.recipe}")
+            return
+        parts = [format_summary(record.measurements), describe_state(record)]
         self.say(f"trial {record.number} ended: {'; '.join(part for part in parts if part)}")
-        left = self._score.time_left()
-        self.say(self._score.counts() + (f", {left}" if left else ""))
+        time_left = self._progress.describe_time_left()
+        self.say(self._progress.describe_counts() + (f", {time_left}" if time_left else ""))
 
     def say(self, message: str) -> None:
-        stamp = f"[{formats.clock(self._score.used_s)}] "
+        stamp = f"[{format_clock(self._progress.elapsed_s)}] "
         self._console.print(plain_text(stamp + message), soft_wrap=True)
 
     def verified(self, model: Verified) -> None:
-        self.say(verified_line(model, self._score.plan))
+        self.say(describe_verified(model, self._progress.info))
 
     def stage(self, number: int, stage: str) -> None:
-        self._score.stage(number, stage)
+        self._progress.stage(number, stage)
 
     def tick(self) -> None:
-        """Nothing: what is written stays."""
+        """Do nothing: printed lines are final."""
 
 
 class LiveView:
-    """Drawn anew twice a second below the messages."""
+    """Redraws the state of the search in place, below the messages."""
 
-    def __init__(self, score: Score, console: Console) -> None:
-        self._score, self._console = score, console
+    def __init__(self, progress: Progress, console: Console) -> None:
+        self._progress, self._console = progress, console
 
     def observe(self, record: TrialRecord) -> None:
-        self._score.observe(record)
+        self._progress.observe(record)
 
     def say(self, message: str) -> None:
         self._console.print(plain_text(message), soft_wrap=True)
 
     def verified(self, model: Verified) -> None:
-        self._console.print(plain_text(verified_line(model, self._score.plan)), soft_wrap=True)
+        self.say(describe_verified(model, self._progress.info))
 
     def stage(self, number: int, stage: str) -> None:
-        self._score.stage(number, stage)
+        self._progress.stage(number, stage)
 
     def tick(self) -> None:
-        """Nothing: the view redraws itself, also while nothing happens."""
+        """Do nothing: Rich redraws the view from a thread of its own."""
 
     def __rich__(self) -> RenderableType:
-        return picture(self._score)
+        return render_progress(self._progress)
 
 
 @contextmanager
-def watching(plan: Plan, console: Console) -> Iterator[Audience]:
-    """Show a search on this console while it goes on."""
-    score = Score(plan)
+def show_progress(info: SearchInfo, console: Console) -> Iterator[Audience]:
+    """Show a search on this console while it runs."""
+    progress = Progress(info)
     if not console.is_terminal:
-        yield PlainView(score, console)
+        yield LogView(progress, console)
         return
     from rich.live import Live
 
-    view = LiveView(score, console)
-    with Live(view, console=console, refresh_per_second=DRAWN_PER_S, vertical_overflow="crop"):
+    view = LiveView(progress, console)
+    with Live(view, console=console, refresh_per_second=REFRESH_PER_S, vertical_overflow="crop"):
         yield view
 
 
-def picture(score: Score) -> RenderableType:
-    """The whole view: what matters most comes first, for a low terminal cuts the end."""
+def render_progress(progress: Progress) -> RenderableType:
+    """Return the whole view, the most important lines first: a low terminal crops the end."""
     from rich.console import Group
 
-    left = score.time_left()
-    times = f"{formats.clock(score.used_s)} used" + (f", {left}" if left else "")
+    time_left = progress.describe_time_left()
+    times = f"{format_clock(progress.elapsed_s)} elapsed" + (f", {time_left}" if time_left else "")
     parts: list[RenderableType] = [
-        f"[bold]{plain_text(score.plan.study)}[/bold]  {score.counts()}; {times}",
-        _reference("baseline", score.baseline, "not measured yet"),
-        _reference("best", score.best, "nothing feasible yet"),
+        f"[bold]{plain_text(progress.info.study)}[/bold]  {progress.describe_counts()}; {times}",
+        _reference_line("baseline", progress.baseline, placeholder="not measured yet"),
+        _reference_line("best", progress.best, placeholder="no feasible trial yet"),
     ]
-    parts += [part for part in (_running(score), _ended(score)) if part is not None]
+    parts += [part for part in (_running_table(progress), _ended_table(progress)) if part is not None]
     return Group(*parts)
 
 
-def verified_line(model: Verified, plan: Plan) -> str:
-    """What the second measurement of a model has shown."""
-    name = "the baseline" if model.record.recipe.id == plan.baseline_id else f"trial {model.record.number}"
-    test = formats.quality(model.test, prefix="test_")
+def describe_verified(model: Verified, info: SearchInfo) -> str:
+    """Describe the result of verifying a model on one line."""
+    name = "the baseline" if model.record.recipe.id == info.baseline_id else f"trial {model.record.number}"
+    test = format_quality(model.test, prefix=TEST_PREFIX)
     if model.difference:
-        test += ", " + " ".join(formats.to_baseline(model.difference))
-    seen = formats.summary({n: m for n, m in model.record.measurements.items() if n != QUALITY})
-    return f"verified {name}: test quality {test}, {seen}; {tables.verdict(model.record)}"
+        test += ", " + " ".join(format_difference(model.difference))
+    costs = format_summary({name: item for name, item in model.record.measurements.items() if name != QUALITY})
+    return f"verified {name}: test quality {test}, {costs}; {describe_state(model.record)}"
 
 
-def _running(score: Score) -> RenderableType | None:
-    shown = tables.table("running", "stage", "in it", "recipe")
-    for number, (stage, since) in sorted(dict(score.stages).items()):
-        if record := score.records.get(number):
-            time_in_it = formats.clock(score.now() - since)
-            shown.add_row(str(number), plain_text(stage), time_in_it, plain_text(record.recipe))
-    return shown if shown.row_count else None
+def _running_table(progress: Progress) -> RenderableType | None:
+    table = new_table("running", "stage", "for", "recipe")
+    for number, (stage, since) in sorted(dict(progress.stages).items()):
+        if record := progress.records.get(number):
+            elapsed = format_clock(progress.now() - since)
+            table.add_row(str(number), plain_text(stage), elapsed, plain_text(record.recipe))
+    return table if table.row_count else None
 
 
-def _ended(score: Score) -> RenderableType | None:
-    """The trials that ended last, the latest first."""
-    ended = [record for record in list(score.records.values()) if record.state in COUNTED]
-    shown = tables.table("ended", "quality", "latency", "faster", "outcome")
-    for record in reversed(ended[-LATEST:]):
+def _ended_table(progress: Progress) -> RenderableType | None:
+    """Return a table of the trials that ended most recently, the latest first; None if none has ended."""
+    ended = [record for record in list(progress.records.values()) if record.state in COUNTED]
+    table = new_table("ended", "quality", "latency", "faster", "outcome")
+    for record in reversed(ended[-RECENT_TRIALS:]):
         measured = record.measurements
-        cells = [formats.quality(measured), formats.latency(measured.get("latency_p50"))]
-        cells += [formats.speed(measured.get("latency_ratio")), tables.verdict(record)]
-        shown.add_row(str(record.number), *map(plain_text, cells))
-    return shown if shown.row_count else None
+        cells = [format_quality(measured), format_latency(measured.get("latency_p50"))]
+        cells += [format_speedup(measured.get("latency_ratio")), describe_state(record)]
+        table.add_row(str(record.number), *map(plain_text, cells))
+    return table if table.row_count else None
 
 
-def _reference(name: str, record: TrialRecord | None, otherwise: str) -> str:
+def _reference_line(name: str, record: TrialRecord | None, *, placeholder: str) -> str:
     if record is None:
-        return f"{name:<9} {otherwise}"
-    measured = plain_text(formats.summary(record.measurements))
+        return f"{name:<9} {placeholder}"
+    measured = plain_text(format_summary(record.measurements))
     return f"{name:<9} {measured}  (trial {record.number}: {plain_text(record.recipe)})"

@@ -1,29 +1,34 @@
-"""Foreign text made harmless for a terminal: names, labels and messages that others wrote."""
+"""Make foreign text safe to print in a terminal: names, labels and messages from files and servers."""
 
 from __future__ import annotations
 
 import unicodedata
 
 _JOINERS = frozenset("\u200c\u200d")
-"""Invisible, but words of Persian and Hindi and many emoji are written with them."""
+"""Zero-width joiners: part of Persian and Hindi words and of many emoji."""
 _SPACES = frozenset({"Zl", "Zp"})
 _DROPPED = frozenset({"Cc", "Cf", "Cs"})
-"""Control characters, those that turn the direction of writing, and halves of characters."""
+"""Control characters, marks of writing direction, surrogates."""
 
 
 def printable(text: object) -> str:
-    """Return ``text`` on one line without any character that steers a terminal."""
-    return "".join(map(_kept, str(text)))
+    """Return ``text`` on one line, without characters that control a terminal."""
+    return "".join(map(_sanitize_character, str(text)))
 
 
 def plain_text(text: object) -> str:
-    """Return ``text`` as ``printable`` does, and so that Rich shows square brackets instead of obeying them."""
+    """Return ``text`` as ``printable`` does, with square brackets escaped for Rich."""
     from rich.markup import escape
 
     return escape(printable(text))
 
 
-def _kept(character: str) -> str:
+def plain_lines(text: str) -> str:
+    """Apply ``plain_text`` to each line of ``text``."""
+    return "\n".join(map(plain_text, text.splitlines()))
+
+
+def _sanitize_character(character: str) -> str:
     category = unicodedata.category(character)
     if character in "\n\r\t" or category in _SPACES:
         return " "

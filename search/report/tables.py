@@ -1,4 +1,4 @@
-"""Tables that several commands show. They fit any width: what is too long goes on in the next line, nothing is cut."""
+"""Tables shared by several commands. Long cells wrap: nothing is truncated at any width."""
 
 from __future__ import annotations
 
@@ -9,7 +9,21 @@ from typing import TYPE_CHECKING
 from autoopt.objectives.cost import Role
 from autoopt.objectives.measurement import Measurement
 from autoopt.objectives.scoring.bootstrap import Difference
-from autoopt.search.report import formats
+from autoopt.search.report.formats import (
+    NOT_MEASURED,
+    describe_gap,
+    format_difference,
+    format_further_costs,
+    format_latency,
+    format_measurement,
+    format_quality,
+    format_seconds,
+    format_seeds,
+    format_size,
+    format_speedup,
+    format_times_smaller,
+    format_violations,
+)
 from autoopt.search.report.sanitize import plain_text
 from autoopt.search.space.recipe import Recipe
 from autoopt.search.study.evidence import TEST_PREFIX, TEST_QUALITY, Seeds
@@ -22,7 +36,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 WIDE = 120
-"""From so many columns on the recipe stands in the table itself, below that in a list after it."""
+"""Terminal width in columns from which the recipe is a column of the table rather than a list below it."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +47,15 @@ class Row:
     recipe: str
     measurements: Mapping[str, Measurement]
     names: Sequence[str] = field(default_factory=tuple)
-    """Its aliases, or what else is to be said of it in a word."""
+    """Its aliases, or another short label."""
     difference: Difference | None = None
-    """Of its test quality to the baseline's."""
+    """Difference of its test quality to the baseline's."""
     seeds: Seeds | None = None
     remark: str = ""
-    """What is to be said of it in a sentence, below the table."""
+    """Sentence shown below the table."""
 
     @classmethod
-    def of(cls, model: Verified, names: Sequence[str] = (), *, baseline: Verified | None = None) -> Row:
+    def from_verified(cls, model: Verified, names: Sequence[str] = (), *, baseline: Verified | None = None) -> Row:
         return cls(
             model.record.number,
             str(model.record.recipe),
@@ -49,115 +63,129 @@ class Row:
             names,
             model.difference,
             model.seeds,
-            formats.gap(model.gap, baseline.gap if baseline else None),
+            describe_gap(model.gap, baseline.gap if baseline else None),
         )
 
 
-def table(*columns: str, title: str = "") -> Table:
-    """An empty table whose cells wrap."""
+def new_table(*columns: str, title: str = "") -> Table:
+    """Return an empty table whose cells wrap."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Column, Table
 
-    heads = [Column(name, overflow="fold") for name in columns]
+    headers = [Column(name, overflow="fold") for name in columns]
     heading = plain_text(title) or None
-    return Table(*heads, box=SIMPLE_HEAD, title=heading, title_justify="left", title_style="bold", pad_edge=False)
+    return Table(*headers, box=SIMPLE_HEAD, title=heading, title_justify="left", title_style="bold", pad_edge=False)
 
 
 def outcome_rows(outcome: Outcome) -> tuple[list[Row], Row]:
-    """The verified front and the baseline as rows; of an empty front the least violating model."""
+    """Return rows of the verified front, and the baseline's row; if the front is empty, the least violating model's."""
     names = {
         model.record.number: [alias for alias, number in outcome.named.items() if number == model.record.number]
         for model in outcome.models
     }
     reference = outcome.baseline
-    rows = [Row.of(model, names[model.record.number], baseline=reference) for model in outcome.models]
+    rows = [Row.from_verified(model, names[model.record.number], baseline=reference) for model in outcome.models]
     if not rows:
-        rows = [Row.of(model, ("over budget",), baseline=reference) for model in outcome.failed[:1]]
-    return rows, Row.of(reference, ("baseline",), baseline=reference)
+        rows = [Row.from_verified(model, ("over budget",), baseline=reference) for model in outcome.failed[:1]]
+    return rows, Row.from_verified(reference, ("baseline",), baseline=reference)
 
 
-def front(rows: Sequence[Row], baseline: Row, *, width: int, title: str = "") -> RenderableType:
-    """The models of a front, and below them the baseline, which all are compared with."""
+def front_table(rows: Sequence[Row], baseline: Row, *, width: int, title: str = "") -> RenderableType:
+    """Return the table of a front, with the baseline in a section of its own at the end."""
     from rich.console import Group
 
-    wide = width >= WIDE
-    shown = table(
-        "trial", *(["recipe"] if wide else []), "quality, validation and test", "latency", "size", title=title
-    )
+    is_wide = width >= WIDE
+    columns = ["trial", *(["recipe"] if is_wide else []), "quality, validation and test", "latency", "size"]
+    table = new_table(*columns, title=title)
     others = [row for row in rows if row.number != baseline.number]
-    itself = [name for row in rows if row.number == baseline.number for name in row.names]
-    last = replace(baseline, names=(*baseline.names, *itself))
+    aliases = [name for row in rows if row.number == baseline.number for name in row.names]
+    last = replace(baseline, names=(*baseline.names, *aliases))
     for row in (*others, last):
         if row is last:
-            shown.add_section()
-        shown.add_row(*_cells(row, baseline, wide=wide))
-    recipes = [] if wide else [f"trial {row.number}: {plain_text(row.recipe)}" for row in (*others, last)]
+            table.add_section()
+        table.add_row(*_cells(row, baseline, with_recipe=is_wide))
+    recipes = [] if is_wide else [f"trial {row.number}: {plain_text(row.recipe)}" for row in (*others, last)]
     remarks = [f"trial {row.number}: {plain_text(row.remark)}" for row in (*others, last) if row.remark]
-    return Group(shown, *recipes, *remarks)
+    return Group(table, *recipes, *remarks)
 
 
-def _cells(row: Row, baseline: Row, *, wide: bool) -> Iterable[str]:
+def _cells(row: Row, baseline: Row, *, with_recipe: bool) -> Iterable[str]:
     measured = row.measurements
     yield "\n".join([str(row.number), *map(plain_text, row.names)])
-    if wide:
+    if with_recipe:
         yield plain_text(row.recipe)
-    yield _lines([formats.quality(measured), *_test_lines(row)])
-    speed = formats.speed(measured.get("latency_ratio"))
-    smaller = formats.times_smaller(measured.get("size"), baseline.measurements.get("size"))
+    yield _join_lines([format_quality(measured), *_test_lines(row)])
+    faster, smaller = _comparisons(row, baseline)
+    further = format_further_costs(measured, roles={Role.SPEED, Role.OTHER})
+    yield _join_lines([format_latency(measured.get("latency_p50")), faster, *further])
+    further = format_further_costs(measured, roles={Role.SPACE})
+    yield _join_lines([format_size(measured.get("size")), smaller, *further])
+
+
+def _comparisons(row: Row, baseline: Row) -> tuple[str, str]:
+    """Return how much faster and smaller than the baseline; empty for the baseline itself and if not measured."""
     if row.number == baseline.number:
-        speed = smaller = formats.NOTHING  # Once faster and once smaller than itself: it need not be said.
-    faster = f"{speed} faster" if speed != formats.NOTHING else ""
-    further = formats.further_costs(measured, roles={Role.SPEED, Role.OTHER})
-    yield _lines([formats.latency(measured.get("latency_p50")), faster, *further])
-    further = formats.further_costs(measured, roles={Role.SPACE})
-    smaller = f"{smaller} smaller" if smaller != formats.NOTHING else ""
-    yield _lines([formats.size(measured.get("size")), smaller, *further])
+        return "", ""
+    speed = format_speedup(row.measurements.get("latency_ratio"))
+    size = format_times_smaller(row.measurements.get("size"), baseline.measurements.get("size"))
+    return (
+        "" if speed == NOT_MEASURED else f"{speed} faster",
+        "" if size == NOT_MEASURED else f"{size} smaller",
+    )
 
 
 def _test_lines(row: Row) -> Iterable[str]:
     if TEST_QUALITY in row.measurements:
-        yield f"test {formats.quality(row.measurements, prefix=TEST_PREFIX)}"
+        yield f"test {format_quality(row.measurements, prefix=TEST_PREFIX)}"
     if row.difference:
-        yield from formats.to_baseline(row.difference)
+        yield from format_difference(row.difference)
     if row.seeds:
-        yield from formats.seeds(row.seeds)
+        yield from format_seeds(row.seeds)
 
 
-def _lines(parts: Sequence[str]) -> str:
+def _join_lines(parts: Sequence[str]) -> str:
     return "\n".join(plain_text(part) for part in parts if part)
 
 
-def measurements(measured: Mapping[str, Measurement], *, title: str = "") -> Table:
-    """Every measurement of one model."""
-    shown = table("measured", "value", "samples", title=title)
-    for name, item in measured.items():
-        shown.add_row(plain_text(name), plain_text(formats.shown(item)), f"{item.samples:,}")
-    return shown
+def measurements_table(measurements: Mapping[str, Measurement], *, title: str = "") -> Table:
+    """Return a table of all measurements of one model."""
+    table = new_table("measured", "value", "samples", title=title)
+    for name, measured in measurements.items():
+        table.add_row(plain_text(name), plain_text(format_measurement(measured)), f"{measured.samples:,}")
+    return table
 
 
-def steps(recipe: Recipe) -> Table:
-    """Every strategy of a recipe with all its values."""
-    shown = table("strategy", "family", "with")
+def recipe_table(recipe: Recipe) -> Table:
+    """Return a table of a recipe's strategies with all their values."""
+    table = new_table("strategy", "family", "settings")
     for step in recipe.steps:
         values = ", ".join(f"{name}={value}" for name, value in step.model_dump(mode="json").items())
-        shown.add_row(*map(plain_text, (step.name, step.family.value, values or "no settings")))
-    return shown
+        table.add_row(*map(plain_text, (step.name, step.family.value, values or "none")))
+    return table
 
 
-def stages(record: TrialRecord) -> Table:
-    """What each stage of a trial took."""
-    shown = table("stage", "time", "")
+def stages_table(record: TrialRecord) -> Table:
+    """Return a table of how long each stage of a trial took."""
+    table = new_table("stage", "time", "")
     for stage in record.stages:
-        shown.add_row(plain_text(stage.name), formats.seconds_of(stage.seconds), "reused" if stage.reused else "")
-    return shown
+        table.add_row(plain_text(stage.name), format_seconds(stage.seconds), "reused" if stage.reused else "")
+    return table
 
 
-def verdict(record: TrialRecord) -> str:
-    """How a trial stands, in a few words."""
+def limits_table(violations: Mapping[str, float]) -> Table:
+    """Return a table of the limits of the budget and by how much each is missed."""
+    table = new_table("budget", "")
+    for limit, excess in violations.items():
+        table.add_row(plain_text(limit), f"missed by {excess:.1%}" if excess > 0 else "met")
+    return table
+
+
+def describe_state(record: TrialRecord) -> str:
+    """Describe the state of a trial in a few words, with the budgets that it misses or why it ended."""
     match record.state:
         case State.COMPLETE:
-            over = formats.excess(record.violations)
-            return f"misses {over}" if over else "within the budgets"
+            violations = format_violations(record.violations)
+            return f"misses {violations}" if violations else "within the budgets"
         case State.REJECTED:
             return f"rejected: {record.reason}" if record.reason else "rejected"
         case State.STOPPED:

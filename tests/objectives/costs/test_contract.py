@@ -19,7 +19,7 @@ from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.objectives.target import Target
 from autoopt.objectives.timing import energy_meter
 from autoopt.objectives.timing.latency import Calibration, Comparison
-from autoopt.search.report import formats
+from autoopt.search.report.formats import NOT_MEASURED, format_measurement
 from autoopt.strategies import saving
 from autoopt.strategies.stand_ins.contract import parameter_count
 from tests import tiny
@@ -86,7 +86,7 @@ def test_its_name_is_that_of_its_file_and_of_its_measurement(name: str, served: 
 def test_its_measurement_survives_json_and_is_shown(name: str, served: Served) -> None:
     for measured in costs()[name].measure(served):
         assert Measurement.from_json(measured.to_json()) == measured
-        assert formats.shown(measured) != formats.NOTHING
+        assert format_measurement(measured) != NOT_MEASURED
 
 
 @every_cost

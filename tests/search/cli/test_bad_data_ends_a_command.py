@@ -33,9 +33,9 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def check(code: int, stdout: str, stderr: str, case: BadData) -> None:
     assert code == 2, stderr
     assert stdout == ""
-    complaints = [line for line in stderr.splitlines() if line.startswith("Error: ")]
-    assert len(complaints) == 1
-    assert re.search(case.complaint, complaints[0])
+    errors = [line for line in stderr.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert re.search(case.complaint, errors[0])
     assert not re.search(r"[^\n -~\u00a0-\U0010ffff]", stderr)
     assert "Traceback" not in stderr
 
@@ -97,16 +97,16 @@ def test_a_byte_order_mark_and_what_is_doubtful_do_not_end_a_command(
     test = "text,label\ntext 0,a\ntext 1,b\n\x1b[31mred,b\n"
     case = BadData("", {"a.csv": "\ufeff" + GOOD, "b.csv": test}, {"train": "a.csv", "test": "b.csv"})
     file = case.write(tmp_path / "given", models=models)
-    monkeypatch.setattr("autoopt.search.cli.plan._look", _stop)
+    monkeypatch.setattr("autoopt.search.cli.plan._preview", _stop)
     monkeypatch.setattr("autoopt.search.study.lock.study_lock", _stop)
     result = CliRunner().invoke(autoopt, [command, str(file), "--root", str(tmp_path / "root")])
-    assert isinstance(result.exception, _Taken)
+    assert isinstance(result.exception, _DataAccepted)
     assert "warning: 2 of 40 training texts occur in test and were left out\n" in result.stderr
 
 
-class _Taken(Exception):
-    """The data was taken."""
+class _DataAccepted(Exception):
+    """Raised in place of what follows once the data was accepted."""
 
 
 def _stop(*_: object) -> None:
-    raise _Taken
+    raise _DataAccepted

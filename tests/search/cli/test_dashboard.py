@@ -36,8 +36,8 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def begun(root: Root, tmp_path: Path) -> Root:
-    """A root in which the study ``news`` was begun and has no trial yet."""
+def started(root: Root, tmp_path: Path) -> Root:
+    """A root in which the study ``news`` was started and has no trial yet."""
 
     experiment = load_experiment(write_experiment(tmp_path / "given"))
     folder = root.study("news")
@@ -61,29 +61,29 @@ def child(port: int, *, code: str = "") -> Server:
     return Server("a server", port, [sys.executable, "-c", code or listen], {})
 
 
-def test_no_other_address_than_loopback_is_served(begun: Root) -> None:
+def test_no_other_address_than_loopback_is_served(started: Root) -> None:
     for host in ("0.0.0.0", "::", "example.org"):  # noqa: S104
-        result = run("news", "--root", begun.path, "--host", host)
+        result = run("news", "--root", started.path, "--host", host)
         assert result.exit_code == 2
         assert "127.0.0.1 only" in result.stderr
 
 
-def test_an_unknown_study_is_answered_before_anything_starts(begun: Root) -> None:
-    result = run("nwes", "--root", begun.path)
+def test_an_unknown_study_is_answered_before_anything_starts(started: Root) -> None:
+    result = run("nwes", "--root", started.path)
     assert result.exit_code == 2
     assert "did you mean 'news'" in result.stderr
 
 
-def test_a_port_that_is_taken_is_named_with_the_option_to_change_it(begun: Root) -> None:
+def test_a_port_that_is_taken_is_named_with_the_option_to_change_it(started: Root) -> None:
     with socket.socket() as taken:
         taken.bind((LOOPBACK, 0))
         taken.listen()
         port = taken.getsockname()[1]
-        result = run("news", "--root", begun.path, "--port", port, "--mlflow-port", free_port())
+        result = run("news", "--root", started.path, "--port", port, "--mlflow-port", free_port())
     assert result.exit_code == 5
-    assert f"port {port} is not to be had" in result.stderr
+    assert f"port {port} is not available" in result.stderr
     assert "--mlflow-port" in result.stderr
-    with pytest.raises(EnvironmentProblem, match="both dashboards would be on port 8080"):
+    with pytest.raises(EnvironmentProblem, match="both dashboards would use port 8080"):
         check_free([8080, 8080])
 
 
@@ -104,17 +104,17 @@ def test_a_server_that_ends_by_itself_is_reported_and_ends_the_others(tmp_path: 
     good, bad = free_port(), free_port()
     servers = [child(good), child(bad, code="raise SystemExit(3)")]
     with (
-        pytest.raises(EnvironmentProblem, match=r"ended by itself with code 3; see .*log"),
+        pytest.raises(EnvironmentProblem, match=r"exited with code 3; see .*log"),
         serve(servers, tmp_path / "log"),
     ):
         pytest.fail("a server that does not answer was taken for one that does")
     check_free([good])
 
 
-def test_both_dashboards_answer_and_end_with_the_command(begun: Root) -> None:
+def test_both_dashboards_answer_and_end_with_the_command(started: Root) -> None:
     port, mlflow_port = free_port(), free_port()
     program = "from autoopt.search.cli.main import main; main()"
-    options = ["--root", str(begun.path), "--port", str(port), "--mlflow-port", str(mlflow_port)]
+    options = ["--root", str(started.path), "--port", str(port), "--mlflow-port", str(mlflow_port)]
     with subprocess.Popen(
         [sys.executable, "-c", program, "dashboard", "news", *options],
         stdout=subprocess.PIPE,
@@ -128,7 +128,7 @@ def test_both_dashboards_answer_and_end_with_the_command(begun: Root) -> None:
         assert said == [
             f"Optuna dashboard: http://127.0.0.1:{port}\n",
             f"MLflow: http://127.0.0.1:{mlflow_port}\n",
-            "Ctrl-C ends them.\n",
+            "Press Ctrl-C to stop.\n",
         ], process.stderr.read()
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies") as answer:
             studies = json.load(answer)

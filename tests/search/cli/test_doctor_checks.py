@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from autoopt.search.cli import doctor_checks
-from autoopt.search.cli.doctor_checks import Status, examine
+from autoopt.search.cli.doctor_checks import Status, run_checks
 from autoopt.search.cli.main import autoopt
 from autoopt.search.paths import Root
 
@@ -42,26 +42,26 @@ def test_a_library_of_the_wrong_version_or_absent_ends_with_5_and_the_remedy(
     assert "pip install 'click>=99'" in result.stdout
     assert "pip install 'no-such-library<2'" in result.stdout
     assert "only-in-an-extra" not in result.stdout
-    assert result.stderr == "Error: a search cannot run here: click, no-such-library; see 'to do' above.\n"
+    assert result.stderr == "Error: a search cannot run here: click, no-such-library; see the remedies above.\n"
 
 
 def test_databases_that_are_no_databases_are_found_out(tmp_path: Path) -> None:
     root = Root(tmp_path)
     root.optuna_database.write_text("this is no database, whatever its name says" * 50, encoding="utf-8")
     root.mlflow_database.write_text("this is no database, whatever its name says" * 50, encoding="utf-8")
-    missing = {check.name: check for check in examine(root, full=False) if check.status is Status.MISSING}
+    missing = {check.name: check for check in run_checks(root, full=False) if check.status is Status.MISSING}
     assert set(missing) >= {"study database (Optuna)", "tracking database (MLflow)"}
     assert "optuna.db" in missing["study database (Optuna)"].found
 
 
 def test_a_question_makes_no_database(tmp_path: Path) -> None:
-    list(examine(Root(tmp_path), full=False))
+    list(run_checks(Root(tmp_path), full=False))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_root_below_a_file_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", encoding="utf-8")
-    root = next(check for check in examine(Root(tmp_path / "file" / "root"), full=False) if check.name == "root")
+    root = next(check for check in run_checks(Root(tmp_path / "file" / "root"), full=False) if check.name == "root")
     assert root.status is Status.MISSING
     assert "--root" in root.remedy
 
@@ -69,9 +69,9 @@ def test_a_root_below_a_file_cannot_be_written(tmp_path: Path) -> None:
 def test_little_room_and_absent_examples_are_noted_and_stop_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(doctor_checks, "LEAST_FREE_BYTES", 10**18)
+    monkeypatch.setattr(doctor_checks, "MIN_FREE_BYTES", 10**18)
     monkeypatch.setattr(doctor_checks, "QUICKSTART", {"no_such_package": "no-such-package"})
-    found = {check.name: check for check in examine(Root(tmp_path), full=False)}
+    found = {check.name: check for check in run_checks(Root(tmp_path), full=False)}
     assert found["disk"].status is Status.NOTE
     assert found["no-such-package"].status is Status.NOTE
     assert "pip install no-such-package" in found["no-such-package"].remedy

@@ -25,11 +25,11 @@ from autoopt.strategies.saving import MANIFEST
 from tests import tiny
 from tests.search.samples import run_here, write_experiment
 
-ENOUGH_COLUMNS = {"COLUMNS": "200"}
+WIDE = {"COLUMNS": "200"}
 
 
 def run(*arguments: object, stdin: str | None = None) -> Result:
-    return CliRunner(env=ENOUGH_COLUMNS).invoke(autoopt, list(map(str, arguments)), input=stdin)
+    return CliRunner(env=WIDE).invoke(autoopt, list(map(str, arguments)), input=stdin)
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Studied:
 
     @property
     def front(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.folder.front.read_text(encoding="utf-8"))
-        return found
+        document: dict[str, Any] = json.loads(self.folder.front.read_text(encoding="utf-8"))
+        return document
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +73,10 @@ def test_a_search_that_finds_something_ends_with_0_the_front_and_the_line_to_pul
 
 def test_progress_goes_to_stderr_a_line_for_each_event(studied: Studied) -> None:
     lines = [line.partition("] ")[2] for line in studied.result.stderr.splitlines()]
-    assert sum(line.startswith("trial ") and " begins: " in line for line in lines) == 3
+    assert sum(line.startswith("trial ") and " started: " in line for line in lines) == 3
     assert any(line.startswith("3 of 3 trials: ") for line in lines)
     assert any(line.startswith("verified the baseline: test quality ") for line in lines)
-    assert not any("begins" in line for line in studied.result.stdout.splitlines())
+    assert not any("started" in line for line in studied.result.stdout.splitlines())
 
 
 def test_the_same_command_again_runs_nothing_and_ends_the_same(studied: Studied) -> None:
@@ -87,7 +87,7 @@ def test_the_same_command_again_runs_nothing_and_ends_the_same(studied: Studied)
     assert document["models"] == studied.front["models"]
     assert document["versions"] == studied.front["versions"]
     assert document["pull"].startswith("autoopt pull news@champion -o champion")
-    assert "begins" not in again.stderr
+    assert "started" not in again.stderr
 
 
 def test_a_changed_experiment_does_not_go_on_with_the_study(studied: Studied) -> None:
@@ -97,13 +97,13 @@ def test_a_changed_experiment_does_not_go_on_with_the_study(studied: Studied) ->
     assert "--set study=NAME" in result.stderr
 
 
-def test_a_study_that_somebody_searches_is_left_alone(studied: Studied) -> None:
+def test_a_study_that_another_process_searches_is_left_alone(studied: Studied) -> None:
     with study_lock(studied.folder.lock):
         result = run("search", studied.file, "--root", studied.root.path)
         state = json.loads(run("status", "--root", studied.root.path, "--json").stdout)[0]
     assert result.exit_code == 5
     assert "is being searched by process" in result.stderr
-    assert f"To go on: autoopt search {studied.file} --root {studied.root.path}" in result.stderr
+    assert f"To resume: autoopt search {studied.file} --root {studied.root.path}" in result.stderr
     assert state["state"] == "running"
     assert state["held_by"].startswith("process ")
 
@@ -128,14 +128,14 @@ def test_show_has_every_value_of_the_recipe_and_every_stage(studied: Studied) ->
             assert (value if key == "strategy" else f"{key}={value}") in shown.stdout
     for stage in record["stages"]:
         assert stage["name"] in shown.stdout
-    for part in ("latency_ratio", "parameters", "size <= 10MB", "met", "Its model: "):
+    for part in ("latency_ratio", "parameters", "size <= 10MB", "met", "Model: "):
         assert part in shown.stdout
 
 
 def test_show_has_the_quality_at_each_rung_of_recovery(studied: Studied) -> None:
     recovered = run("show", "news", 1, "--root", studied.root.path).stdout
-    assert re.search(r"quality on its way: 0\.\d+ before recovery, 0\.\d+ a quarter of recovery", recovered)
-    assert "quality on its way" not in run("show", "news", 0, "--root", studied.root.path).stdout
+    assert re.search(r"quality at rungs: 0\.\d+ before recovery, 0\.\d+ a quarter of recovery", recovered)
+    assert "quality at rungs" not in run("show", "news", 0, "--root", studied.root.path).stdout
 
 
 def test_show_of_an_unknown_trial_or_study_says_what_there_is(studied: Studied) -> None:
@@ -272,7 +272,7 @@ def test_predict_takes_a_second_text_for_each_text(pulled: Path) -> None:
     assert [answer["scores"] for answer in answers] != [answer["scores"] for answer in alone]
     few = run("predict", pulled, "--text", "a", "--text", "b", "--text-pair", "c")
     assert few.exit_code == 2
-    assert "1 --text-pair and 2 --text were given; give one --text-pair for each --text" in few.stderr
+    assert "got 1 --text-pair for 2 --text; give one for each --text" in few.stderr
     assert run("predict", pulled, "--file", "-", "--text-pair", "c", stdin="a").exit_code == 2
 
 
@@ -280,11 +280,11 @@ def test_predict_takes_texts_and_pairs_from_lines_of_json(tmp_path: Path) -> Non
     saving.save(tiny.candidate(), tmp_path / "model")
     file = tmp_path / "texts.jsonl"
     pairs = [{"text": "chelsea won", "text_pair": "the cup"}, {"text": "shares fell", "text_pair": "sharply"}]
-    for wanted in (pairs, [{"text": pair["text"]} for pair in pairs]):
-        file.write_text("".join(json.dumps(one) + "\n" for one in wanted), encoding="utf-8")
+    for inputs in (pairs, [{"text": pair["text"]} for pair in pairs]):
+        file.write_text("".join(json.dumps(line) + "\n" for line in inputs), encoding="utf-8")
         answers = json.loads(run("predict", tmp_path / "model", "--file", file, "--json").stdout)
-        assert [{name: answer[name] for name in wanted[0]} for answer in answers] == wanted
-    for line, problem in (("{", "this is no JSON"), ('{"txt": "a"}', "a line is an object such as"), ("[1]", "object")):
+        assert [{name: answer[name] for name in inputs[0]} for answer in answers] == inputs
+    for line, problem in (("{", "not valid JSON"), ('{"txt": "a"}', "expected an object such as"), ("[1]", "object")):
         file.write_text('{"text": "a"}\n' + line + "\n", encoding="utf-8")
         broken = run("predict", tmp_path / "model", "--file", file)
         assert broken.exit_code == 2
@@ -338,8 +338,8 @@ def test_plan_shows_space_start_design_and_forecast_and_makes_no_study(studied: 
     shown = run("plan", studied.file, "--root", studied.root.path)
     assert "more seeds" not in shown.stdout
     confirmed = run("plan", studied.file, "--root", studied.root.path, "--set", "search.confirm_seeds=3")
-    assert "for each model of the front and for the baseline, to train them with 2 more seeds" in confirmed.stdout
+    assert "per model of the front, and for the baseline, to train it with 2 more seeds" in confirmed.stdout
     assert shown.exit_code == 0
-    for part in ("max_length: 16", "recipes at most", "Tried first", "ms p50", "rough to a factor of two"):
+    for part in ("max_length: 16", "up to ", " recipes, from", "First recipes", "ms p50", "within a factor of two"):
         assert part in shown.stdout
     assert shown.stdout.endswith(f"autoopt search {studied.file} --root {studied.root.path}\n")

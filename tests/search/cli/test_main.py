@@ -113,11 +113,11 @@ def test_every_line_of_a_message_is_marked_and_harmless() -> None:
 
 
 def test_what_is_safe_and_how_to_go_on_is_said_below_the_error() -> None:
-    assert raising(KeyboardInterrupt(), note="To go on: autoopt search x").stderr.splitlines() == [
+    assert raising(KeyboardInterrupt(), note="To resume: autoopt search x").stderr.splitlines() == [
         "Error: stopped",
-        "To go on: autoopt search x",
+        "To resume: autoopt search x",
     ]
-    assert "To go on" not in raising(errors.DataError("mend it"), note="To go on: autoopt search x").stderr
+    assert "To resume" not in raising(errors.DataError("mend it"), note="To resume: autoopt search x").stderr
 
 
 def test_what_is_not_foreseen_is_not_hidden() -> None:
@@ -133,7 +133,7 @@ def test_a_request_to_terminate_ends_with_143_and_the_same_note() -> None:
         "from autoopt.search.cli.options import note_on_failure\n"
         "@autoopt.command()\n"
         "def wait():\n"
-        "    with note_on_failure('To go on: autoopt wait'):\n"
+        "    with note_on_failure('To resume: autoopt wait'):\n"
         "        click.echo('ready')\n"
         "        time.sleep(60)\n"
         "autoopt(['wait'])\n"
@@ -145,7 +145,7 @@ def test_a_request_to_terminate_ends_with_143_and_the_same_note() -> None:
         assert process.stderr
         assert process.stdout.readline() == "ready\n"
         os.kill(process.pid, signal.SIGTERM)
-        assert process.stderr.read().splitlines() == ["Error: stopped", "To go on: autoopt wait"]
+        assert process.stderr.read().splitlines() == ["Error: stopped", "To resume: autoopt wait"]
     assert process.returncode == 143
 
 

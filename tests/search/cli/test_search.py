@@ -33,10 +33,10 @@ def test_nothing_feasible_ends_with_3_and_says_what_blocks_and_what_is_kept(
     file = write_experiment(tmp_path / "given", budget=["size <= 10kB"], search={"trials": 2})
     result = run("search", file, "--root", root.path)
     assert result.exit_code == 3, result.stderr
-    assert "nothing is within the budgets" in result.stdout
+    assert "no model is within the budgets" in result.stdout
     assert "misses size <= 10kB by " in result.stderr
-    assert f"To search on: autoopt search {file} --trials 4 --root {root.path}" in result.stderr
-    kept = result.stderr.split("That model is kept in ")[1].split(". To search on")[0]
+    assert f"To search with more trials: autoopt search {file} --trials 4 --root {root.path}" in result.stderr
+    kept = result.stderr.split("That model is in ")[1].split(". To search with")[0]
     assert (Path(kept) / "autoopt.json").is_file()
 
 
@@ -50,7 +50,7 @@ def test_a_baseline_that_fails_ends_with_4(root: Root, tmp_path: Path, monkeypat
     result = run("search", file, "--root", root.path)
     assert result.exit_code == 4, result.stderr
     assert "the baseline failed with its worker died" in result.stderr
-    assert f"is kept in {root.study('news').path}. To go on: autoopt search {file}" in result.stderr
+    assert f"are kept in {root.study('news').path}. To resume: autoopt search {file}" in result.stderr
 
 
 def test_an_interrupted_search_ends_with_130_and_goes_on_with_the_line_that_it_prints(
@@ -68,9 +68,9 @@ def test_an_interrupted_search_ends_with_130_and_goes_on_with_the_line_that_it_p
     assert stopped.stderr.splitlines()[-2] == "Error: stopped"
     status = run("status", "--root", root.path).stdout
     assert "interrupted" in status
-    assert "To go on with news: autoopt search " in status
+    assert "To resume news: autoopt search " in status
     monkeypatch.setattr(ray_runner, "run", run_here)
-    again = stopped.stderr.splitlines()[-1].split("To go on: autoopt ")[1].split()
+    again = stopped.stderr.splitlines()[-1].split("To resume: autoopt ")[1].split()
     finished = run(*again)
     assert finished.exit_code == 0, finished.stderr
 
@@ -107,3 +107,19 @@ def test_short_options_are_overrides_like_any_other(tmp_path: Path) -> None:
     assert wrong_time.exit_code == 2
     assert "search.timeout" in wrong_time.stderr
     assert run("search", file, "--trials", "0").exit_code == 2
+
+
+def test_the_command_to_resume_repeats_every_option(
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(driver: Driver, folder: StudyFolder, **rest: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ray_runner, "run", interrupted)
+    file = write_experiment(tmp_path / "given")
+    options = ["--trials", "2", "--timeout", "10m", "--max-compute", "1h", "--no-warm-start", "--root", str(root.path)]
+    stopped = run("search", file, "--set", "search.seed=3", *options)
+    resume = stopped.stderr.splitlines()[-1].split("To resume: ")[1]
+    assert resume == f"autoopt search {file} --set search.seed=3 {' '.join(options)}"
+    again = run(*resume.split()[1:])
+    assert again.exit_code == 130, again.stderr

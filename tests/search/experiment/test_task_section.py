@@ -18,7 +18,7 @@ from autoopt.objectives import tasks
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.search.cli.main import autoopt
 from autoopt.search.experiment.experiment import Experiment, load_experiment
-from autoopt.search.report import formats
+from autoopt.search.report.formats import format_quality
 from autoopt.strategies.errors import ExperimentError
 from tests.places import ROOT
 
@@ -130,7 +130,7 @@ def test_an_added_task_has_its_settings_in_the_experiment_and_its_schema(added: 
 
 def test_an_added_task_says_what_is_shown_beside_the_quality(added: Path) -> None:
     quality = Measurement.exact("quality", 0.5, "", Direction.MAXIMIZE)
-    shown = formats.quality({"quality": quality, "closeness": replace(quality, name="closeness", value=-3.0)})
+    shown = format_quality({"quality": quality, "closeness": replace(quality, name="closeness", value=-3.0)})
     assert shown == "50.0 % [50.0, 50.0], closeness -3.0"
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from autoopt.objectives.measurement import Direction
 from autoopt.objectives.scoring.bootstrap import Difference
-from autoopt.search.report.live import LiveView, PlainView, Plan, Score, picture, watching
+from autoopt.search.report.live import LiveView, LogView, Progress, SearchInfo, render_progress, show_progress
 from autoopt.search.trial.record import State, TrialRecord
 from tests.search.samples import BASELINE, HOSTILE, SMALL, baseline, measured, record, verified
 
@@ -15,7 +15,7 @@ OBJECTIVES = {"quality": Direction.MAXIMIZE, "latency_p50": Direction.MINIMIZE}
 
 
 class Clock:
-    """Time that goes on when it is told to."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.time_s = 1000.0
@@ -24,8 +24,8 @@ class Clock:
         return self.time_s
 
 
-def plan(timeout_s: float | None = None, study: str = "news") -> Plan:
-    return Plan(study, trials=10, timeout_s=timeout_s, baseline_id=BASELINE.id, objectives=OBJECTIVES)
+def info(timeout_s: float | None = None, study: str = "news") -> SearchInfo:
+    return SearchInfo(study, trials=10, timeout_s=timeout_s, baseline_id=BASELINE.id, objectives=OBJECTIVES)
 
 
 def running(number: int) -> TrialRecord:
@@ -37,92 +37,94 @@ def terminal(width: int = 160, *, is_terminal: bool = False) -> tuple[Console, i
     return Console(file=out, width=width, emoji=False, highlight=False, force_terminal=is_terminal), out
 
 
-def drawn(score: Score, width: int = 160) -> str:
+def drawn(progress: Progress, width: int = 160) -> str:
     console, out = terminal(width)
-    console.print(picture(score))
+    console.print(render_progress(progress))
     return out.getvalue()
 
 
 def test_baseline_and_best_feasible_trial_stay_in_sight_whatever_comes_later() -> None:
-    score = Score(plan())
-    score.observe(baseline())
-    score.observe(record(1))
+    progress = Progress(info())
+    progress.observe(baseline())
+    progress.observe(record(1))
     for number in range(2, 9):
-        score.observe(record(number, measurements=measured(0.5, 0.9)))
-    shown = drawn(score)
+        progress.observe(record(number, measurements=measured(0.5, 0.9)))
+    shown = drawn(progress)
     assert "baseline  97.0 % [95.0, 98.0], 30.0 ms" in shown
     assert "best      97.0 %" in shown  # The baseline is feasible here, and of the best quality.
-    score.observe(record(0, BASELINE, measurements=measured(0.97, 1.0), violations={"latency_p50 <= 9ms": 2.3}))
-    assert "best      96.5 % [94.5, 97.5], 7.5 ms [7.3, 7.7], 4.0x [3.9, 4.1], 30.0 MB  (trial 1" in drawn(score)
+    progress.observe(record(0, BASELINE, measurements=measured(0.97, 1.0), violations={"latency_p50 <= 9ms": 2.3}))
+    assert "best      96.5 % [94.5, 97.5], 7.5 ms [7.3, 7.7], 4.0x [3.9, 4.1], 30.0 MB  (trial 1" in drawn(progress)
 
 
 def test_a_running_trial_is_shown_with_its_stage_and_the_time_in_it() -> None:
     clock = Clock()
-    score = Score(plan(), clock)
-    score.observe(running(4))
-    assert "waiting for a worker" in drawn(score)
-    score.stage(4, "recovery_finetuning")
+    progress = Progress(info(), clock)
+    progress.observe(running(4))
+    assert "waiting for a worker" in drawn(progress)
+    progress.stage(4, "recovery_finetuning")
     clock.time_s += 65
-    row = next(line for line in drawn(score).splitlines() if "recovery_finetuning  " in line)
+    row = next(line for line in drawn(progress).splitlines() if "recovery_finetuning  " in line)
     assert row.split()[:3] == ["4", "recovery_finetuning", "1:05"]
-    score.observe(record(4))
-    assert "running" not in drawn(score)
+    progress.observe(record(4))
+    assert "running" not in drawn(progress)
 
 
 def test_the_trials_that_ended_last_are_shown_latest_first() -> None:
-    score = Score(plan())
+    progress = Progress(info())
     for number in (1, 2, 3, 4, 5, 6):
-        score.observe(running(number))
+        progress.observe(running(number))
     for number in (6, 1, 2, 3, 4, 5):
-        score.observe(record(number))
-    ended = [line.split()[0] for line in drawn(score).splitlines() if "within the budgets" in line]
+        progress.observe(record(number))
+    ended = [line.split()[0] for line in drawn(progress).splitlines() if "within the budgets" in line]
     assert ended == ["5", "4", "3", "2", "1"]
 
 
 def test_counts_tell_complete_feasible_rejected_and_failed_apart() -> None:
-    score = Score(plan())
-    score.observe(record(1))
-    score.observe(record(2, violations={"size <= 1MB": 1.0}))
-    score.observe(record(3, state=State.REJECTED))
-    score.observe(record(4, state=State.FAILED))
-    score.observe(record(6, state=State.STOPPED))
-    assert score.counts() == "5 of 10 trials: 2 complete (1 feasible), 1 stopped early, 1 rejected, 1 failed"
+    progress = Progress(info())
+    progress.observe(record(1))
+    progress.observe(record(2, violations={"size <= 1MB": 1.0}))
+    progress.observe(record(3, state=State.REJECTED))
+    progress.observe(record(4, state=State.FAILED))
+    progress.observe(record(6, state=State.STOPPED))
+    assert (
+        progress.describe_counts() == "5 of 10 trials: 2 complete (1 feasible), 1 stopped early, 1 rejected, 1 failed"
+    )
 
 
 def test_time_left_is_the_lesser_of_the_limit_and_the_forecast() -> None:
     clock = Clock()
-    score = Score(plan(timeout_s=600), clock)
-    assert score.time_left() == "10:00 left of the time limit"
-    score.observe(running(1))
+    progress = Progress(info(timeout_s=600), clock)
+    assert progress.describe_time_left() == "10:00 until the timeout"
+    progress.observe(running(1))
     clock.time_s += 20
-    score.observe(record(1))
-    assert score.time_left() == "3:00 left by forecast"
-    assert Score(plan()).time_left() == ""
+    progress.observe(record(1))
+    assert progress.describe_time_left() == "3:00 left (estimated)"
+    assert Progress(info()).describe_time_left() == ""
 
 
 def test_no_time_is_left_to_tell_once_every_trial_has_ended() -> None:
-    score = Score(plan(timeout_s=600))
+    progress = Progress(info(timeout_s=600))
     for number in range(10):
-        score.observe(running(number))
-        score.observe(record(number))
-    assert score.time_left() == ""
+        progress.observe(running(number))
+        progress.observe(record(number))
+    assert progress.describe_time_left() == ""
 
 
 def test_a_forecast_goes_by_the_trials_of_this_session_alone() -> None:
     clock = Clock()
-    score = Score(plan(), clock)
+    progress = Progress(info(), clock)
     for number in range(5):
-        score.observe(record(number))  # Stored by an earlier session: they took no time of this one.
-    score.observe(running(5))
+        progress.observe(record(number))  # Stored by an earlier session: they took no time of this one.
+    progress.observe(running(5))
     clock.time_s += 30
-    score.observe(record(5))
-    assert score.time_left() == "2:00 left by forecast"
+    progress.observe(record(5))
+    assert progress.describe_time_left() == "2:00 left (estimated)"
 
 
 def test_without_a_terminal_each_event_is_a_line() -> None:
     console, out = terminal()
-    with watching(plan(), console) as view:
-        assert isinstance(view, PlainView)
+    with show_progress(info(), console) as view:
+        assert isinstance(view, LogView)
         view.say("resuming")
         view.observe(running(3))
         view.stage(3, "layer_drop")
@@ -132,18 +134,18 @@ def test_without_a_terminal_each_event_is_a_line() -> None:
     lines = [line.split("] ", 1)[1] for line in out.getvalue().splitlines()]
     assert lines[:3] == [
         "resuming",
-        f"trial 3 begins: {SMALL}",
+        f"trial 3 started: {SMALL}",
         "trial 3 ended: 96.5 % [94.5, 97.5], 7.5 ms [7.3, 7.7], 4.0x [3.9, 4.1], 30.0 MB; within the budgets",
     ]
     assert lines[3].startswith(
-        "1 of 10 trials: 1 complete (1 feasible), 0 stopped early, 0 rejected, 0 failed, 0:00 left by forecast"
+        "1 of 10 trials: 1 complete (1 feasible), 0 stopped early, 0 rejected, 0 failed, 0:00 left (estimated)"
     )
     assert lines[4].startswith("verified trial 3: test quality 95.5 % [94.0, 97.0], 7.5 ms")
 
 
 def test_a_verified_model_is_told_with_its_difference_to_the_baseline() -> None:
     console, out = terminal()
-    with watching(plan(), console) as view:
+    with show_progress(info(), console) as view:
         view.verified(verified(record(3), difference=Difference(0.0031, -0.0079, 0.0141, 0.62)))
     assert (
         "verified trial 3: test quality 95.5 % [94.0, 97.0], +0.3 points [-0.8, 1.4] to the baseline (p = 0.62), 7.5 ms"
@@ -152,7 +154,7 @@ def test_a_verified_model_is_told_with_its_difference_to_the_baseline() -> None:
 
 def test_trials_of_an_earlier_session_are_counted_and_not_told_again() -> None:
     console, out = terminal()
-    with watching(plan(), console) as view:
+    with show_progress(info(), console) as view:
         view.observe(record(1))
         view.observe(running(2))
         view.observe(record(2))
@@ -162,7 +164,7 @@ def test_trials_of_an_earlier_session_are_counted_and_not_told_again() -> None:
 
 def test_in_a_terminal_the_view_is_drawn_and_messages_stand_above_it() -> None:
     console, out = terminal(is_terminal=True)
-    with watching(plan(), console) as view:
+    with show_progress(info(), console) as view:
         assert isinstance(view, LiveView)
         view.observe(baseline())
         view.say("hello")
@@ -175,7 +177,7 @@ def test_in_a_terminal_the_view_is_drawn_and_messages_stand_above_it() -> None:
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_hostile_text_does_not_steer_the_terminal(is_terminal: bool) -> None:
     console, out = terminal(is_terminal=is_terminal, width=300)
-    with watching(plan(study=HOSTILE), console) as view:
+    with show_progress(info(study=HOSTILE), console) as view:
         view.observe(running(7))
         view.stage(7, HOSTILE)
         view.say(HOSTILE)
@@ -188,9 +190,9 @@ def test_hostile_text_does_not_steer_the_terminal(is_terminal: bool) -> None:
 
 
 def test_a_long_recipe_wraps_in_a_narrow_terminal_instead_of_being_cut() -> None:
-    score = Score(plan())
-    score.observe(running(1))
-    shown = drawn(score, width=60)
+    progress = Progress(info())
+    progress.observe(running(1))
+    shown = drawn(progress, width=60)
     assert "…" not in shown
     assert max(map(len, shown.splitlines())) <= 60
     for part in ("layer_drop(keep=0.5", "recovery_finetuning", "epochs=5)", "int8_dynamic"):

@@ -162,7 +162,7 @@ def test_the_command_lists_checks_and_prunes(stored: Path) -> None:
     listed = json.loads(run(stored, "list", "--json"))
     assert [entry["address"] for entry in listed] == list(ADDRESSES)
     assert "4 stages" in run(stored, "list")
-    assert "4 of 4 stages are sound" in run(stored, "check")
+    assert "4 of 4 stages are intact" in run(stored, "check")
     assert json.loads(run(stored, "check", "--json")) == {"checked": 4, "broken": []}
     freed = of_last(stored, 4) - of_last(stored, 2)
     removed = json.loads(run(stored, "prune", "--to", f"{of_last(stored, 2)}B", "--json"))
@@ -173,5 +173,5 @@ def test_the_command_lists_checks_and_prunes(stored: Path) -> None:
 
 def test_a_root_without_a_store_has_no_stages(tmp_path: Path) -> None:
     assert json.loads(run(tmp_path, "list", "--json")) == []
-    assert "0 of 0 stages are sound" in run(tmp_path, "check")
+    assert "0 of 0 stages are intact" in run(tmp_path, "check")
     assert "removed 0 stages" in run(tmp_path, "prune")
