@@ -1,9 +1,9 @@
-"""A candidate as a folder: safetensors, JSON and the tokenizer's files; no pickle, verified by sha256 on the way back.
+"""Save and load candidates: safetensors, JSON and the tokenizer's files; no pickle, verified by sha256 on load.
 
-``config.json`` and ``model.safetensors`` are what Hugging Face expects wherever the architecture is still plain, so
-``from_pretrained`` opens the folder without autoopt. Where it is not (quantized tensors, say) the weights are in
-``autoopt.safetensors`` instead, so that ``from_pretrained`` refuses rather than fills the gaps with random numbers,
-and ``autoopt.json`` holds the edits that are replayed on load.
+``config.json`` and ``model.safetensors`` follow Hugging Face as long as the configuration describes the architecture,
+so ``from_pretrained`` opens the folder without autoopt. Otherwise (quantized tensors, say) the weights are in
+``autoopt.safetensors``, so that ``from_pretrained`` fails instead of initializing missing weights at random, and
+``autoopt.json`` holds the edits that are replayed on load.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ MANIFEST = "manifest.json"
 
 
 def save(candidate: Candidate, folder: Path, *, notes: Mapping[str, Any] | None = None) -> None:
-    """Write the candidate's model, tokenizer, task, edits and history into ``folder``, all of it or nothing.
+    """Write the candidate's model, tokenizer, task, edits and history into ``folder``, atomically.
 
-    An existing folder is replaced. ``notes`` is JSON that goes with the model, such as its recipe. The training data
-    is not saved.
+    An existing folder is replaced. ``notes`` is JSON to store with the model, such as its recipe. Training data are
+    not saved.
     """
     with whole_folder(folder) as work:
         _write_model(candidate, work)
@@ -52,9 +52,9 @@ def save(candidate: Candidate, folder: Path, *, notes: Mapping[str, Any] | None 
 
 
 def load(folder: Path, *, open_task: Callable[[Mapping[str, Any]], TaskView]) -> Candidate:
-    """Read back what ``save`` wrote; the same logits, bit for bit, on the same machine.
+    """Load what ``save`` wrote; on the same machine it returns the same logits, bit for bit.
 
-    Raises ``ModelError`` where ``folder`` holds no saved candidate, ``CorruptArtefact`` where a file is not what was
+    Raises ``ModelError`` if ``folder`` holds no saved candidate, ``CorruptArtefact`` if a file differs from what was
     written.
     """
     from transformers import AutoTokenizer
@@ -66,7 +66,7 @@ def load(folder: Path, *, open_task: Callable[[Mapping[str, Any]], TaskView]) ->
 
 
 def load_weights(folder: Path) -> tuple[PreTrainedModel, tuple[Mapping[str, Any], ...], tuple[str, ...]]:
-    """Return the model, its edits and its history; for who has the tokenizer and the task already."""
+    """Return the model, its edits and its history, without tokenizer and task."""
     verify(folder)
     description = describe(folder)
     return _read_model(folder, description["edits"]), tuple(description["edits"]), tuple(description["history"])
@@ -84,7 +84,7 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def verify(folder: Path) -> None:
-    """Check every file of a saved candidate against its manifest; raises ``CorruptArtefact``."""
+    """Check every file of a saved candidate against its manifest. Raises ``CorruptArtefact`` if one differs."""
     path = folder / MANIFEST
     if not path.is_file():
         raise ModelError(f"{folder} holds no saved candidate: it has no {MANIFEST}")
@@ -92,17 +92,17 @@ def verify(folder: Path) -> None:
         digests = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CorruptArtefact(f"{path} is no JSON: {error}") from error
-    found = {item.name for item in folder.iterdir()} - {MANIFEST}
-    if found != set(digests):
-        odd = ", ".join(sorted(found ^ set(digests)))
-        raise CorruptArtefact(f"the files of {folder} are not those of its {MANIFEST}: {odd}")
+    names = {item.name for item in folder.iterdir()} - {MANIFEST}
+    if names != set(digests):
+        differing = ", ".join(sorted(names ^ set(digests)))
+        raise CorruptArtefact(f"the files of {folder} are not those of its {MANIFEST}: {differing}")
     for name, digest in digests.items():
         if _digest(folder / name) != digest:
             raise CorruptArtefact(f"{folder / name} is not what was written: its sha256 differs from {MANIFEST}")
 
 
 def size_bytes(folder: Path) -> int:
-    """Bytes of all files of a saved candidate."""
+    """Return the bytes of all files of a saved candidate."""
     return sum(path.stat().st_size for path in folder.iterdir())
 
 
@@ -159,7 +159,7 @@ def _read_model(folder: Path, edits: list[Mapping[str, Any]]) -> Any:
 
 
 def _shared(model: Any, loaded: Iterable[str]) -> set[str]:
-    """Other names of the tensors that were loaded: parts of the model that are one and the same."""
+    """Return all names of the loaded tensors, those of shared modules included."""
     tensors = model.state_dict()
     filled = {tensors[name].data_ptr() for name in loaded if name in tensors}
     return {name for name, tensor in tensors.items() if tensor.data_ptr() in filled}

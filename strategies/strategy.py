@@ -1,4 +1,4 @@
-"""What a strategy is: its validated settings, with what it does to a candidate."""
+"""Base class of strategies: validated settings and what they do to a candidate."""
 
 from __future__ import annotations
 
@@ -36,36 +36,36 @@ class Strategy(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
     needs: ClassVar[frozenset[str]] = frozenset()
-    """Where it is offered. Of the study: ``encoder``, ``decoder``, ``cpu``, ``gpu``, ``unlabeled`` (texts), and of its
-    examples ``labels``, ``text`` (words may be edited), ``single`` (no pairs), ``classes`` (one for each text),
-    ``tags`` (one for each word), ``spans`` (answers in a text) and ``unanswerable`` (some have none). Of the recipe:
-    ``teacher`` (a strategy that learns the task comes before it), ``cut`` (one that cuts the architecture does),
-    ``layers`` (more than one layer stays)."""
+    """Conditions under which it is offered. Of the study: ``encoder``, ``decoder``, ``cpu``, ``gpu``, ``unlabeled``
+    (texts), and of its examples ``labels``, ``text`` (words may be edited), ``single`` (no pairs), ``classes`` (one for
+    each text), ``tags`` (one for each word), ``spans`` (answers in a text) and ``unanswerable`` (some have none). Of
+    the recipe: ``teacher`` (a strategy that learns the task comes before it), ``cut`` (a strategy that cuts the
+    architecture does), ``layers`` (more than one layer remains)."""
     after: ClassVar[frozenset[str]] = frozenset()
-    """Strategies of the same family that come first where both are in a recipe."""
+    """Strategies of the same family that are applied before it."""
     packages: ClassVar[frozenset[str]] = frozenset()
-    """Packages that it imports and that autoopt does not install by itself."""
+    """Optional packages that it imports."""
     requires: ClassVar[frozenset[str]] = frozenset()
-    """Settings that a person has to give before it is offered."""
+    """Settings without which it is not offered."""
     reads: ClassVar[frozenset[str]] = frozenset()
-    """Settings that name files or folders; what is in them decides the result as the setting itself does."""
+    """Settings that name files or folders, whose content is part of the stage's address."""
     excludes: ClassVar[frozenset[str]] = frozenset()
-    """Strategies that cannot be in the same recipe; it is enough that one of two names the other."""
+    """Strategies that cannot be in the same recipe; one of the two has to name the other."""
     standard: ClassVar[bool] = False
-    """True where it works well nearly everywhere: the first recipes of a search are made of such."""
+    """Whether it works well on most tasks; the first recipes of a search consist of such strategies."""
     cuts: ClassVar[bool] = False
-    """True where it removes a part of the architecture, so that recovery training is worth something."""
+    """Whether it removes parts of the architecture, so that recovery training helps."""
     cut_share: ClassVar[float] = 1.0
-    """Of a layer's time, the share that falls in proportion to ``keep`` where it cuts."""
+    """Share of a layer's time that is proportional to ``keep``, if it cuts."""
     adaptive: ClassVar[bool] = False
-    """True where the shapes that it gives depend on the weights: what serving costs is then measured once more after
-    training, and at effort 0 it gives shapes of about that cost."""
+    """Whether the shapes depend on the weights. Costs are then measured again after training; at effort 0 it returns
+    shapes of about the same cost."""
     recovers: ClassVar[bool] = False
-    """True where it trains after the cuts: it is applied after all other strategies of its family."""
+    """Whether it trains after the cuts; it is applied after all other strategies of its family."""
     learns: ClassVar[bool] = False
-    """True where it learns the task, so that a recipe needs no strategy of the adaptation family; those all do."""
+    """Whether it learns the task, as every adaptation does; a recipe needs one such strategy."""
     trains: ClassVar[bool] = False
-    """True where it runs an optimizer on the model."""
+    """Whether it runs an optimizer on the model."""
 
     name: ClassVar[str]
     family: ClassVar[Family]
@@ -80,11 +80,11 @@ class Strategy(BaseModel, ABC):
 
     @abstractmethod
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
-        """Return the changed candidate; the one that was given stays as it was.
+        """Return the changed candidate; the argument is not modified.
 
         Called once for each stage of a trial. ``effort`` in [0, 1] scales how much is trained; 0 trains nothing and
         need only give the right shapes, so it must be fast. The same candidate, settings, effort and seed give the
-        same result on the same kind of machine. Raises ``Diverged`` where a loss is not finite.
+        same result on the same kind of machine. Raises ``Diverged`` if a loss is not finite.
         """
 
     @classmethod
@@ -99,38 +99,38 @@ class Strategy(BaseModel, ABC):
         raise NotImplementedError(f"{cls.__name__} records no edits")
 
     def layers_left(self, layers: int) -> int:
-        """How many of so many layers stay."""
+        """Return how many of ``layers`` layers remain."""
         return layers
 
     @classmethod
     def is_stored(cls) -> bool:
-        """True where its result costs enough to be kept in the stage store: it trains, or tries much on the weights."""
+        """Return whether its result is expensive enough for the stage store."""
         return cls.trains or cls.adaptive
 
     @classmethod
     def reshapes(cls) -> bool:
-        """True where what serving costs depends on it: the model that it leaves may have another shape."""
+        """Return whether it may change the model's shape, and with it the costs of serving."""
         return cls.family in (Family.COMPRESSION, Family.ACCELERATION) and not cls.recovers
 
     @classmethod
     def knobs(cls) -> dict[str, Knob]:
-        """The searched fields with where they are searched, in the order of their declaration."""
-        found = {}
+        """Return the knob of each searched field, in the order of declaration."""
+        knobs_by_field = {}
         for field, info in cls.model_fields.items():
-            for note in info.metadata:
-                if isinstance(note, Int | Float | Choice):
-                    found[field] = note
-        return found
+            for annotation in info.metadata:
+                if isinstance(annotation, Int | Float | Choice):
+                    knobs_by_field[field] = annotation
+        return knobs_by_field
 
     @classmethod
     def summary(cls) -> str:
-        """The first line of the docstring of the file."""
+        """Return the first line of the file's docstring."""
         import sys
 
         return (sys.modules[cls.__module__].__doc__ or "").strip().split("\n")[0]
 
     @classmethod
     def paper(cls) -> str:
-        """The work that it is after, as its summary names it: authors, year, short title."""
-        named = re.search(r"\(([^()]*\b(?:19|20)\d\d\b.*)\)\.$", cls.summary())
-        return named[1] if named else ""
+        """Return the paper that the summary names: authors, year, short title."""
+        citation = re.search(r"\(([^()]*\b(?:19|20)\d\d\b.*)\)\.$", cls.summary())
+        return citation[1] if citation else ""

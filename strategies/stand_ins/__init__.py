@@ -1,1 +1,1 @@
-"""Modules and models that compute what another one computes, in another way."""
+"""Replacements for modules and models that compute the same in another way."""

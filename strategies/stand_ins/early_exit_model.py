@@ -1,4 +1,4 @@
-"""An encoder that stops at the first layer whose own classifier is sure of the answer."""
+"""An encoder that stops at the first layer whose classifier is confident."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from autoopt.strategies.stand_ins.contract import architecture_of
 
 
 class _AllAnswered(Exception):
-    """Raised from within the model to stop it."""
+    """Raised within the model to stop it."""
 
 
 class _Early:
-    """The texts of one batch that are answered already: each keeps the first answer that a classifier was sure of."""
+    """Logits of the texts of a batch that are answered already, each from the first confident classifier."""
 
     def __init__(self) -> None:
         self.logits: torch.Tensor | None = None
@@ -37,14 +37,14 @@ class _Early:
         return self.answered is not None and bool(self.answered.all())
 
     def merged(self, logits: torch.Tensor) -> torch.Tensor:
-        """What was answered already, and the rest from these."""
+        """Return the logits with those of answered texts replaced."""
         if self.logits is None or self.answered is None:
             return logits
         return torch.where(self.answered[:, None], self.logits, logits)
 
 
 class Exit(nn.Module):
-    """A classifier of the state of a text's first token, of the shape of BERT's pooler and head."""
+    """A classifier of the state of the first token, shaped as BERT's pooler and head."""
 
     def __init__(self, width: int, classes: int) -> None:
         super().__init__()
@@ -52,17 +52,17 @@ class Exit(nn.Module):
         self.classifier = nn.Linear(width, classes)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """Logits, (batch, classes), of states (batch, width)."""
+        """Return logits (batch, classes) of states (batch, width)."""
         return self.classifier(torch.tanh(self.dense(states)))  # type: ignore[no-any-return]
 
 
 class EarlyExitModel(nn.Module):
-    """Stands in for a classifier once nothing more is trained. A batch stops where all of its texts are
-    answered; an answer does not depend on what else is in the batch.
+    """Replaces a classifier once nothing more is trained.
 
-    ``mix`` are the layers after which some texts of the task were answered. Within ``timed`` each call stops
-    where the next of them would, whatever it reads: so a measurement, which reads random words, takes the time that
-    real texts take.
+    A batch stops once all of its texts are answered; an answer does not depend on the rest of the batch.
+
+    ``mix`` holds the number of layers that each of some texts of the task needed. Within ``timed`` calls stop after
+    these depths in turn, so that a measurement on random tokens takes the time of real texts.
     """
 
     def __init__(self, model: Any, *, confidence: float, mix: Sequence[int]) -> None:
@@ -89,13 +89,13 @@ class EarlyExitModel(nn.Module):
     def remember(self, mix: Sequence[int]) -> None:
         self.mix = list(mix)
         self.mix_number = _as_number(self.mix)
-        """What a measurement depends on, beside the shapes."""
+        """Distinguishes models with different mixes in ``structure_digest``."""
 
     def structure(self) -> None:
-        """None: the tensors of its state say it."""
+        """Return None: the tensors of the state determine it."""
 
     def parameter_count(self) -> None:
-        """None: the tensors of its state say it."""
+        """Return None: the tensors of the state determine it."""
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -106,13 +106,14 @@ class EarlyExitModel(nn.Module):
             self._turn = None
 
     def forward(self, *, output_hidden_states: bool = False, **inputs: torch.Tensor) -> Any:
-        """Logits for tensors of shape (batch, length); with ``output_hidden_states`` all layers run."""
+        """Return logits for inputs of shape (batch, length). Raises ``ValueError`` in training mode."""
         if output_hidden_states or self.training:
             raise ValueError("a model with early exits returns no hidden states and cannot be trained")
         early = _Early()
-        # Hooks of the layers would be those of another model in a copy of this one.
+        # Permanent hooks would refer to the original model in a copy of this one.
         hooks = [
-            layer.register_forward_hook(self._look(place, early)) for place, layer in enumerate(layers(self.model)[:-1])
+            layer.register_forward_hook(self._exit_hook(index, early))
+            for index, layer in enumerate(layers(self.model)[:-1])
         ]
         try:
             return SequenceClassifierOutput(logits=early.merged(self.model(**inputs).logits))
@@ -125,35 +126,35 @@ class EarlyExitModel(nn.Module):
                 self._turn += 1
 
     def answered_after(self, **inputs: torch.Tensor) -> int:
-        """After how many layers a batch of texts is answered."""
-        ran: list[int] = []
-        hooks = [layer.register_forward_hook(lambda *_: ran.append(1)) for layer in layers(self.model)]
+        """Return the number of layers that layer_calls for a batch."""
+        layer_calls: list[int] = []
+        hooks = [layer.register_forward_hook(lambda *_: layer_calls.append(1)) for layer in layers(self.model)]
         try:
             self(**inputs)
         finally:
             for hook in hooks:
                 hook.remove()
-        return len(ran)
+        return len(layer_calls)
 
-    def _look(self, place: int, early: _Early) -> Any:
-        def look(_: Any, __: Any, output: Any) -> None:
+    def _exit_hook(self, index: int, early: _Early) -> Any:
+        def hook(_: Any, __: Any, output: Any) -> None:
             states = output[0] if isinstance(output, tuple) else output
-            logits = self.exits[place](states[:, 0])
+            logits = self.exits[index](states[:, 0])
             if self._turn is None:
                 early.add(logits, logits.softmax(-1).amax(-1) >= self.confidence)
             else:
-                early.add(logits, torch.full_like(logits[:, 0], self._replayed(len(logits)) == place + 1).bool())
+                early.add(logits, torch.full_like(logits[:, 0], self._replayed(len(logits)) == index + 1).bool())
             if early.all_answered:
                 raise _AllAnswered
 
-        return look
+        return hook
 
     def _replayed(self, texts: int) -> int:
-        """After how many layers the last of the next ``texts`` of the mix is answered."""
+        """Return the greatest depth of the next ``texts`` entries of the mix."""
         begin = (self._turn or 0) * texts
         return max(self.mix[(begin + number) % len(self.mix)] for number in range(texts))
 
 
 def _as_number(mix: list[int]) -> int:
-    """Another whole number for another mix, of whatever order."""
-    return sum(64**place * sum(depth == place for depth in mix) for place in set(mix))
+    """Return an integer that identifies the mix regardless of its order."""
+    return sum(64**index * sum(depth == index for depth in mix) for index in set(mix))

@@ -1,4 +1,4 @@
-"""A table of 8-bit embeddings with a scale for each row; its state is plain tensors."""
+"""An 8-bit embedding table with a scale for each row; its state is plain tensors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LARGEST = 127
 
 
 class Int8Embedding(nn.Module):
-    """Stands in for ``nn.Embedding``; rows become floating point as they are looked up."""
+    """Replaces ``nn.Embedding``; rows are dequantized when they are looked up."""
 
     qweight: torch.Tensor
     scale: torch.Tensor
@@ -23,10 +23,10 @@ class Int8Embedding(nn.Module):
     def of(cls, table: nn.Embedding) -> Int8Embedding:
         """Quantize the rows of ``table``."""
         weight = table.weight.detach().float()
-        made = cls(*weight.shape)
-        made.scale.copy_(weight.abs().amax(1, keepdim=True).clamp_min(1e-8) / LARGEST)
-        made.qweight.copy_((weight / made.scale).round())
-        return made.to(weight.device)
+        quantized = cls(*weight.shape)
+        quantized.scale.copy_(weight.abs().amax(1, keepdim=True).clamp_min(1e-8) / LARGEST)
+        quantized.qweight.copy_((weight / quantized.scale).round())
+        return quantized.to(weight.device)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         return self.qweight[ids] * self.scale[ids]

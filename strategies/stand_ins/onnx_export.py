@@ -1,4 +1,4 @@
-"""How a model becomes an ONNX graph: exported once for each architecture, then filled with each model's weights."""
+"""Export models as ONNX graphs: once for each architecture, then filled with each model's weights."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from autoopt.strategies.stand_ins.structure import structure_digest
 from autoopt.strategies.training.teacher_outputs import OUTPUTS
 
 OUTLINES = 32
-"""So many are kept; without weights each is a few dozen kilobytes."""
+"""Number of cached outlines; without weights each takes a few dozen kilobytes."""
 LONGEST_SHAPE = 8
-"""Integers that say how to reshape something; more of them are something else."""
+"""Greatest number of integers in an initializer that is a shape rather than data."""
 
 
 def exported(model: Any, *, int8: bool) -> bytes:
-    """The graph of ``model`` for any batch size and length; with ``int8`` its matrices and embeddings in 8 bits.
+    """Return the graph of ``model`` for any batch size and length; with ``int8`` matrices and embeddings have 8 bits.
 
-    Weights are quantized by output channel to 7 of their 8 bits: without VNNI the products of 8-bit ones overflow.
-    Models that differ in nothing but their weights have one graph, which is exported once in a process.
+    Weights are quantized by output channel to 7 of their 8 bits: without VNNI products of 8-bit weights overflow.
+    Models that differ only in their weights share one graph, which is exported once in a process.
     """
     structure = structure_digest(model, configuration=True)
     if structure not in _OUTLINES:
@@ -47,27 +47,27 @@ class Outline:
 
     graph: Any
     places: Mapping[str, tuple[str, bool]]
-    """By initializer the tensor of the model that it holds, and whether it is transposed."""
+    """Tensor of the model that each initializer holds, and whether it is transposed."""
 
     @classmethod
     def of(cls, model: Any) -> Outline | None:
-        """The outline of a model's graph; None where it holds what is neither a tensor of the model nor structure."""
+        """Export the outline of a model's graph; None if it holds data that are no tensor of the model."""
         from onnx import numpy_helper
 
-        strange = _with_other_weights(model)
-        tensors, graph, places = _tensors(strange), _graph(strange), dict[str, tuple[str, bool]]()
+        randomized = _randomized(model)
+        tensors, graph, places = _tensors(randomized), _graph(randomized), dict[str, tuple[str, bool]]()
         for initializer in graph.graph.initializer:
             array = numpy_helper.to_array(initializer)
-            found = _place(initializer.name.removeprefix("model."), array, tensors)
-            if found and initializer.HasField("raw_data"):
-                places[initializer.name] = found
+            tensor_of_model = _tensor_of(initializer.name.removeprefix("model."), array, tensors)
+            if tensor_of_model and initializer.HasField("raw_data"):
+                places[initializer.name] = tensor_of_model
                 initializer.ClearField("raw_data")
             elif array.size > (1 if array.dtype.kind == "f" else LONGEST_SHAPE):
                 return None
         return cls(graph, places)
 
     def filled(self, model: Any) -> Any:
-        """The graph of a model of the same structure."""
+        """Return the graph of a model of the same structure."""
         from onnx import ModelProto
 
         tensors, graph = _tensors(model), ModelProto()
@@ -84,7 +84,7 @@ _OUTLINES: dict[str, Outline | None] = {}
 
 
 def _tensors(model: Any) -> dict[str, torch.Tensor]:
-    """Parameters and buffers, also those that are not saved; on the processor, as the graph is."""
+    """Return parameters and buffers, also those that are not saved; on the CPU."""
     return {
         name: tensor.detach()
         for name, tensor in [
@@ -94,8 +94,8 @@ def _tensors(model: Any) -> dict[str, torch.Tensor]:
     }
 
 
-def _with_other_weights(model: Any) -> Any:
-    """A copy whose tensors differ from each other: the exporter keeps one of those that are equal, as new ones are."""
+def _randomized(model: Any) -> Any:
+    """Return a copy with random weights: the exporter merges tensors with equal values, as new ones have."""
     other = copy.deepcopy(model)
     numbers = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -105,8 +105,8 @@ def _with_other_weights(model: Any) -> Any:
     return other
 
 
-def _place(name: str, array: Any, tensors: Mapping[str, torch.Tensor]) -> tuple[str, bool] | None:
-    """The tensor that an initializer of this name and value holds, and whether it is transposed."""
+def _tensor_of(name: str, array: Any, tensors: Mapping[str, torch.Tensor]) -> tuple[str, bool] | None:
+    """Return the tensor that an initializer of this name and value holds, and whether it is transposed."""
     import numpy as np
 
     if name in tensors and np.array_equal(tensors[name].numpy(), array):
@@ -119,7 +119,7 @@ def _place(name: str, array: Any, tensors: Mapping[str, torch.Tensor]) -> tuple[
 
 
 class _Tuple(nn.Module):
-    """The model with the logits alone for an output, as a tuple."""
+    """The model with its logits as the only outputs, in a tuple."""
 
     def __init__(self, model: Any, names: list[str]) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class _Tuple(nn.Module):
 
 
 def _graph(model: Any) -> Any:
-    """The model as the exporter of torch makes it a graph."""
+    """Export the model with torch's exporter."""
     example = torch.arange(14).reshape(2, 7) % model.config.vocab_size
     reads_types = getattr(model.config, "type_vocab_size", 0) > 0
     inputs = {"input_ids": example, "attention_mask": torch.ones_like(example)}
@@ -142,7 +142,7 @@ def _graph(model: Any) -> Any:
     names = [name for name in OUTPUTS if output.get(name) is not None]
     batch = torch.export.Dim("batch", min=1, max=1 << 20)
     length = torch.export.Dim("length", min=1, max=model.config.max_position_embeddings)
-    with _hushed():
+    with _silenced():
         program = torch.onnx.export(
             _Tuple(model, names).eval(),
             tuple(inputs.values()),
@@ -156,8 +156,8 @@ def _graph(model: Any) -> Any:
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
-    """Without what the exporter and the quantizer say of their own coming changes, some twenty lines a model."""
+def _silenced() -> Iterator[None]:
+    """Silence the exporter's and the quantizer's notices of their own changes, twenty lines a model."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -171,7 +171,7 @@ def _hushed() -> Iterator[None]:
 def _quantized(proto: Any) -> bytes:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with tempfile.TemporaryDirectory() as folder, _hushed():
+    with tempfile.TemporaryDirectory() as folder, _silenced():
         path = Path(folder) / "int8.onnx"
         quantize_dynamic(proto, path, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True)
         return path.read_bytes()

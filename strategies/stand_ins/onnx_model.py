@@ -1,4 +1,4 @@
-"""A model as an ONNX graph that ONNX Runtime executes; its state is the graph's bytes, in one plain tensor."""
+"""A model as an ONNX graph run by ONNX Runtime; its state is the graph's bytes in one tensor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 @dataclass
 class Answers(ModelOutput):
-    """What the graph returns."""
+    """Outputs of the graph."""
 
     logits: torch.Tensor | None = None
     start_logits: torch.Tensor | None = None
@@ -23,7 +23,7 @@ class Answers(ModelOutput):
 
 
 class OnnxModel(nn.Module):
-    """Stands in for a whole Hugging Face model once nothing more is trained. It runs on the CPU."""
+    """Replaces a whole Hugging Face model once nothing more is trained. Runs on the CPU."""
 
     graph: torch.Tensor
 
@@ -31,7 +31,7 @@ class OnnxModel(nn.Module):
         super().__init__()
         self.config = config
         self.architecture = architecture
-        """The class of the model that the graph was made of."""
+        """Class of the exported model."""
         self._structure, self._parameter_count = shape, weights
         self.all_tied_weights_keys: dict[str, str] = {}
         self.register_buffer("graph", torch.zeros(size, dtype=torch.uint8))
@@ -52,21 +52,23 @@ class OnnxModel(nn.Module):
         return nullcontext()
 
     def tie_weights(self) -> None:
-        """There is nothing to tie."""
+        """Do nothing: the graph has no tied weights."""
 
     def forward(self, *, output_hidden_states: bool = False, **inputs: torch.Tensor) -> Answers:
-        """Logits for tensors of shape (batch, length); what the graph does not read is left aside."""
+        """Return logits for inputs of shape (batch, length); inputs that the graph does not read are ignored."""
         if output_hidden_states:
             raise ValueError("an ONNX graph returns no hidden states")
-        session = self._opened()
+        session = self._open_session()
         ids = inputs["input_ids"]
-        given = {**{name: torch.zeros_like(ids) for name in INPUTS}, **inputs}
-        fed = {found.name: given[found.name].numpy() for found in session.get_inputs()}
-        names = [found.name for found in session.get_outputs()]
-        return Answers(**{n: torch.from_numpy(array) for n, array in zip(names, session.run(names, fed), strict=True)})
+        available = {**{name: torch.zeros_like(ids) for name in INPUTS}, **inputs}
+        feeds = {node.name: available[node.name].numpy() for node in session.get_inputs()}
+        names = [node.name for node in session.get_outputs()]
+        return Answers(
+            **{n: torch.from_numpy(array) for n, array in zip(names, session.run(names, feeds), strict=True)}
+        )
 
-    def _opened(self) -> Any:
-        """The session, with as many threads as torch has now."""
+    def _open_session(self) -> Any:
+        """Return the session, with as many threads as torch has now."""
         threads = torch.get_num_threads()
         if self._session is None or self._threads != threads:
             import onnxruntime
@@ -85,5 +87,5 @@ class OnnxModel(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What deepcopy takes along: not the session, which cannot be copied."""
+        """Leave out the session, which cannot be copied."""
         return {**self.__dict__, "_session": None}

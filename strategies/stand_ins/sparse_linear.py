@@ -1,4 +1,4 @@
-"""A linear layer that stores only the weights that are not zero, and a bit for each place that says where they are."""
+"""A linear layer that stores its nonzero weights and a bit mask of their positions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ BITS = 8
 
 
 class SparseLinear(UnpackedLinear):
-    """Stands in for ``nn.Linear``; what is left can be trained, and what is zero stays so.
+    """Replaces ``nn.Linear``; nonzero weights can be trained and zeros stay zero.
 
-    It multiplies densely: no kernel of a CPU gains from zeros that lie anywhere.
+    It multiplies densely: CPU kernels gain nothing from unstructured zeros.
     """
 
     values: nn.Parameter
@@ -35,14 +35,14 @@ class SparseLinear(UnpackedLinear):
 
     @classmethod
     def of(cls, linear: nn.Linear, kept: torch.Tensor) -> SparseLinear:
-        """``linear`` with the weights at which ``kept``, of their shape, is True."""
+        """Return ``linear`` with the weights at which the mask ``kept`` is True."""
         outputs, inputs = linear.weight.shape
-        made = cls(inputs, outputs, bias=linear.bias is not None, kept=int(kept.sum()))
-        made.places.copy_(_packed(kept.flatten()))
-        made.values = nn.Parameter(linear.weight.detach()[kept].clone())
+        sparse = cls(inputs, outputs, bias=linear.bias is not None, kept=int(kept.sum()))
+        sparse.places.copy_(_packed(kept.flatten()))
+        sparse.values = nn.Parameter(linear.weight.detach()[kept].clone())
         if linear.bias is not None:
-            made.bias = nn.Parameter(linear.bias.detach().clone())
-        return made.to(linear.weight.device)
+            sparse.bias = nn.Parameter(linear.bias.detach().clone())
+        return sparse.to(linear.weight.device)
 
     def unpacked(self) -> torch.Tensor:
         where = _unpacked(self.places, self.inputs * self.outputs)
@@ -54,7 +54,7 @@ class SparseLinear(UnpackedLinear):
 
 
 def _packed(flags: torch.Tensor) -> torch.Tensor:
-    """Eight flags in a byte, the first in the lowest bit."""
+    """Pack eight flags into a byte, the first in the lowest bit."""
     padded = F.pad(flags.to(torch.uint8), (0, -flags.numel() % BITS)).view(-1, BITS)
     return (padded << torch.arange(BITS, dtype=torch.uint8, device=flags.device)).sum(1).to(torch.uint8)
 
@@ -65,7 +65,7 @@ def _unpacked(packed: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def kept_of(scores: torch.Tensor, keep: float, pattern: str) -> torch.Tensor:
-    """True at the weights with the highest scores, (outputs, inputs): of each row, or 2 of each 4 neighbours in it."""
+    """Return the mask of the highest scores, (outputs, inputs), in each row or of every 4 neighbours 2."""
     if pattern == "2:4":
         four = scores.view(scores.shape[0], -1, 4)
         return torch.zeros_like(four).scatter(-1, four.topk(2).indices, 1.0).bool().view_as(scores)
@@ -74,7 +74,7 @@ def kept_of(scores: torch.Tensor, keep: float, pattern: str) -> torch.Tensor:
 
 
 def recorded(candidate: Candidate, model: Any, *, strategy: str) -> Candidate:
-    """The candidate with ``model``, some of whose linear layers are sparse by now."""
+    """Return the candidate with ``model``, whose sparse layers are recorded as an edit."""
     kept = {path: part.values.numel() for path, part in model.named_modules() if isinstance(part, SparseLinear)}
     edit = {"strategy": strategy, "kept": kept}
     event = f"zeros in {len(kept)} linear layers, {sum(kept.values()):,} weights left in them"
@@ -82,7 +82,7 @@ def recorded(candidate: Candidate, model: Any, *, strategy: str) -> Candidate:
 
 
 def reshaped(model: Any, edit: Mapping[str, Any]) -> Any:
-    """The model with the shapes that ``recorded`` wrote down."""
+    """Return the model with the sparse layers that ``recorded`` stored, without weights."""
     for path, kept in edit["kept"].items():
         linear = model.get_submodule(path)
         outputs, inputs = linear.weight.shape

@@ -1,4 +1,4 @@
-"""What linear layers have in common that store their weights packed and unpack them at their first use."""
+"""Base class of linear layers that store packed weights and unpack them at their first use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 class UnpackedLinear(nn.Module, ABC):
-    """Stands in for ``nn.Linear``; its state is what is packed."""
+    """Replaces ``nn.Linear``; its state holds the packed weights."""
 
     bias: torch.Tensor | None
 
@@ -21,7 +21,7 @@ class UnpackedLinear(nn.Module, ABC):
 
     @abstractmethod
     def unpacked(self) -> torch.Tensor:
-        """The weights, (outputs, inputs)."""
+        """Return the weights, (outputs, inputs)."""
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         if self.training or torch.is_grad_enabled():
@@ -35,7 +35,7 @@ class UnpackedLinear(nn.Module, ABC):
         return super().train(mode)
 
     def _apply(self, *args: Any, **kwargs: Any) -> Any:
-        """To another device or type."""
+        """Drop the unpacked weights when the layer moves to another device or dtype."""
         self._dense = None
         return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
 
@@ -44,5 +44,5 @@ class UnpackedLinear(nn.Module, ABC):
         super()._load_from_state_dict(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What deepcopy takes along: not the unpacked weights, which are made again."""
+        """Leave out the unpacked weights, which are computed again."""
         return {**self.__dict__, "_dense": None}

@@ -15,9 +15,9 @@ from autoopt.strategies.stand_ins.unpacked_linear import UnpackedLinear
 
 
 class WeightOnlyLinear(UnpackedLinear):
-    """Stands in for ``nn.Linear`` where the file is to be small and the arithmetic to stay as it is.
+    """Replaces ``nn.Linear`` to make the file smaller; the arithmetic stays floating point.
 
-    Each ``group`` of inputs of each output has a scale of its own. ``packed`` holds two 4-bit numbers in a byte, the
+    Each ``group`` of inputs of each output has its own scale. With 4 bits ``packed`` holds two numbers in a byte,
     even inputs in the lower half.
     """
 
@@ -35,22 +35,22 @@ class WeightOnlyLinear(UnpackedLinear):
 
     @classmethod
     def of(cls, linear: nn.Linear, *, bits: int, group: int) -> WeightOnlyLinear:
-        """Round the weights of ``linear`` to the nearest of -2^(bits-1)+1 ... 2^(bits-1)-1 times their scale."""
+        """Quantize the weights of ``linear`` to integers in [-2^(bits-1)+1, 2^(bits-1)-1] times their scale."""
         outputs, inputs = linear.weight.shape
         group = fitting_group(inputs, group)
-        made = cls(inputs, outputs, bias=linear.bias is not None, bits=bits, group=group)
+        quantized = cls(inputs, outputs, bias=linear.bias is not None, bits=bits, group=group)
         largest = 2 ** (bits - 1) - 1
         weight = linear.weight.detach().float().view(outputs, -1, group)
-        made.scale.copy_(weight.abs().amax(-1).clamp_min(1e-8) / largest)
-        rounded = (weight / made.scale[..., None]).round().clamp(-largest, largest).view(outputs, inputs)
+        quantized.scale.copy_(weight.abs().amax(-1).clamp_min(1e-8) / largest)
+        rounded = (weight / quantized.scale[..., None]).round().clamp(-largest, largest).view(outputs, inputs)
         if bits == 8:
-            made.packed.copy_(rounded)
+            quantized.packed.copy_(rounded)
         else:
             codes = F.pad((rounded + 8).to(torch.uint8), (0, inputs % 2))
-            made.packed.copy_(codes[:, 0::2] | codes[:, 1::2] << 4)
-        if made.bias is not None:
-            made.bias.copy_(linear.bias.detach())
-        return made.to(linear.weight.device)
+            quantized.packed.copy_(codes[:, 0::2] | codes[:, 1::2] << 4)
+        if quantized.bias is not None:
+            quantized.bias.copy_(linear.bias.detach())
+        return quantized.to(linear.weight.device)
 
     def unpacked(self) -> torch.Tensor:
         if self.bits == 8:
@@ -65,12 +65,12 @@ class WeightOnlyLinear(UnpackedLinear):
 
 
 def fitting_group(inputs: int, group: int) -> int:
-    """The largest number above 7 that divides ``inputs`` and is ``group`` at most; all of them where none does."""
+    """Return the largest divisor of ``inputs`` in [8, ``group``]; ``inputs`` itself if there is none."""
     return next((size for size in range(min(group, inputs), 7, -1) if inputs % size == 0), inputs)
 
 
 def packed(candidate: Candidate, *, strategy: str, bits: int, group: int) -> Candidate:
-    """The candidate with such a layer in the place of each linear layer within its transformer layers."""
+    """Return the candidate with the linear layers within its transformer layers replaced."""
     model = candidate.copy_model()
     paths = linear_paths(model)
     for path in paths:
@@ -82,11 +82,11 @@ def packed(candidate: Candidate, *, strategy: str, bits: int, group: int) -> Can
 
 
 def reshaped(model: Any, edit: Mapping[str, Any]) -> Any:
-    """The model with the shapes that ``packed`` recorded."""
+    """Return the model with the layers that ``packed`` recorded, without weights."""
     for path in edit["modules"]:
         linear = model.get_submodule(path)
         outputs, inputs = linear.weight.shape
         group = fitting_group(inputs, edit["group"])
-        made = WeightOnlyLinear(inputs, outputs, bias=linear.bias is not None, bits=edit["bits"], group=group)
-        replace_module(model, path, made)
+        quantized = WeightOnlyLinear(inputs, outputs, bias=linear.bias is not None, bits=edit["bits"], group=group)
+        replace_module(model, path, quantized)
     return model
