@@ -24,16 +24,16 @@ class Bench:
     target: Target
     single_target: Target
     """The target with one example a call."""
-    wanted: Set[str] = frozenset()
+    requested: Set[str] = frozenset()
     """Costs to measure in addition to those that always are."""
 
     def measure(self, model: Any, folder: Path) -> dict[str, Measurement]:
         """Measure a model that is saved in ``folder``; the reference itself has the ratio 1."""
-        return measure_costs(FreshServing(self, model, folder), self.wanted)
+        return measure_costs(FreshServing(self, model, folder), self.requested)
 
     @cached_property
     def calibration(self) -> Calibration:
-        return calibrate_model(self.reference, self.target, samples=pairs_for(self.wanted).minimum)
+        return calibrate_model(self.reference, self.target, samples=pairs_for(self.requested).minimum)
 
     @cached_property
     def single_calibration(self) -> Calibration:
@@ -61,7 +61,7 @@ class FreshServing:
 
     @cached_property
     def comparison(self) -> Comparison:
-        return self._compare(self.target, self.calibration, pairs_for(self.bench.wanted))
+        return self._compare(self.target, self.calibration, pairs_for(self.bench.requested))
 
     def single(self) -> tuple[Comparison, Calibration]:
         if self.bench.single_target == self.target:

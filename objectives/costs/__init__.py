@@ -30,21 +30,21 @@ def names_of(role: Role) -> tuple[str, ...]:
     return tuple(cost.name for cost in sorted(of_role, key=lambda cost: not cost.default_of_role))
 
 
-def measure_costs(serving: Serving, wanted: Set[str], *, only_exact: bool = False) -> dict[str, Measurement]:
-    """Measure the costs that are ``wanted`` or come with them; with ``only_exact`` only those that need no timing."""
-    to_measure = [cost for cost in _selected(wanted) if cost.exact or not only_exact]
+def measure_costs(serving: Serving, requested: Set[str], *, only_exact: bool = False) -> dict[str, Measurement]:
+    """Measure the costs that are ``requested`` or come with them; ``only_exact`` leaves out what is timed."""
+    to_measure = [cost for cost in _selected(requested) if cost.exact or not only_exact]
     return {measured.name: measured for cost in to_measure for measured in cost.measure(serving)}
 
 
-def pairs_for(wanted: Set[str]) -> Pairs:
-    """Return the number of paired calls that verification needs for the wanted costs."""
-    return max((cost.pairs for cost in _selected(wanted)), key=lambda pairs: pairs.minimum)
+def pairs_for(requested: Set[str]) -> Pairs:
+    """Return the number of paired calls that verification needs for the requested costs."""
+    return max((cost.pairs for cost in _selected(requested)), key=lambda pairs: pairs.minimum)
 
 
-def _selected(wanted: Set[str]) -> list[Cost]:
-    times_calls = any(cost.timed for cost in costs().values() if cost.name in wanted)
+def _selected(requested: Set[str]) -> list[Cost]:
+    times_calls = any(cost.timed for cost in costs().values() if cost.name in requested)
     return [
-        cost for cost in costs().values() if cost.name in wanted or (cost.always and (times_calls or not cost.timed))
+        cost for cost in costs().values() if cost.name in requested or (cost.always and (times_calls or not cost.timed))
     ]
 
 

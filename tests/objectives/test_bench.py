@@ -24,103 +24,107 @@ TIMED = {"latency_p50", "latency_p95", "latency_ratio"}
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object]]:
+def log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object]]:
     """A machine on which a call takes 10 ms for each example, and any other model half of the reference's time.
 
     The list holds what was measured on it.
     """
-    seen: list[tuple[str, object]] = []
+    log: list[tuple[str, object]] = []
 
     def calibrate(_: object, target: Target, *, samples: int = 150) -> Calibration:
-        seen.append(("calibration", (target.batch_size, samples)))
+        log.append(("calibration", (target.batch_size, samples)))
         p50 = 10.0 * target.batch_size
         p99 = 2 * p50 if samples >= 662 else None
         return Calibration(p50, 1.5 * p50, p99, samples, cpu_over_wall=1.0, noisy=False)
 
     def compare(_: object, __: object, target: Target, *, pairs: Pairs) -> Comparison:
-        seen.append(("comparison", (target.batch_size, pairs)))
+        log.append(("comparison", (target.batch_size, pairs)))
         calibration = Calibration(10.0, None, None, pairs.minimum, cpu_over_wall=1.0, noisy=False)
         return replace(Comparison.identity(calibration), ratio=0.5, low=0.4, high=0.6)
 
     def memory(folder: Path, _: Target, *, runs: int) -> Measurement:
-        seen.append(("memory", (folder.name, runs)))
+        log.append(("memory", (folder.name, runs)))
         return Measurement.exact("memory", 5e6, "bytes", Direction.MINIMIZE)
 
     def energy(_: object, target: Target) -> Measurement:
-        seen.append(("energy", target.batch_size))
+        log.append(("energy", target.batch_size))
         return Measurement.exact("energy", 0.1, "J", Direction.MINIMIZE)
 
     monkeypatch.setattr(module, "calibrate_model", calibrate)
     monkeypatch.setattr(module, "compare_models", compare)
     monkeypatch.setattr(memory_process, "measure_memory", memory)
     monkeypatch.setattr(energy_meter, "measure_model_energy", energy)
-    return seen
+    return log
 
 
-def measured(tmp_path: Path, *wanted: str, target: Target = TARGET) -> dict[str, Measurement]:
+def measured(tmp_path: Path, *requested: str, target: Target = TARGET) -> dict[str, Measurement]:
     reference, candidate = tiny.candidate(), tiny.candidate(layers=2)
     saving.save(candidate, tmp_path / "candidate")
-    bench = Bench(reference.model, target, SINGLE, frozenset(wanted))
+    bench = Bench(reference.model, target, SINGLE, frozenset(requested))
     return bench.measure(candidate.model, tmp_path / "candidate")
 
 
-def test_without_a_timed_cost_no_call_is_timed(tmp_path: Path, asked: list[tuple[str, object]]) -> None:
+def test_without_a_timed_cost_no_call_is_timed(tmp_path: Path, log: list[tuple[str, object]]) -> None:
     assert set(measured(tmp_path)) == ALWAYS
     assert set(measured(tmp_path, "quality", "energy", "memory")) == {*ALWAYS, "energy", "memory"}
-    assert [name for name, _ in asked] == ["energy", "memory"]
+    assert [name for name, _ in log] == ["energy", "memory"]
 
 
-def test_one_timing_gives_all_that_follows_from_it(tmp_path: Path, asked: list[tuple[str, object]]) -> None:
-    found = measured(tmp_path, "latency_p50")
-    assert set(found) == ALWAYS | TIMED
-    assert found["latency_p50"].value == 20.0
-    assert asked == [("calibration", (4, THOROUGH.minimum)), ("comparison", (4, THOROUGH))]
+def test_one_timing_gives_all_that_follows_from_it(tmp_path: Path, log: list[tuple[str, object]]) -> None:
+    costs = measured(tmp_path, "latency_p50")
+    assert set(costs) == ALWAYS | TIMED
+    assert costs["latency_p50"].value == 20.0
+    assert log == [("calibration", (4, THOROUGH.minimum)), ("comparison", (4, THOROUGH))]
 
 
-def test_what_is_wanted_is_measured_too(tmp_path: Path, asked: list[tuple[str, object]]) -> None:
-    found = measured(tmp_path, "throughput", "memory", "energy", "quality")
-    assert set(found) == {*ALWAYS, *TIMED, "throughput", "memory", "energy"}
-    assert found["throughput"].value == pytest.approx(4 / 0.020)
-    assert ("memory", ("candidate", 3)) in asked
-    assert ("energy", 4) in asked
+def test_what_is_wanted_is_measured_too(tmp_path: Path, log: list[tuple[str, object]]) -> None:
+    costs = measured(tmp_path, "throughput", "memory", "energy", "quality")
+    assert set(costs) == {*ALWAYS, *TIMED, "throughput", "memory", "energy"}
+    assert costs["throughput"].value == pytest.approx(4 / 0.020)
+    assert ("memory", ("candidate", 3)) in log
+    assert ("energy", 4) in log
 
 
-def test_a_99th_percentile_is_given_the_samples_that_it_needs(tmp_path: Path, asked: list[tuple[str, object]]) -> None:
-    found = measured(tmp_path, "latency_p99")
-    assert found["latency_p99"].value == pytest.approx(40.0)
-    assert found["latency_p99"].samples >= 662
-    assert asked == [("calibration", (4, FOR_P99.minimum)), ("comparison", (4, FOR_P99))]
+def test_a_99th_percentile_is_given_the_samples_that_it_needs(tmp_path: Path, log: list[tuple[str, object]]) -> None:
+    costs = measured(tmp_path, "latency_p99")
+    assert costs["latency_p99"].value == pytest.approx(40.0)
+    assert costs["latency_p99"].samples >= 662
+    assert log == [("calibration", (4, FOR_P99.minimum)), ("comparison", (4, FOR_P99))]
 
 
 def test_one_example_at_a_time_is_measured_beside_the_targets_batch(
-    tmp_path: Path, asked: list[tuple[str, object]]
+    tmp_path: Path, log: list[tuple[str, object]]
 ) -> None:
-    found = measured(tmp_path, "latency_single")
-    assert (found["latency_p50"].value, found["latency_single"].value) == (20.0, 5.0)
-    assert [name for name, _ in asked] == ["calibration", "comparison"] * 2
+    costs = measured(tmp_path, "latency_single")
+    assert (costs["latency_p50"].value, costs["latency_single"].value) == (20.0, 5.0)
+    assert [name for name, _ in log] == ["calibration", "comparison"] * 2
 
 
 def test_one_example_at_a_time_is_not_measured_twice_where_that_is_the_batch(
-    tmp_path: Path, asked: list[tuple[str, object]]
+    tmp_path: Path, log: list[tuple[str, object]]
 ) -> None:
-    found = measured(tmp_path, "latency_single", target=SINGLE)
-    assert found["latency_single"] == replace(found["latency_p50"], name="latency_single")
-    assert len(asked) == 2
+    costs = measured(tmp_path, "latency_single", target=SINGLE)
+    assert costs["latency_single"] == replace(costs["latency_p50"], name="latency_single")
+    assert len(log) == 2
 
 
-def test_the_reference_itself_is_the_measure_and_not_compared(tmp_path: Path, asked: list[tuple[str, object]]) -> None:
+def test_the_reference_itself_is_the_measure_and_not_compared(tmp_path: Path, log: list[tuple[str, object]]) -> None:
     reference = tiny.candidate()
     saving.save(reference, tmp_path / "reference")
     bench = Bench(reference.model, TARGET, SINGLE, frozenset({"latency_single"}))
     for _ in range(2):
-        found = bench.measure(reference.model, tmp_path / "reference")
-    assert (found["latency_ratio"].value, found["latency_p50"].value, found["latency_single"].value) == (1, 40, 10)
-    assert [name for name, _ in asked] == ["calibration", "calibration"], "one for each batch, and once"
+        costs = bench.measure(reference.model, tmp_path / "reference")
+    assert (
+        costs["latency_ratio"].value,
+        costs["latency_p50"].value,
+        costs["latency_single"].value,
+    ) == (1, 40, 10)
+    assert [name for name, _ in log] == ["calibration", "calibration"], "one for each batch, and once"
 
 
 def test_the_number_of_parameters_and_the_bytes_are_those_of_the_candidate(
-    tmp_path: Path, asked: list[tuple[str, object]]
+    tmp_path: Path, log: list[tuple[str, object]]
 ) -> None:
-    found = measured(tmp_path)
-    assert found["size"].value == saving.size_bytes(tmp_path / "candidate")
-    assert found["parameters"].value == sum(tensor.numel() for tensor in tiny.model(layers=2).parameters())
+    costs = measured(tmp_path)
+    assert costs["size"].value == saving.size_bytes(tmp_path / "candidate")
+    assert costs["parameters"].value == sum(tensor.numel() for tensor in tiny.model(layers=2).parameters())

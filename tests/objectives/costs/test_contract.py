@@ -150,10 +150,10 @@ def test_percentiles_without_enough_samples_are_not_reported(served: Served) -> 
 
 
 def test_throughput_is_the_targets_batch_over_the_time_of_a_call(served: Served) -> None:
-    found = costs()["throughput"].measure(served)[0]
-    assert found.value == pytest.approx(8 / 0.020)
-    assert (found.low, found.high) == pytest.approx((8 / 0.032, 8 / 0.016))
-    assert (found.unit, found.samples, found.noisy) == ("examples/s", 16, False)
+    throughput = costs()["throughput"].measure(served)[0]
+    assert throughput.value == pytest.approx(8 / 0.020)
+    assert (throughput.low, throughput.high) == pytest.approx((8 / 0.032, 8 / 0.016))
+    assert (throughput.unit, throughput.samples, throughput.noisy) == ("examples/s", 16, False)
 
 
 def test_over_several_lengths_throughput_counts_the_mean_call(served: Served) -> None:
@@ -169,11 +169,11 @@ def test_a_timing_is_noisy_if_either_side_of_it_is(served: Served, name: str, si
 
 
 def test_latencies_are_the_references_times_the_ratio(served: Served) -> None:
-    found = measure_costs(served, {"latency_p99", "latency_single"})
-    values = [found[f"latency_{name}"].value for name in ("p50", "p95", "p99", "single", "ratio")]
+    costs_by_name = measure_costs(served, {"latency_p99", "latency_single"})
+    values = [costs_by_name[f"latency_{name}"].value for name in ("p50", "p95", "p99", "single", "ratio")]
     assert values == pytest.approx([20, 25, 30, 10, 0.5])
-    assert (found["latency_p50"].low, found["latency_p50"].high) == pytest.approx((16, 32))
-    assert (found["latency_p50"].samples, found["latency_p95"].samples) == (16, 700)
+    assert (costs_by_name["latency_p50"].low, costs_by_name["latency_p50"].high) == pytest.approx((16, 32))
+    assert (costs_by_name["latency_p50"].samples, costs_by_name["latency_p95"].samples) == (16, 700)
 
 
 def test_the_size_is_all_bytes_of_the_folder(served: Served) -> None:

@@ -141,19 +141,19 @@ def test_a_model_that_is_no_better_rarely_seems_better_and_one_that_is_does() ->
         same = np.where(rng.random(150) < 0.3, rng.random(150) < 0.7, theirs)
         better = theirs | (rng.random(150) < 0.5)
         for name, ours in (("same", same), ("better", better)):
-            found = paired_difference(
+            difference = paired_difference(
                 outcomes_of(ours), outcomes_of(theirs), statistic=accuracy, seed=seed, resamples=300
             )
-            small[name] += found.p_value < 0.05
-            assert found.low <= found.value <= found.high
+            small[name] += difference.p_value < 0.05
+            assert difference.low <= difference.value <= difference.high
     assert small["same"] <= 7
     assert small["better"] >= 57
 
 
 def test_a_model_does_not_differ_from_itself() -> None:
     outcomes = outcomes_of(np.arange(40) % 3 > 0)
-    found = paired_difference(outcomes, outcomes, statistic=macro_f1)
-    assert (found.value, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
+    difference = paired_difference(outcomes, outcomes, statistic=macro_f1)
+    assert (difference.value, difference.low, difference.high, difference.p_value) == (0.0, 0.0, 0.0, 1.0)
 
 
 @pytest.mark.parametrize(("better", "worse"), [(12, 4), (9, 9), (6, 0), (30, 14)])
@@ -162,9 +162,9 @@ def test_of_right_and_wrong_answers_the_p_value_is_that_of_mcnemars_exact_test(b
 
     ours = np.array([True] * better + [False] * worse + [True] * 100 + [False] * 7)
     theirs = np.array([False] * better + [True] * worse + [True] * 100 + [False] * 7)
-    found = paired_difference(outcomes_of(ours), outcomes_of(theirs), statistic=accuracy, resamples=20_000)
-    assert found.value == pytest.approx((better - worse) / len(ours))
-    assert found.p_value == pytest.approx(stats.binomtest(better, better + worse).pvalue, abs=0.01)
+    difference = paired_difference(outcomes_of(ours), outcomes_of(theirs), statistic=accuracy, resamples=20_000)
+    assert difference.value == pytest.approx((better - worse) / len(ours))
+    assert difference.p_value == pytest.approx(stats.binomtest(better, better + worse).pvalue, abs=0.01)
 
 
 @given(st.integers(0, 99))
@@ -172,8 +172,8 @@ def test_a_difference_does_not_depend_on_the_order_of_the_examples(seed: int) ->
     rng = np.random.default_rng(seed)
     ours, theirs = (rng.integers(0, 3, size=(30, 2)) for _ in range(2))
     order = rng.permutation(30)
-    found = paired_difference(ours, theirs, statistic=macro_f1, resamples=50)
-    assert found == paired_difference(ours[order], theirs[order], statistic=macro_f1, resamples=50)
+    difference = paired_difference(ours, theirs, statistic=macro_f1, resamples=50)
+    assert difference == paired_difference(ours[order], theirs[order], statistic=macro_f1, resamples=50)
 
 
 @pytest.mark.parametrize("largest", [1, 50, 777, 2**22])

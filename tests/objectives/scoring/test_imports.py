@@ -24,6 +24,6 @@ print(len(names))
 
 
 def test_everything_imports_and_scores_without_scikit_learn() -> None:
-    ended = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=300)
-    assert ended.returncode == 0, ended.stderr
-    assert int(ended.stdout) > 200
+    process = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=300)
+    assert process.returncode == 0, process.stderr
+    assert int(process.stdout) > 200

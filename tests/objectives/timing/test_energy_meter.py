@@ -37,24 +37,24 @@ def test_all_packages_are_counted_and_nothing_twice(tmp_path: Path) -> None:
     core = domain(tmp_path, "intel-rapl:0:0", "core", 900_000)
     whole = domain(tmp_path, "intel-rapl:2", "psys", 9_000_000)
     meter = open_meter(Target(), powercap=tmp_path)
-    begun = meter()
+    joules_before = meter()
     count(first, 1_500_000)
     count(second, 2_250_000)
     count(core, 1_100_000)
     count(whole, 11_000_000)
-    assert meter() - begun == pytest.approx(0.75)
+    assert meter() - joules_before == pytest.approx(0.75)
 
 
 def test_a_counter_that_begins_again_at_zero_has_not_given_energy_back(tmp_path: Path) -> None:
     folder = domain(tmp_path, "intel-rapl:0", "package-0", ROUND_UJ - 400_000)
     meter = open_meter(Target(), powercap=tmp_path)
-    begun = meter()
+    joules_before = meter()
     count(folder, 600_000 - 1)
-    assert meter() - begun == pytest.approx(1.0)
+    assert meter() - joules_before == pytest.approx(1.0)
     count(folder, ROUND_UJ)
-    assert meter() > begun
+    assert meter() > joules_before
     count(folder, 0)
-    assert meter() - begun == pytest.approx((400_000 + ROUND_UJ + 2) / 1e6)
+    assert meter() - joules_before == pytest.approx((400_000 + ROUND_UJ + 2) / 1e6)
 
 
 def test_a_domain_reads_microjoules(tmp_path: Path) -> None:
@@ -127,29 +127,29 @@ class Machine:
 
 def test_an_example_takes_its_share_of_the_power_in_its_time() -> None:
     machine = Machine()
-    found = measure_energy(
+    measured = measure_energy(
         lambda: machine.call(0.04), Target(batch_size=8), lambda: machine.joules, clock=machine.clock
     )
-    assert found.value == found.low == found.high == pytest.approx(50 * 0.04 / 8)
-    assert (found.name, found.unit, found.direction) == ("energy", "J", Direction.MINIMIZE)
-    assert (found.samples, found.noisy) == (BLOCKS, False)
+    assert measured.value == measured.low == measured.high == pytest.approx(50 * 0.04 / 8)
+    assert (measured.name, measured.unit, measured.direction) == ("energy", "J", Direction.MINIMIZE)
+    assert (measured.samples, measured.noisy) == (BLOCKS, False)
 
 
 def test_all_lengths_count_equally_often_however_long_they_take() -> None:
     machine = Machine()
     lengths = [lambda: machine.call(0.1), lambda: machine.call(0.3)]
-    found = measure_energy(lengths, Target(lengths=(8, 24)), lambda: machine.joules, clock=machine.clock)
-    assert found.value == pytest.approx(50 * 0.2)
+    measured = measure_energy(lengths, Target(lengths=(8, 24)), lambda: machine.joules, clock=machine.clock)
+    assert measured.value == pytest.approx(50 * 0.2)
 
 
 def test_a_call_longer_than_a_block_is_a_block_of_its_own() -> None:
     machine = Machine()
-    found = measure_energy(lambda: machine.call(3.0), Target(), lambda: machine.joules, clock=machine.clock)
-    assert found.value == pytest.approx(150)
+    measured = measure_energy(lambda: machine.call(3.0), Target(), lambda: machine.joules, clock=machine.clock)
+    assert measured.value == pytest.approx(150)
 
 
 def test_with_busy_neighbours_it_is_tried_three_times_and_then_noisy() -> None:
     machine = Machine(others=1.0)
-    found = measure_energy(lambda: machine.call(0.1), Target(), lambda: machine.joules, clock=machine.clock)
-    assert found.noisy
+    measured = measure_energy(lambda: machine.call(0.1), Target(), lambda: machine.joules, clock=machine.clock)
+    assert measured.noisy
     assert machine.pauses == 2

@@ -17,11 +17,11 @@ def test_the_fingerprint_is_the_same_in_another_process() -> None:
 
 
 def test_the_fingerprint_names_what_a_timing_depends_on_and_not_the_host() -> None:
-    found = fingerprint(Target())
-    assert set(found) >= {"cpu", "cores", "instruction_sets", "device", "torch", "transformers"}
-    assert found["cpu"]
-    assert found["device"] == "cpu"
-    assert platform.node() not in json.dumps(found)
+    machine_facts = fingerprint(Target())
+    assert set(machine_facts) >= {"cpu", "cores", "instruction_sets", "device", "torch", "transformers"}
+    assert machine_facts["cpu"]
+    assert machine_facts["device"] == "cpu"
+    assert platform.node() not in json.dumps(machine_facts)
 
 
 def test_the_shape_of_the_input_is_no_part_of_the_machine() -> None:

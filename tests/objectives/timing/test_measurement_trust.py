@@ -17,22 +17,22 @@ def _seen() -> None:
 
 
 def test_a_comparison_beside_a_busy_process_is_flagged() -> None:
-    found = measurement_trust.neighbour(3)
-    assert found.passed, found.detail
+    finding = measurement_trust.neighbour(3)
+    assert finding.passed, finding.detail
 
 
 def test_a_comparison_on_a_crowded_machine_is_flagged() -> None:
-    found = measurement_trust.crowded(2)
-    assert found.passed, found.detail
+    finding = measurement_trust.crowded(2)
+    assert finding.passed, finding.detail
 
 
 def test_a_comparison_on_a_quiet_machine_is_not_flagged() -> None:
-    found = measurement_trust.quiet(3, patience_s=20)
-    if found.passed is None:
-        pytest.skip(found.detail)
-    assert found.passed, found.detail
+    finding = measurement_trust.quiet(3, patience_s=20)
+    if finding.passed is None:
+        pytest.skip(finding.detail)
+    assert finding.passed, finding.detail
 
 
 def test_models_of_fewer_layers_come_out_as_faster_while_a_processor_is_kept_busy() -> None:
-    found = measurement_trust.ranking(1)
-    assert found.passed, found.detail
+    finding = measurement_trust.ranking(1)
+    assert finding.passed, finding.detail

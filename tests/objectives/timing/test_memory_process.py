@@ -20,9 +20,9 @@ MEBIBYTE = 2**20
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model, which is nothing beside its libraries."""
-    made = tmp_path_factory.mktemp("memory") / "tiny"
-    saving.save(tiny.candidate(), made)
-    return made
+    folder = tmp_path_factory.mktemp("memory") / "tiny"
+    saving.save(tiny.candidate(), folder)
+    return folder
 
 
 @pytest.fixture(scope="module")

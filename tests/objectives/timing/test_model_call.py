@@ -18,11 +18,11 @@ def bert(**changes: int) -> BertForSequenceClassification:
 
 
 def inputs_of(model: BertForSequenceClassification, target: Target, seed: int) -> dict[str, torch.Tensor]:
-    seen = {}
-    hook = model.register_forward_pre_hook(lambda _, args, inputs: seen.update(inputs), with_kwargs=True)
+    inputs_seen = {}
+    hook = model.register_forward_pre_hook(lambda _, args, inputs: inputs_seen.update(inputs), with_kwargs=True)
     model_call(model, target, seed=seed)()
     hook.remove()
-    return seen
+    return inputs_seen
 
 
 def test_the_model_reads_tokens_of_its_vocabulary_in_the_shape_of_the_target() -> None:

@@ -36,10 +36,10 @@ class Kernel:
 
     def others_use(self, **seconds: float) -> float | None:
         """Over ten seconds, in which we use eight."""
-        ended = watch_processors(stat=self.path, own=lambda: self.own_s, wall=lambda: self.wall_s)
+        stop = watch_processors(stat=self.path, own=lambda: self.own_s, wall=lambda: self.wall_s)
         self.wall_s, self.own_s = self.wall_s + 10, self.own_s + 8
         self.write(**seconds)
-        return ended()
+        return stop()
 
 
 @pytest.fixture
@@ -73,11 +73,11 @@ def test_nothing_is_known_where_the_kernel_does_not_say(tmp_path: Path) -> None:
 def test_a_process_that_spins_beside_us_is_seen() -> None:
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as spinning:
         try:
-            ended = watch_processors()
+            stop = watch_processors()
             deadline = time.monotonic() + 60
-            while (ended() or 0.0) < 0.3 and time.monotonic() < deadline:
+            while (stop() or 0.0) < 0.3 and time.monotonic() < deadline:
                 time.sleep(0.1)
-            assert (ended() or 0.0) >= 0.3
+            assert (stop() or 0.0) >= 0.3
         finally:
             spinning.kill()
 

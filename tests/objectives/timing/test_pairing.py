@@ -224,7 +224,7 @@ def test_on_a_disturbed_machine_the_ratio_is_that_of_the_times_on_the_processor(
     comparison = compare(*calls, TARGET, clock=machine.clock)
     assert comparison.noisy
     assert (comparison.low, comparison.ratio, comparison.high) == pytest.approx((0.5, 0.5, 0.5))
-    assert comparison.candidate_p50_ms > 40, "what was seen is told as it was seen"
+    assert comparison.candidate_p50_ms > 40, "the wall time is reported as measured"
 
 
 def test_a_candidate_that_waits_is_not_taken_for_fast_because_it_computes_little() -> None:
@@ -367,16 +367,16 @@ def test_however_many_lengths_there_are_the_pairs_are_as_many_and_the_rounds_eve
 
 def test_calls_run_with_the_threads_of_the_target_without_gradients_and_garbage_collection() -> None:
     before = torch.get_num_threads()
-    seen = set()
+    conditions = set()
 
     def look() -> None:
-        seen.add((torch.get_num_threads(), torch.is_inference_mode_enabled(), gc.isenabled()))
+        conditions.add((torch.get_num_threads(), torch.is_inference_mode_enabled(), gc.isenabled()))
 
     def fail() -> None:
         raise ArithmeticError("no such kernel")
 
     calibrate(look, Target(threads=before + 1), samples=3)
-    assert seen == {(before + 1, True, False)}
+    assert conditions == {(before + 1, True, False)}
     with pytest.raises(ArithmeticError, match="no such kernel"):
         calibrate(fail, Target(threads=before + 1))
     assert (torch.get_num_threads(), torch.is_inference_mode_enabled(), gc.isenabled()) == (before, False, True)

@@ -127,26 +127,26 @@ def test_a_shape_once_measured_is_not_measured_again(table: ShapeTable, tmp_path
     candidate = Counted(bert(num_hidden_layers=1))
     table.put(structure_digest(candidate.model), COMPARISON, reference=structure_digest(bert()))
     again = ShapeTable(tmp_path, TARGET)
-    found = compare_shape(bert(num_hidden_layers=1), bert(), TARGET, again, calibration=CALIBRATION)
+    comparison = compare_shape(bert(num_hidden_layers=1), bert(), TARGET, again, calibration=CALIBRATION)
     assert candidate.passes == 0
-    assert found == COMPARISON
+    assert comparison == COMPARISON
 
 
 def test_two_workers_with_one_new_shape_measure_it_once(table: ShapeTable) -> None:
     reference, candidates = bert(), [Counted(bert(num_hidden_layers=1)) for _ in range(2)]
-    found = {}
+    comparisons = {}
 
     def work(place: int) -> None:
-        found[place] = compare_shape(candidates[place].model, reference, TARGET, table, calibration=CALIBRATION)
+        comparisons[place] = compare_shape(candidates[place].model, reference, TARGET, table, calibration=CALIBRATION)
 
     workers = [threading.Thread(target=work, args=(place,)) for place in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(timeout=120)
-    if found[0].noisy or found[1].noisy:
+    if comparisons[0].noisy or comparisons[1].noisy:
         pytest.skip("the machine was too busy for a measurement that is kept")
-    assert found[0] == found[1]
+    assert comparisons[0] == comparisons[1]
     assert sorted(candidate.passes > 0 for candidate in candidates) == [False, True]
 
 
@@ -196,9 +196,9 @@ def test_a_metric_that_is_noisy_is_measured_again(table: ShapeTable) -> None:
 
 def test_a_candidate_of_the_shape_of_the_reference_has_the_ratio_one_and_is_not_measured(table: ShapeTable) -> None:
     candidate = Counted(bert())
-    found = compare_shape(candidate.model, bert(), TARGET, table, calibration=CALIBRATION)
+    comparison = compare_shape(candidate.model, bert(), TARGET, table, calibration=CALIBRATION)
     assert candidate.passes == 0
-    assert found == Comparison.identity(CALIBRATION)
+    assert comparison == Comparison.identity(CALIBRATION)
 
 
 def test_a_table_of_another_target_is_refused(table: ShapeTable) -> None:
