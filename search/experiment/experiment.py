@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, WithJsonSchema, field_validator, model_validator
 
 from autoopt.objectives.data.settings import DataSettings
+from autoopt.objectives.judging.budget import other_names
 from autoopt.objectives.measurement import QUALITY
 from autoopt.search.experiment import examples
 from autoopt.search.experiment.error_messages import error_lines
@@ -90,7 +91,9 @@ class Experiment(Section):
     def _check_unique(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         duplicates = sorted({name for name in names if names.count(name) > 1})
         if duplicates:
-            raise ValueError(f"'{duplicates[0]}' is listed twice (latency is latency_p50); list each objective once")
+            aliases = [alias for alias, name in other_names().items() if name == duplicates[0]]
+            meaning = f" ({', '.join(aliases)} is {duplicates[0]})" if aliases else ""
+            raise ValueError(f"'{duplicates[0]}' is listed twice{meaning}; list each objective once")
         return names
 
     @field_validator("strategies", mode="before")
