@@ -130,7 +130,7 @@ class OptunaStudy:
         parameters: dict[str, KnobValue] = {}
         with contextlib.suppress(InvalidRecipe):
             searched: dict[str, Knob] = {}
-            parameters = self._space.parameters(recipe, seen=searched.__setitem__)
+            parameters = self._space.parameters(recipe, visit=searched.__setitem__)
             distributions = {name: distribution(knob) for name, knob in searched.items()}
         running = optuna.trial.create_trial(
             state=optuna.trial.TrialState.RUNNING,

@@ -196,10 +196,10 @@ def _print(preview: Preview, command: str) -> None:
 def _offers_table(space: Space) -> Any:
     from autoopt.search.report.sanitize import plain_text
     from autoopt.search.report.tables import new_table
-    from autoopt.search.space.strategy_choice import legal
+    from autoopt.search.space.strategy_choice import legal_values
 
     table = new_table("family", "strategy", "searched")
     for offer in space.offers:
-        searched = "; ".join(f"{name}: {legal(knob)}" for name, knob in offer.searched.items()) or "nothing"
+        searched = "; ".join(f"{name}: {legal_values(knob)}" for name, knob in offer.searched.items()) or "nothing"
         table.add_row(*map(plain_text, (offer.strategy.family.value, offer.strategy.name, searched)))
     return table

@@ -76,7 +76,7 @@ def _print_list(listed: list[type[Strategy]]) -> None:
 def _print_strategy(strategy: type[Strategy]) -> None:
     from autoopt.search.report.sanitize import plain_lines, plain_text
     from autoopt.search.report.tables import new_table
-    from autoopt.search.space.strategy_choice import legal
+    from autoopt.search.space.strategy_choice import legal_values
 
     out = console()
     out.print(f"[bold]{strategy.name}[/bold] ({strategy.family.value}): {plain_text(strategy.summary())}\n")
@@ -90,6 +90,6 @@ def _print_strategy(strategy: type[Strategy]) -> None:
     knobs, fields = strategy.knobs(), strategy.model_fields
     table = new_table("setting", "default", "searched")
     for name, field in fields.items():
-        searched = legal(knobs[name]) if name in knobs else "no, fixed unless the experiment file sets it"
+        searched = legal_values(knobs[name]) if name in knobs else "no, fixed unless the experiment file sets it"
         table.add_row(*map(plain_text, (name, field.default, searched)))
     out.print(table)

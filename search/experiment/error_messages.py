@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from autoopt.search.experiment.yaml_file import Document, KeyPath
-from autoopt.search.space.strategy_choice import BadStrategies
+from autoopt.search.space.strategy_choice import InvalidStrategies
 from autoopt.strategies.errors import did_you_mean
 
 SECRET_SECTIONS = ("storage", "tracking")
@@ -22,7 +22,7 @@ def error_lines(error: ValidationError, document: Document, model: type[BaseMode
     for details in error.errors(include_url=False):
         keys: KeyPath = details["loc"]
         cause = details.get("ctx", {}).get("error")
-        if isinstance(cause, BadStrategies):
+        if isinstance(cause, InvalidStrategies):
             for inner, problem in cause.mistakes:
                 yield f"{document.place((*keys, *inner))}: {_prefix((*keys, *inner[:1]))}{problem}"
             continue

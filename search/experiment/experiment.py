@@ -24,7 +24,7 @@ from autoopt.search.experiment.sections import (
 )
 from autoopt.search.experiment.task_section import TaskSection
 from autoopt.search.experiment.yaml_file import Document, dump_yaml, read_yaml
-from autoopt.search.space.strategy_choice import BadStrategies, StrategyChoice, choose_all
+from autoopt.search.space.strategy_choice import InvalidStrategies, StrategyChoice, choose_all
 from autoopt.strategies.catalog import catalog
 from autoopt.strategies.errors import ExperimentError, UnknownName, did_you_mean
 
@@ -104,7 +104,7 @@ class Experiment(Section):
             return values
         others = values.get(OTHERS, True)
         if not isinstance(others, bool):
-            raise BadStrategies([((OTHERS,), f"expected true or false, got {others!r}")])
+            raise InvalidStrategies([((OTHERS,), f"expected true or false, got {others!r}")])
         return {OTHERS: others, **dict.fromkeys(catalog(), others), **values}
 
     @field_validator("strategies")

@@ -1,1 +1,1 @@
-"""Recipes, and the space of those a study may try."""
+"""Recipes, and the space of the recipes that a study may try."""

@@ -1,4 +1,4 @@
-"""A recipe: one trial's strategies in the order in which they are applied, with every value fixed."""
+"""Recipes: the strategies of one trial in the order they are applied, with all knob values."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ TRUNK = frozenset({Family.UNSUPERVISED, Family.AUGMENTATION, Family.ADAPTATION})
 
 @dataclass(frozen=True)
 class Recipe:
-    """Strategies in order. Two recipes that do the same have the same ``id``, on every machine."""
+    """Strategies in order. Equal recipes have the same ``id`` on every machine."""
 
     steps: Steps
 
     @classmethod
     def of(cls, steps: Iterable[Strategy]) -> Recipe:
-        """Put the strategies in order: by family, cuts before recovery, each after those that it names in ``after``."""
+        """Order the strategies: by family, cuts before recovery, and each after those that it names in ``after``."""
         return cls(tuple(_ordered(list(steps))))
 
     @classmethod
     def from_json(cls, steps: Sequence[Mapping[str, Any]]) -> Recipe:
-        """Inverse of ``to_json``; raises ``UnknownStrategy`` and pydantic's ``ValidationError``."""
+        """Inverse of ``to_json``; raises ``UnknownStrategy`` or pydantic's ``ValidationError``."""
         return cls.of(
             find(step["strategy"]).model_validate({key: value for key, value in step.items() if key != "strategy"})
             for step in steps
@@ -43,7 +43,7 @@ class Recipe:
 
     @cached_property
     def id(self) -> str:
-        """Twelve hexadecimal digits of the sha256 of the canonical form."""
+        """First twelve hexadecimal digits of the SHA-256 of the canonical form."""
         canonical = "[" + ",".join(map(_canonical, self.steps)) + "]"
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
@@ -57,8 +57,8 @@ class Recipe:
 
     @cached_property
     def stored_prefixes(self) -> tuple[Steps, ...]:
-        """The steps up to each one whose result the stage store keeps, the shortest first."""
-        return tuple(self.steps[: place + 1] for place, step in enumerate(self.steps) if step.is_stored())
+        """The prefixes of the steps that end with a stored stage, the shortest first."""
+        return tuple(self.steps[: index + 1] for index, step in enumerate(self.steps) if step.is_stored())
 
     def __str__(self) -> str:
         return " + ".join(map(_describe, self.steps))
@@ -80,13 +80,13 @@ def _describe(step: Strategy) -> str:
 
 def _ordered(steps: list[Strategy]) -> list[Strategy]:
     steps = sorted(steps, key=lambda step: (_FAMILIES.index(step.family), step.recovers, step.name))
-    done: list[Strategy] = []
-    waiting = {step.name for step in steps}
+    ordered: list[Strategy] = []
+    remaining = {step.name for step in steps}
     while steps:
-        first = next((step for step in steps if waiting.isdisjoint(step.after)), None)
+        first = next((step for step in steps if remaining.isdisjoint(step.after)), None)
         if first is None:
-            raise ValueError(f"{sorted(waiting)} each want to come after another")
-        done.append(first)
-        waiting.remove(first.name)
+            raise ValueError(f"{', '.join(sorted(remaining))} each require another one of them to come first")
+        ordered.append(first)
+        remaining.remove(first.name)
         steps.remove(first)
-    return done
+    return ordered

@@ -1,4 +1,4 @@
-"""The space of recipes: which strategies are offered, which parameters they bring, which recipes make sense."""
+"""The space of recipes: the strategies on offer, their parameters, and which combinations are valid."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from autoopt.strategies.strategy import Family, Strategy
 
 NONE = "none"
 RECIPE_NEEDS = frozenset({"teacher", "cut", "layers"})
-"""Needs that depend on the rest of the recipe; all others depend on the study."""
+"""Needs that depend on the other strategies of a recipe; all others depend on the study."""
 
 _WITHOUT = "_without_"
 """Separates a group's parameter from the names of unusable strategies."""
@@ -26,31 +26,31 @@ Suggest: TypeAlias = Callable[[str, Knob], KnobValue]
 
 
 class InvalidRecipe(ValueError):
-    """A combination of strategies that is no recipe, with the reason."""
+    """Raised for a combination of strategies that is not a valid recipe."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Strategies of which a recipe has one or none, chosen by one parameter."""
+    """Strategies of which a recipe has at most one, selected by one parameter."""
 
     parameter: str
     offers: tuple[StrategyChoice, ...]
 
     @cached_property
-    def question(self) -> tuple[str, Choice]:
-        """What is asked where all of them are usable."""
-        return _question(self.parameter, self.offers, self.offers)
+    def full_choice(self) -> tuple[str, Choice]:
+        """The parameter and its options if all strategies of the group are usable."""
+        return _group_choice(self.parameter, self.offers, self.offers)
 
 
 @dataclass(frozen=True)
 class Space:
-    """All recipes that a study may try."""
+    """The recipes that a study may try."""
 
     offers: tuple[StrategyChoice, ...]
     withheld: Mapping[str, str] = field(default_factory=dict)
-    """Strategies that are not offered, each with the reason."""
+    """Reasons by the name of each strategy that is not offered."""
     layers: int | None = None
-    """How many the base model has; None where that does not matter."""
+    """Number of layers of the base model; None if it does not matter."""
 
     def offer(self, name: str) -> StrategyChoice | None:
         return next((offer for offer in self.offers if offer.strategy.name == name), None)
@@ -60,17 +60,17 @@ class Space:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """In the order in which they are chosen: what a later one needs is known by then."""
+        """Groups in the order of selection, so that the needs of a strategy are decided before it is."""
         recovering = tuple(offer for offer in self.offers if offer.strategy.recovers)
-        found = [Group(family.value, self.of_family(family)) for family in (Family.UNSUPERVISED, Family.ADAPTATION)]
-        found += [
+        groups = [Group(family.value, self.of_family(family)) for family in (Family.UNSUPERVISED, Family.ADAPTATION)]
+        groups += [
             Group(offer.strategy.name, (offer,))
             for offer in self.offers
             if offer.strategy.family in (Family.AUGMENTATION, Family.COMPRESSION, Family.ACCELERATION)
             and not offer.strategy.recovers
         ]
-        found.append(Group("recovery", recovering))
-        return tuple(group for group in found if group.offers)
+        groups.append(Group("recovery", recovering))
+        return tuple(group for group in groups if group.offers)
 
     def propose(self, suggest: Suggest) -> Recipe:
         """Draw a recipe by calling ``suggest(parameter, knob)`` for one value after another.
@@ -78,85 +78,86 @@ class Space:
         Parameters that are inactive given the earlier choices are not requested. Raises ``InvalidRecipe`` if the
         choices do not form a valid recipe.
         """
-        chosen: list[Strategy] = []
+        steps: list[Strategy] = []
         excluded: set[str] = set()
         for group in self.groups:
             usable = [
                 offer
                 for offer in group.offers
                 if offer.strategy.name not in excluded
-                and (offer.strategy.needs.isdisjoint(RECIPE_NEEDS) or self._has_its_needs(offer.strategy, chosen))
+                and (offer.strategy.needs.isdisjoint(RECIPE_NEEDS) or self._meets_needs(offer.strategy, steps))
             ]
             if not usable:
                 continue
-            whole = len(usable) == len(group.offers)
-            parameter, options = group.question if whole else _question(group.parameter, group.offers, usable)
-            answer = suggest(parameter, options)
-            picked = next((offer for offer in usable if answer is True or offer.strategy.name == answer), None)
-            if picked:
-                name = picked.strategy.name
-                values = {knob: suggest(f"{name}.{knob}", where) for knob, where in picked.searched.items()}
-                chosen.append(picked.build(values))
-                excluded |= self._clashes[name]
-        recipe = Recipe.of(chosen)
+            is_full = len(usable) == len(group.offers)
+            parameter, choice = group.full_choice if is_full else _group_choice(group.parameter, group.offers, usable)
+            selected = suggest(parameter, choice)
+            offer = next((offer for offer in usable if selected is True or offer.strategy.name == selected), None)
+            if offer:
+                name = offer.strategy.name
+                values = {field: suggest(f"{name}.{field}", knob) for field, knob in offer.searched.items()}
+                steps.append(offer.build(values))
+                excluded |= self._exclusions[name]
+        recipe = Recipe.of(steps)
         check(recipe)
         return recipe
 
     def parameters(
-        self, recipe: Recipe, *, seen: Callable[[str, Knob], object] = lambda *_: None
+        self, recipe: Recipe, *, visit: Callable[[str, Knob], object] = lambda *_: None
     ) -> dict[str, KnobValue]:
-        """The parameters that make ``propose`` return this recipe; raises ``InvalidRecipe`` where the space lacks it.
+        """Return the parameters with which ``propose`` returns this recipe.
 
-        ``seen`` is called with each of them and where it is searched.
+        ``visit`` is called with each parameter and its knob. Raises ``InvalidRecipe`` if the space does not contain it.
         """
         steps = {step.name: step for step in recipe.steps}
-        found: dict[str, KnobValue] = {}
+        parameters: dict[str, KnobValue] = {}
 
-        def answer(name: str, knob: Knob) -> KnobValue:
-            strategy, _, attribute = name.rpartition(".")
-            if attribute and strategy:
-                value: KnobValue = getattr(steps[strategy], attribute)
+        def look_up(name: str, knob: Knob) -> KnobValue:
+            strategy, _, field = name.rpartition(".")
+            if field and strategy:
+                value: KnobValue = getattr(steps[strategy], field)
             elif isinstance(knob, Choice) and NONE in knob.options:
                 value = next((option for option in knob.options if option in steps), NONE)
             else:
                 value = name in steps
             if value not in knob:
                 raise InvalidRecipe(f"{name} = {value!r} is not in the space, which has {knob}")
-            seen(name, knob)
-            found[name] = value
+            visit(name, knob)
+            parameters[name] = value
             return value
 
-        if self.propose(answer).id != recipe.id:
-            raise InvalidRecipe(f"the space does not hold the recipe {recipe}")
-        return found
+        if self.propose(look_up).id != recipe.id:
+            raise InvalidRecipe(f"the space does not contain the recipe {recipe}")
+        return parameters
 
     def size(self) -> float:
-        """How many recipes there are at most; infinite where a knob is a real number."""
+        """Return an upper bound on the number of recipes; infinite if a knob is a real number."""
         total = 1.0
         for group in self.groups:
             total *= 1 + sum(math.prod(map(_options, offer.searched.values())) for offer in group.offers)
         return total
 
     @cached_property
-    def _clashes(self) -> Mapping[str, frozenset[str]]:
-        """For each strategy those that it excludes or that exclude it."""
-        offered = [offer.strategy for offer in self.offers]
+    def _exclusions(self) -> Mapping[str, frozenset[str]]:
+        """By strategy, those that it excludes or that exclude it."""
+        strategies = [offer.strategy for offer in self.offers]
         return {
-            one.name: one.excludes | {other.name for other in offered if one.name in other.excludes} for one in offered
+            strategy.name: strategy.excludes | {other.name for other in strategies if strategy.name in other.excludes}
+            for strategy in strategies
         }
 
-    def _has_its_needs(self, strategy: type[Strategy], chosen: list[Strategy]) -> bool:
-        """True where it has what it needs of the strategies chosen so far."""
-        if "cut" in strategy.needs and not any(step.cuts for step in chosen):
+    def _meets_needs(self, strategy: type[Strategy], steps: list[Strategy]) -> bool:
+        """Whether the steps selected so far meet the strategy's needs."""
+        if "cut" in strategy.needs and not any(step.cuts for step in steps):
             return False
         if "layers" in strategy.needs and self.layers is not None:
-            left = reduce(lambda layers, step: step.layers_left(layers), chosen, self.layers)
-            if left < 2:
+            layers_left = reduce(lambda layers, step: step.layers_left(layers), steps, self.layers)
+            if layers_left < 2:
                 return False
-        return "teacher" not in strategy.needs or any(step.learns for step in chosen)
+        return "teacher" not in strategy.needs or any(step.learns for step in steps)
 
     def to_json(self) -> dict[str, Any]:
-        """What must stay the same for a study to be resumed."""
+        """Return what must stay the same for a study to be resumed."""
         return {
             offer.strategy.name: {
                 "knobs": {name: repr(knob) for name, knob in offer.searched.items()},
@@ -170,16 +171,16 @@ def check(recipe: Recipe) -> None:
     """Raise ``InvalidRecipe`` if no step learns the task, or if two strategies exclude each other."""
     names = {step.name for step in recipe.steps}
     for step in recipe.steps:
-        if clash := type(step).excludes & names:
-            raise InvalidRecipe(f"{step.name} excludes {', '.join(sorted(clash))}")
+        if excluded := type(step).excludes & names:
+            raise InvalidRecipe(f"{step.name} excludes {', '.join(sorted(excluded))}")
     if not any(step.learns or step.recovers for step in recipe.steps):
-        raise InvalidRecipe("nothing in it learns the task: it has no adaptation and no recovery training")
+        raise InvalidRecipe("no step learns the task: add an adaptation or a recovery training")
 
 
 def build_space(choices: Mapping[str, StrategyChoice], facts: frozenset[str], layers: int | None = None) -> Space:
-    """Make the space: the chosen strategies whose needs of the study are among ``facts``.
+    """Build the space of the chosen strategies whose needs of the study are among ``facts``.
 
-    ``layers`` of the base model decide where a strategy would find too few to do anything.
+    ``layers`` is the number of layers of the base model: strategies that need more than a recipe leaves are not used.
     """
     offers, withheld = [], {}
     for name, strategy in catalog().items():
@@ -193,16 +194,16 @@ def build_space(choices: Mapping[str, StrategyChoice], facts: frozenset[str], la
         elif missing:
             withheld[name] = f"it needs {' and '.join(sorted(missing))}"
         elif unset:
-            given = ", ".join(f"{setting}: ..." for setting in unset)
-            withheld[name] = f"it needs to be told {' and '.join(unset)}: {name}: {{{given}}} under strategies"
+            example = ", ".join(f"{setting}: ..." for setting in unset)
+            withheld[name] = f"it needs the setting {' and '.join(unset)}: {name}: {{{example}}} under strategies"
         elif absent:
             withheld[name] = f"it needs the packages {', '.join(absent)}: pip install {' '.join(absent)}"
         else:
             offers.append(choices[name])
     if not any(offer.strategy.cuts for offer in offers):
-        useless = [offer.strategy.name for offer in offers if "cut" in offer.strategy.needs]
-        withheld |= dict.fromkeys(useless, "it trains after a cut, and no strategy that cuts is offered")
-        offers = [offer for offer in offers if offer.strategy.name not in useless]
+        unusable = [offer.strategy.name for offer in offers if "cut" in offer.strategy.needs]
+        withheld |= dict.fromkeys(unusable, "it trains after a cut, and no strategy that cuts is offered")
+        offers = [offer for offer in offers if offer.strategy.name not in unusable]
     return Space(tuple(offers), withheld, layers)
 
 
@@ -211,8 +212,10 @@ def strategy_of(parameter: str) -> str:
     return parameter.partition(".")[0].partition(_WITHOUT)[0]
 
 
-def _question(parameter: str, offers: Sequence[StrategyChoice], usable: Sequence[StrategyChoice]) -> tuple[str, Choice]:
-    """What is asked to choose among the usable ones of those offered: the parameter's name and its options."""
+def _group_choice(
+    parameter: str, offers: Sequence[StrategyChoice], usable: Sequence[StrategyChoice]
+) -> tuple[str, Choice]:
+    """Return the name and the options of the parameter that selects one of the usable strategies."""
     names = [offer.strategy.name for offer in usable]
     # The set of options is part of the name: in Optuna the options of a categorical parameter can never change.
     name = _WITHOUT.join([parameter, *(offer.strategy.name for offer in offers if offer not in usable)])

@@ -1,4 +1,4 @@
-"""The recipes that a study begins with: the baseline, then strong defaults, in the order in which they pay."""
+"""The start design: the baseline, then recipes of strong defaults, the most useful first."""
 
 from __future__ import annotations
 
@@ -12,38 +12,39 @@ from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Family, Strategy
 
 KEEP = "keep"
-"""By convention the knob of a strategy that cuts: the share of the parts that stays."""
+"""By convention the knob of strategies that cut: the share of the parts that is kept."""
 
 TRAINING = ("epochs", "learning_rate", "texts")
-"""By convention the knobs of a strategy that recovers: how long it trains, with how large steps, on what more."""
+"""By convention the knobs of recovery strategies: duration, step size, and number of additional texts."""
 
 
 def baseline(space: Space) -> Recipe:
-    """Trial 0: the base model, plainly fine-tuned in full, and nothing else."""
+    """Return trial 0: plain full fine-tuning of the base model."""
     offer = space.offer(FullFinetuning.name)
     return Recipe.of([offer.nearest() if offer else FullFinetuning()])
 
 
 def start_design(space: Space) -> list[Recipe]:
-    """The baseline first, then recipes of strong defaults, no two the same.
+    """Return the baseline and then distinct recipes of strong defaults.
 
-    The first ones after the baseline need no trunk that it is just training, so that workers do not wait for each
-    other: they cut the base model and train what is left. Then the gentlest cut of the baseline's trunk as it is, and
-    the second of the cut models with each other acceleration, since machines differ in which is the fastest: both are
-    trained by then. Then what is cut out of the trunk and distilled, the deepest first and the longest: it has the
-    least to train and adds the most. What is left of cuts without recovery comes after that, since the cut is stored
-    then. All trunks are tried with the same leaf, cut, recovered and accelerated: alone they are no faster.
+    1. Cuts of the base model with recovery: they do not wait for the trunk that the baseline is training.
+    2. The gentlest cut of the baseline's trunk without recovery, and every other acceleration of the second cut model,
+       since machines differ in which is the fastest. Both are trained by then.
+    3. Cuts of the trunk with distillation, the deepest and longest first: they train the least and add the most.
+    4. The other cuts without recovery, whose cut models are stored by then.
+    5. All other trunks with the same cut, recovery and acceleration, since a trunk alone is no faster.
+    6. Every remaining strategy in a strong recipe.
     """
-    found: dict[str, Recipe] = {}
+    recipes: dict[str, Recipe] = {}
     for steps in _designs(space):
         recipe = Recipe.of(steps)
         try:
             space.parameters(recipe)
         except InvalidRecipe:
             continue
-        found.setdefault(recipe.id, recipe)
+        recipes.setdefault(recipe.id, recipe)
     first = baseline(space)
-    return [first, *(recipe for recipe in found.values() if recipe.id != first.id)]
+    return [first, *(recipe for recipe in recipes.values() if recipe.id != first.id)]
 
 
 def _designs(space: Space) -> Iterator[list[Strategy]]:
@@ -56,9 +57,9 @@ def _designs(space: Space) -> Iterator[list[Strategy]]:
     fast = _compatible(accelerations)
     simple = tuple(offer for offer in cuts if not offer.strategy.adaptive)
     plain, deeper, deepest = (_compatible(simple, steps=steps) for steps in range(3))
-    # What divides a cut among layers, heads and columns by what they are worth is better than any that does one thing.
-    whole = [offer for offer in cuts if offer.strategy.adaptive][:1]
-    middle = [offer.nearest() for offer in whole] or plain
+    # A cut that weighs layers, heads and columns against each other is better than any cut of one kind.
+    adaptive = [offer for offer in cuts if offer.strategy.adaptive][:1]
+    middle = [offer.nearest() for offer in adaptive] or plain
     leading = [offer for offer in cuts if offer.nearest() in middle]
     deep = [_at_depth(offer, 1) for offer in leading]
     others = [
@@ -86,64 +87,65 @@ def _designs(space: Space) -> Iterator[list[Strategy]]:
     for other in others:
         yield [other, *middle, *distilled, *fast]
     for offer in space.offers:
-        yield _among(offer, full, middle, distilled, fast)
+        yield _showcase(offer, full, middle, distilled, fast)
 
 
-def _among(
+def _showcase(
     offer: StrategyChoice, full: list[Strategy], middle: list[Strategy], distilled: list[Strategy], fast: list[Strategy]
 ) -> list[Strategy]:
-    """A recipe that shows what one strategy is worth among strong ones."""
-    strategy, made = offer.strategy, offer.nearest()
-    middle, fast = ([step for step in steps if _go_together(made, step)] for steps in (middle, fast))
+    """Return a recipe that shows what one strategy adds to strong ones."""
+    strategy, step = offer.strategy, offer.nearest()
+    middle, fast = ([other for other in steps if _are_compatible(step, other)] for steps in (middle, fast))
     match strategy.family:
         case Family.UNSUPERVISED if strategy.learns:
-            return [made, *middle, *distilled, *fast]
+            return [step, *middle, *distilled, *fast]
         case Family.UNSUPERVISED | Family.AUGMENTATION:
-            return [*full, made, *middle, *distilled, *fast]
+            return [*full, step, *middle, *distilled, *fast]
         case Family.ADAPTATION:
-            return [made, *middle, *distilled, *fast]
+            return [step, *middle, *distilled, *fast]
         case Family.COMPRESSION if strategy.recovers:
-            return [*(full if "teacher" in strategy.needs else []), *middle, made, *fast]
+            return [*(full if "teacher" in strategy.needs else []), *middle, step, *fast]
         case Family.COMPRESSION:
-            return [*full, made, *(distilled if strategy.cuts else []), *fast]
+            return [*full, step, *(distilled if strategy.cuts else []), *fast]
         case Family.ACCELERATION:
-            return [*full, *middle, *distilled, made]
+            return [*full, *middle, *distilled, step]
 
 
-def _go_together(one: Strategy, other: Strategy) -> bool:
-    return one.name not in type(other).excludes and other.name not in type(one).excludes
+def _are_compatible(first: Strategy, second: Strategy) -> bool:
+    return first.name not in type(second).excludes and second.name not in type(first).excludes
 
 
 def _standard(offers: tuple[StrategyChoice, ...]) -> tuple[StrategyChoice, ...]:
-    """Those that work nearly everywhere; all where the study leaves none of them."""
+    """Return the strategies that work nearly everywhere; all of them if there is none."""
     return tuple(offer for offer in offers if offer.strategy.standard) or offers
 
 
 def _recovery(space: Space, *, teacher: bool, longest: bool = False) -> list[Strategy]:
     offers = tuple(offer for offer in space.of_family(Family.COMPRESSION) if offer.strategy.recovers)
-    fitting = _standard(tuple(offer for offer in offers if ("teacher" in offer.strategy.needs) is teacher))
-    return [_longest(offer) if longest else offer.nearest() for offer in fitting[:1]]
+    matching = _standard(tuple(offer for offer in offers if ("teacher" in offer.strategy.needs) is teacher))
+    return [_longest(offer) if longest else offer.nearest() for offer in matching[:1]]
 
 
 def _longest(offer: StrategyChoice) -> Strategy:
-    """Trained as long, with as large steps and on as much as it may be: little is left to start from."""
+    """Return the strategy with its longest training, since a deep cut leaves little to start from."""
     knobs = {name: offer.searched[name] for name in TRAINING if name in offer.searched}
     return offer.nearest({name: max(knob.options) for name, knob in knobs.items() if isinstance(knob, Choice)})
 
 
 def _compatible(offers: tuple[StrategyChoice, ...], *, steps: int = 0) -> list[Strategy]:
-    chosen: list[Strategy] = []
-    for made in (_at_depth(offer, steps) for offer in offers):
-        if all(_go_together(made, step) for step in chosen):
-            chosen.append(made)
-    return chosen
+    """Return as many of the strategies as are compatible, in order, each ``steps`` deeper than its default."""
+    compatible: list[Strategy] = []
+    for candidate in (_at_depth(offer, steps) for offer in offers):
+        if all(_are_compatible(candidate, other) for other in compatible):
+            compatible.append(candidate)
+    return compatible
 
 
 def _at_depth(offer: StrategyChoice, steps: int) -> Strategy:
-    """The cut so many steps deeper than by default, less deep where it is negative, as far as there are steps."""
+    """Return the cut this many options deeper than its default, clipped to the options; negative is less deep."""
     knob = offer.searched.get(KEEP)
     if not isinstance(knob, Choice):
         return offer.nearest()
     options = sorted(knob.options, reverse=True)
-    place = options.index(getattr(offer.nearest(), KEEP)) + steps
-    return offer.nearest({KEEP: options[max(0, min(place, len(options) - 1))]})
+    index = options.index(getattr(offer.nearest(), KEEP)) + steps
+    return offer.nearest({KEEP: options[max(0, min(index, len(options) - 1))]})

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 import pytest
 from pydantic import Field
 
-from autoopt.search.space.strategy_choice import BadSetting, choose, choose_all
+from autoopt.search.space.strategy_choice import InvalidSetting, choose, choose_all
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import catalog, find
 from autoopt.strategies.knobs import Choice, Float, Int
@@ -80,31 +80,31 @@ def test_a_range_or_a_list_narrows_a_knob_and_the_default_moves_into_it(
     [
         (
             {"rnak": 8},
-            r"'rnak' is no setting of tuned; did you mean 'rank'\?; it has rank, dropout, rate, where, bias, steps",
+            r"'rnak' is not a setting of tuned; did you mean 'rank'\?; it has rank, dropout, rate, where, bias, steps",
         ),
-        ({"rank": 6}, r"rank: 6 is not legal; it is a whole number from 4 to 64 in steps of 4"),
+        ({"rank": 6}, r"rank: 6 is not legal; use a whole number from 4 to 64 in steps of 4"),
         ({"rank": 8.0}, r"rank: 8.0 is not legal"),
         ({"rank": True}, r"rank: true is not legal"),
         ({"rank": None}, r"rank: null is not legal"),
         ({"rank": {"low": 2, "high": 8}}, r"rank: 2 is not legal"),
         ({"rank": [4, 128]}, r"rank: 128 is not legal"),
         ({"rank": [4, 4]}, r"rank: a value is listed twice; list each once"),
-        ({"dropout": 0.9}, r"dropout: 0.9 is not legal; it is a number from 0.0 to 0.5"),
+        ({"dropout": 0.9}, r"dropout: 0.9 is not legal; use a number from 0.0 to 0.5"),
         ({"dropout": float("nan")}, r"dropout: nan is not legal"),
-        ({"rate": 1}, r"rate: 1 is not legal; it is one of 1e-05, 0.0001, 0.001, or a number from 1e-05 to 0.001"),
-        ({"rate": {"low": 2e-5, "high": 3e-5}}, r"rate: nothing lies from 2e-05 to 3e-05; it is one of"),
-        ({"where": "key"}, r"where: 'key' is not legal; it is one of 'query', 'all'"),
+        ({"rate": 1}, r"rate: 1 is not legal; use one of 1e-05, 0.0001, 0.001, or a number from 1e-05 to 0.001"),
+        ({"rate": {"low": 2e-5, "high": 3e-5}}, r"rate: no value lies from 2e-05 to 3e-05; use one of"),
+        ({"where": "key"}, r"where: 'key' is not legal; use one of 'query', 'all'"),
         (
             {"where": {"low": "a", "high": "b"}},
-            r"where has no range; list some of its values: it is one of 'query', 'all'",
+            r"where has no range; list some of its values: one of 'query', 'all'",
         ),
-        ({"bias": 1}, r"bias: 1 is not legal; it is one of false, true"),
+        ({"bias": 1}, r"bias: 1 is not legal; use one of false, true"),
         ({"steps": 0}, r"steps: Input should be greater than or equal to 1, got 0"),
         ({"steps": "many"}, r"steps: Input should be a valid integer.*, got 'many'"),
     ],
 )
 def test_a_setting_that_is_not_legal_is_refused_with_what_is(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(BadSetting, match=message) as caught:
+    with pytest.raises(InvalidSetting, match=message) as caught:
         choose(Tuned, settings)
     assert caught.value.key == next(iter(settings))
 
@@ -124,7 +124,7 @@ def test_each_default_of_the_catalog_may_be_fixed(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["/nowhere/other.csv", "../other.csv", "my texts.csv"])
 def test_a_file_that_a_setting_names_has_to_be_there(name: str) -> None:
-    with pytest.raises(BadSetting, match=f"data: there is no file or folder '{re.escape(name)}'; correct the path"):
+    with pytest.raises(InvalidSetting, match=f"data: there is no file or folder '{re.escape(name)}'; correct the path"):
         choose(find("intermediate_task"), {"data": name})
 
 
