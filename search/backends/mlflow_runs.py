@@ -15,7 +15,7 @@ from autoopt.search.paths import Root
 from autoopt.search.trial.record import TrialRecord
 
 TrialKey: TypeAlias = tuple[str, str]
-"""Number and recipe id: a study that was begun anew under an old name does not pass for the old one."""
+"""Number and recipe id, so that a new study under an old name is not mistaken for the old one."""
 
 _MAX_PARAMETERS_PER_BATCH = 100
 

@@ -70,14 +70,14 @@ class Proposer:
         }
         if not candidates:
             return None
-        recipes, parameters = zip(*candidates.values(), strict=True)
+        recipes, candidate_parameters = zip(*candidates.values(), strict=True)
         running = (self._parameters(record) for record in records if record.state is State.RUNNING)
         index = most_promising(
-            parameters,
-            [known for _, known in observed],
+            candidate_parameters,
+            [parameters for _, parameters in observed],
             np.array([losses(record, self._objectives) for record, _ in observed]),
             constraints=[self._constraint(limit, [record for record, _ in observed]) for limit in self._limits],
-            running=[known for known in running if known is not None],
+            running=[parameters for parameters in running if parameters is not None],
             seconds=np.array(expected_seconds(recipes, complete)),
             costs=list(map(_is_cost, self._objectives)),
             reshapes=self.reshapes,

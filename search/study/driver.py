@@ -193,7 +193,7 @@ class Driver:
         self._observe(judged)
 
     def _delete_dominated_models(self) -> None:
-        """Delete saved candidates that are on no front, neither the baseline's nor the least violating one."""
+        """Delete the saved candidates that are on no front, except the baseline's and the least violating one."""
         complete = self._complete
         useful = pareto(complete, self._objectives)
         useful += pareto([record for record in complete if record.feasible], self._objectives)

@@ -42,9 +42,9 @@ class RungScheduler:
     def reason_to_stop(
         self, record: TrialRecord, complete: Sequence[TrialRecord], reference: Mapping[str, Measurement]
     ) -> str:
-        """Return why a trial stops at its last rung; empty if it continues.
+        """Update the trial and return why it stops at its last rung; empty if it continues.
 
-        ``reference`` holds the baseline's measurements. The trial is taken note of.
+        ``reference`` holds the baseline's measurements.
         """
         self.update(record)
         *_, rung = record.rungs

@@ -28,8 +28,8 @@ def registry(root: Root, candidates: Candidates) -> Root:
 
 def stored(root: Root, folder: Path) -> Path:
     """Where MLflow keeps the copy of a saved candidate."""
-    [found] = [path for path in root.mlflow_artifacts.rglob(folder.name) if path.is_dir()]
-    return found
+    [folder_in_store] = [path for path in root.mlflow_artifacts.rglob(folder.name) if path.is_dir()]
+    return folder_in_store
 
 
 def contents(folder: Path) -> dict[str, bytes]:

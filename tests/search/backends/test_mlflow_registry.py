@@ -74,8 +74,8 @@ def test_the_measurements_belong_to_the_logged_model_so_that_models_are_found_by
     register_front(uri=None, root=root, study=STUDY, models=[verified(candidates, 3)], aliases={})
     client = open_client(None, root)
     experiment_id = client.get_experiment_by_name(STUDY).experiment_id
-    [found] = client.search_logged_models([experiment_id], filter_string="metrics.latency_p95 < 4")
-    assert found.tags["autoopt.trial"] == "3"
+    [logged] = client.search_logged_models([experiment_id], filter_string="metrics.latency_p95 < 4")
+    assert logged.tags["autoopt.trial"] == "3"
     assert client.search_logged_models([experiment_id], filter_string="metrics.latency_p95 < 3") == []
 
 
@@ -97,12 +97,12 @@ def test_what_was_measured_since_is_added_to_the_version_that_is_there(root: Roo
         [version] = register_front(uri=None, root=root, study=STUDY, models=[more], aliases={"champion": 3})
     assert version.measurements == more.measurements
     client = open_client(None, root)
-    found = client.get_model_version(STUDY, "1")
-    assert found.tags["quality_deviation_of_seeds"] == "0.004"
-    assert found.tags["quality"] == "0.9"
-    assert client.get_run(found.run_id).data.metrics["quality_deviation_of_seeds"] == 0.004
-    assert len(client.get_metric_history(found.run_id, "quality_deviation_of_seeds")) == 1
-    assert len(client.get_metric_history(found.run_id, "quality")) == 1
+    version = client.get_model_version(STUDY, "1")
+    assert version.tags["quality_deviation_of_seeds"] == "0.004"
+    assert version.tags["quality"] == "0.9"
+    assert client.get_run(version.run_id).data.metrics["quality_deviation_of_seeds"] == 0.004
+    assert len(client.get_metric_history(version.run_id, "quality_deviation_of_seeds")) == 1
+    assert len(client.get_metric_history(version.run_id, "quality")) == 1
     experiment_id = client.get_experiment_by_name(STUDY).experiment_id
     [logged] = client.search_logged_models([experiment_id], filter_string="metrics.quality_deviation_of_seeds < 1")
     assert logged.tags["autoopt.trial"] == "3"
@@ -204,10 +204,10 @@ def test_a_registered_model_predicts_what_the_candidate_predicts_and_needs_no_pi
     with_all = model.predict(TEXTS, params={"probabilities": True})
     assert list(with_all["probabilities"]) == [item["scores"] for item in expected]
 
-    kept = [path for path in root.mlflow_artifacts.rglob("*") if path.is_file()]
-    assert {path.name for path in folder.iterdir()} < {path.name for path in kept}
-    assert not [path for path in kept if path.suffix in {".pkl", ".pickle", ".bin", ".pt"}]
-    assert not [path for path in kept if path.read_bytes()[:2] in {b"\x80\x04", b"\x80\x05", b"PK"}]
+    files = [path for path in root.mlflow_artifacts.rglob("*") if path.is_file()]
+    assert {path.name for path in folder.iterdir()} < {path.name for path in files}
+    assert not [path for path in files if path.suffix in {".pkl", ".pickle", ".bin", ".pt"}]
+    assert not [path for path in files if path.read_bytes()[:2] in {b"\x80\x04", b"\x80\x05", b"PK"}]
 
 
 def test_the_scoring_server_of_mlflow_answers_tables_and_lists(

@@ -43,11 +43,11 @@ def trial(number: int, state: State = State.COMPLETE, *, keep: float = 0.5) -> T
 @contextmanager
 def tracking(root: Root, uri: str | None = None, ending: Ending = Ending.FINISHED) -> Iterator[MlflowTracker]:
     """A tracker that is closed at the end and has nothing to complain of."""
-    told: list[str] = []
-    tracker = MlflowTracker(uri, root, STUDY, warn=told.append)
+    warnings: list[str] = []
+    tracker = MlflowTracker(uri, root, STUDY, warn=warnings.append)
     yield tracker
     tracker.close(60, ending=ending)
-    assert told == []
+    assert warnings == []
     assert tracker.unwritten == 0
 
 
@@ -150,9 +150,9 @@ def test_the_resolved_experiment_goes_with_the_parent(root: Root, tmp_path: Path
         with tracking(root) as tracker:
             tracker.attach(experiment)
     [parent] = runs(root, "study")
-    [kept] = root.mlflow_artifacts.rglob(experiment.name)
-    assert parent.info.run_id in str(kept)
-    assert kept.read_text(encoding="utf-8") == "study: second\n"
+    [attached] = root.mlflow_artifacts.rglob(experiment.name)
+    assert parent.info.run_id in str(attached)
+    assert attached.read_text(encoding="utf-8") == "study: second\n"
 
 
 def test_a_recipe_that_is_too_long_for_a_parameter_goes_in_whole_as_a_file(
@@ -163,8 +163,8 @@ def test_a_recipe_that_is_too_long_for_a_parameter_goes_in_whole_as_a_file(
         tracker.record(trial(0))
     [child] = runs(root, "trial")
     assert len(child.data.params["recipe"]) == 40
-    [kept] = root.mlflow_artifacts.rglob("recipe.json")
-    assert '"layer_drop"' in kept.read_text(encoding="utf-8")
+    [attached] = root.mlflow_artifacts.rglob("recipe.json")
+    assert '"layer_drop"' in attached.read_text(encoding="utf-8")
 
 
 def test_an_experiment_that_a_person_deleted_comes_back(root: Root) -> None:
@@ -177,43 +177,43 @@ def test_an_experiment_that_a_person_deleted_comes_back(root: Root) -> None:
 
 
 def test_what_mlflow_refuses_is_told_and_stops_nothing(root: Root) -> None:
-    told: list[str] = []
-    tracker = MlflowTracker(None, root, STUDY, warn=told.append)
+    warnings: list[str] = []
+    tracker = MlflowTracker(None, root, STUDY, warn=warnings.append)
     assert tracker.sync([trial(0)]) == 1
     [parent] = runs(root, "study")
     open_client(None, root).delete_run(parent.info.run_id)
     assert tracker.sync([trial(1)]) == 1
     tracker.close(60)
-    assert len(told) == 1
-    assert "it is skipped, the study goes on" in told[0]
+    assert len(warnings) == 1
+    assert "it is skipped, the study goes on" in warnings[0]
     assert tracker.unwritten == 0
 
 
 def test_a_server_that_never_answers_holds_nothing_up(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    told: list[str] = []
+    warnings: list[str] = []
     records = [trial(number) for number in range(50)]
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        tracker = MlflowTracker(f"http://127.0.0.1:{silent.getsockname()[1]}", root, STUDY, warn=told.append)
+        tracker = MlflowTracker(f"http://127.0.0.1:{silent.getsockname()[1]}", root, STUDY, warn=warnings.append)
         for record in records:
             tracker.record(record)
-        assert told == [], "record() came back only after the server was given up"
+        assert warnings == [], "record() came back only after the server was given up"
         assert tracker.sync([], timeout_s=60) == 0
         assert tracker.unwritten == 50
         tracker.close(0.05)
-    assert len(told) == 1
-    assert "the study goes on" in told[0]
+    assert len(warnings) == 1
+    assert "the study goes on" in warnings[0]
 
 
 def test_closing_waits_no_longer_than_it_is_told(root: Root) -> None:
-    told: list[str] = []
+    warnings: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        tracker = MlflowTracker(f"http://127.0.0.1:{silent.getsockname()[1]}", root, STUDY, warn=told.append)
+        tracker = MlflowTracker(f"http://127.0.0.1:{silent.getsockname()[1]}", root, STUDY, warn=warnings.append)
         tracker.record(trial(0))
         tracker.close(0.05)
-        assert len(told) == 1
-        assert "did not answer within 0.05 s" in told[0]
+        assert len(warnings) == 1
+        assert "did not answer within 0.05 s" in warnings[0]
 
 
 def rename_column(root: Root, old: str, new: str) -> None:
@@ -224,37 +224,37 @@ def rename_column(root: Root, old: str, new: str) -> None:
 
 
 def test_what_a_failing_database_missed_is_written_once_when_it_is_well(root: Root) -> None:
-    told: list[str] = []
+    warnings: list[str] = []
     rename_column(root, "value", "lost")
-    tracker = MlflowTracker(None, root, STUDY, warn=told.append, retry_after_s=3600)
+    tracker = MlflowTracker(None, root, STUDY, warn=warnings.append, retry_after_s=3600)
     for number in range(3):
         tracker.record(trial(number))
     assert tracker.sync([trial(3)]) == 0
     assert tracker.sync([]) == 0
     assert tracker.unwritten == 4
-    assert len(told) == 1
-    assert f"MLflow at sqlite:///{root.mlflow_database} failed: no such column: tags.value" in told[0]
+    assert len(warnings) == 1
+    assert f"MLflow at sqlite:///{root.mlflow_database} failed: no such column: tags.value" in warnings[0]
     rename_column(root, "lost", "value")
     assert tracker.sync([trial(number) for number in range(5)]) == 5
     assert tracker.sync([trial(number) for number in range(5)]) == 0
     tracker.close(60)
-    assert len(told) == 1
+    assert len(warnings) == 1
     assert len(runs(root, "trial")) == 5
 
 
 def test_what_failed_is_tried_again_without_being_asked(root: Root) -> None:
-    told: list[str] = []
+    warnings: list[str] = []
     rename_column(root, "value", "lost")
-    tracker = MlflowTracker(None, root, STUDY, warn=told.append, retry_after_s=0.05)
+    tracker = MlflowTracker(None, root, STUDY, warn=warnings.append, retry_after_s=0.05)
     tracker.record(trial(0))
-    while not told:
+    while not warnings:
         time.sleep(0.01)
     rename_column(root, "lost", "value")
     while tracker.unwritten:
         time.sleep(0.01)
     assert len(runs(root, "trial")) == 1
     tracker.close(60)
-    assert len(told) == 1
+    assert len(warnings) == 1
 
 
 @pytest.mark.slow
@@ -263,21 +263,21 @@ def test_what_a_dead_server_missed_is_written_once_when_it_is_back(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     uri, start = mlflow_server
-    told: list[str] = []
-    tracker = MlflowTracker(uri.replace("//", "//user:secret@"), root, STUDY, warn=told.append, retry_after_s=3600)
+    warnings: list[str] = []
+    tracker = MlflowTracker(uri.replace("//", "//user:secret@"), root, STUDY, warn=warnings.append, retry_after_s=3600)
     for number in range(3):
         tracker.record(trial(number))
     assert tracker.sync([trial(3)]) == 0
     assert tracker.sync([]) == 0
-    assert len(told) == 1
-    assert re.search(r"MLflow at http://\*\*\*@127\.0\.0\.1:\d+ failed: .*Connection refused", told[0])
-    assert "secret" not in told[0]
+    assert len(warnings) == 1
+    assert re.search(r"MLflow at http://\*\*\*@127\.0\.0\.1:\d+ failed: .*Connection refused", warnings[0])
+    assert "secret" not in warnings[0]
     assert not root.mlflow_artifacts.exists()
     start()
     assert tracker.sync([trial(number) for number in range(5)]) == 5
     assert tracker.sync([trial(number) for number in range(5)]) == 0
     tracker.close(60)
-    assert len(told) == 1
+    assert len(warnings) == 1
     assert [run.info.status for run in runs(root, "study", uri)] == ["FINISHED"]
     assert len(runs(root, "trial", uri)) == 5
 

@@ -12,7 +12,7 @@ import pytest
 
 from autoopt.search.backends.optuna_storage import database_url, storage_at
 
-DRAWN_FROM = {
+DISTRIBUTIONS = {
     "epochs": optuna.distributions.IntDistribution(1, 8),
     "cut": optuna.distributions.CategoricalDistribution(("none", "layer_drop")),
 }
@@ -22,7 +22,7 @@ RUNNING, COMPLETE = optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.COM
 def running(**attributes: Any) -> optuna.trial.FrozenTrial:
     parameters = {"epochs": 3, "cut": "layer_drop"}
     return optuna.trial.create_trial(
-        state=RUNNING, params=parameters, distributions=DRAWN_FROM, user_attrs=attributes or {"recipe": "a"}
+        state=RUNNING, params=parameters, distributions=DISTRIBUTIONS, user_attrs=attributes or {"recipe": "a"}
     )
 
 
@@ -35,12 +35,12 @@ def opened(tmp_path: Path) -> tuple[Any, optuna.Study]:
 def test_optuna_reads_what_was_written(opened: tuple[Any, optuna.Study]) -> None:
     storage, study = opened
     number = storage.begin_trial("s", running(recipe="a", size=3))
-    (begun,) = study.get_trials()
-    assert (number, begun.number, begun.state) == (0, 0, RUNNING)
-    assert begun.params == {"epochs": 3, "cut": "layer_drop"}
-    assert begun.distributions == DRAWN_FROM
-    assert begun.user_attrs == {"recipe": "a", "size": 3}
-    assert begun.datetime_start is not None
+    (stored,) = study.get_trials()
+    assert (number, stored.number, stored.state) == (0, 0, RUNNING)
+    assert stored.params == {"epochs": 3, "cut": "layer_drop"}
+    assert stored.distributions == DISTRIBUTIONS
+    assert stored.user_attrs == {"recipe": "a", "size": 3}
+    assert stored.datetime_start is not None
     storage.end_trial("s", number, COMPLETE, [0.9, math.inf], {"size": 4}, {"constraints": [-1.0]})
     (ended,) = study.get_trials()
     assert (ended.state, ended.values) == (COMPLETE, [0.9, math.inf])

@@ -66,7 +66,7 @@ def test_a_trial_that_is_overdue_is_cut_off_and_runs_when_the_search_goes_on(
     )
     space = space_of(experiment, open_data(experiment))
     audience = Nobody()
-    begun: list[TrialRecord] = []
+    at_deadline: list[TrialRecord] = []
     ended: list[TrialRecord] = []
     reasons: list[str] = []
 
@@ -76,20 +76,20 @@ def test_a_trial_that_is_overdue_is_cut_off_and_runs_when_the_search_goes_on(
         reasons.append(driver.stopped_because)
 
     def overdue(driver: Driver) -> bool:
-        if len(driver.records) == 2 and not begun:
-            begun.extend(driver.records)
+        if len(driver.records) == 2 and not at_deadline:
+            at_deadline.extend(driver.records)
             driver.stopped_because = "a test"
-        return bool(begun)
+        return bool(at_deadline)
 
     search = Search(experiment, Root(tmp_path / "root"), space, run, lambda *_: {}, audience, audience)
     with monkeypatch.context() as hurried:
         hurried.setattr(Driver, "overdue", overdue)
         search.complete()
-    assert [record.state for record in begun] == [State.COMPLETE, State.RUNNING]
+    assert [record.state for record in at_deadline] == [State.COMPLETE, State.RUNNING]
     assert [record.number for record in ended] == [0]
     search.complete()
     assert [record.state for record in ended] == 3 * [State.COMPLETE]
-    assert ended[1].recipe == begun[1].recipe
+    assert ended[1].recipe == at_deadline[1].recipe
     assert reasons == ["a test", ""]
 
 
@@ -103,14 +103,14 @@ def test_a_worker_that_is_ended_for_its_memory_costs_its_trial_alone(
     share = (memory.total - memory.available + 3 * GIB) / memory.total
     monkeypatch.setenv("RAY_memory_usage_threshold", f"{share:.3f}")
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "50")
-    begun: list[int] = []
+    reached: list[int] = []
 
     def hungry(driver: Driver, record: TrialRecord) -> bool:
-        begun.append(record.number)
+        reached.append(record.number)
         if record.number == 1:
-            workers, taken = _workers(), list[bytes]()
-            while workers <= _workers() and len(taken) < 12:
-                taken.append(b"1" * (GIB // 2))
+            workers, ballast = _workers(), list[bytes]()
+            while workers <= _workers() and len(ballast) < 12:
+                ballast.append(b"1" * (GIB // 2))
                 time.sleep(0.1)
         return True
 
@@ -119,8 +119,8 @@ def test_a_worker_that_is_ended_for_its_memory_costs_its_trial_alone(
     ended = records_of(experiment, Root(tmp_path / "root"))
     assert [record.state for record in ended] == [State.COMPLETE, State.FAILED, State.COMPLETE]
     assert ended[1].reason.startswith("its worker was killed, as memory ran out")
-    assert begun[:2] == [1, 1]  # It was tried once more.
-    assert 1 not in begun[2:]
+    assert reached[:2] == [1, 1]  # It was tried once more.
+    assert 1 not in reached[2:]
 
 
 def _workers() -> set[int]:

@@ -35,9 +35,9 @@ points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, m
 @given(points)
 def test_non_dominated_rows_are_those_that_no_other_row_dominates(rows: list[tuple[int, int]]) -> None:
     expected = {a for a in rows if not any(b != a and b[0] <= a[0] and b[1] <= a[1] for b in rows)}
-    found = non_dominated(np.array(rows, dtype=float)).tolist()
-    assert {tuple(map(int, row)) for row in found} == expected
-    assert len(found) == len(expected)
+    front = non_dominated(np.array(rows, dtype=float)).tolist()
+    assert {tuple(map(int, row)) for row in front} == expected
+    assert len(front) == len(expected)
 
 
 @given(points)
@@ -62,24 +62,24 @@ def test_the_expected_improvement_is_the_mean_gain_in_hypervolume(rows: list[tup
     posteriors = (Posterior(mean[[k]], std[[k]]) for k in range(2))
     improvement = expected_hypervolume_improvement(front, corner, *posteriors)[0]
     steps = np.linspace(-6, 6, 49)  # In standard deviations, a grid over both values.
-    chance = np.exp(-(steps**2) / 2) / np.exp(-(steps**2) / 2).sum()
+    density = np.exp(-(steps**2) / 2) / np.exp(-(steps**2) / 2).sum()
     before = hypervolume(front, (10, 10))
     integral = 0.0
     for i, j in itertools.product(range(len(steps)), repeat=2):
         gained = hypervolume(np.vstack([front, mean + std * [steps[i], steps[j]]]), (10, 10)) - before
-        integral += chance[i] * chance[j] * gained
+        integral += density[i] * density[j] * gained
     assert improvement == pytest.approx(integral, rel=0.02, abs=0.01)
 
 
 def recipes(count: int, seed: int) -> list[dict[str, object]]:
-    chance = random.Random(seed)
-    made = []
+    rng = random.Random(seed)
+    drawn = []
     for _ in range(count):
-        found: dict[str, object] = {"a": chance.choice(["x", "y", "z"]), "n": chance.choice([1, 2, 4, 8])}
-        if found["a"] == "x":
-            found["only x"] = chance.choice([True, False])
-        made.append(found)
-    return made
+        recipe: dict[str, object] = {"a": rng.choice(["x", "y", "z"]), "n": rng.choice([1, 2, 4, 8])}
+        if recipe["a"] == "x":
+            recipe["only x"] = rng.choice([True, False])
+        drawn.append(recipe)
+    return drawn
 
 
 def loss(recipe: dict[str, object]) -> float:
@@ -94,8 +94,8 @@ def test_a_process_learns_what_matters_and_is_sure_of_what_it_saw() -> None:
     posterior = process.predict(encoding.distances(encoding.rows(others), rows))
     truth = np.array([loss(recipe) for recipe in others])
     assert np.corrcoef(posterior.mean, truth)[0, 1] > 0.95
-    known = process.predict(encoding.distances(rows, rows))
-    assert known.std.max() < posterior.std.max() + 1e-9
+    at_seen = process.predict(encoding.distances(rows, rows))
+    assert at_seen.std.max() < posterior.std.max() + 1e-9
 
 
 CUTS = {"none": (0.9, 10.0), "a": (0.89, 7.0), "b": (0.87, 5.0), "c": (0.86, 3.5), "d": (0.82, 2.0)}
@@ -191,28 +191,27 @@ def test_what_is_expected_to_break_a_limit_is_left_aside() -> None:
 
 def test_what_serving_costs_is_learned_from_what_reshapes_alone() -> None:
     """Twenty parameters of the training would drown the one that decides, with twelve recipes seen."""
-    kept = 0
+    feasible = 0
     for seed in range(20):
-        chance = random.Random(seed)
+        rng = random.Random(seed)
         drawn = [
-            {"cut": chance.choice("abcd"), **{f"trained{n}": chance.choice("uvwxyz") for n in range(20)}}
-            for _ in range(52)
+            {"cut": rng.choice("abcd"), **{f"trained{n}": rng.choice("uvwxyz") for n in range(20)}} for _ in range(52)
         ]
         seen, candidates = drawn[:12], drawn[12:]
         size = np.array([9.0 if recipe["cut"] in "ab" else 1.0 for recipe in seen])
-        values = np.array([[chance.random(), chance.random()] for _ in seen])
+        values = np.array([[rng.random(), rng.random()] for _ in seen])
         constraints = [Constraint(size, 5.0, is_cost=True)]
         place = most_promising(candidates, seen, values, constraints=constraints, reshapes=lambda name: name == "cut")
-        kept += candidates[place]["cut"] in "cd"
-    assert kept == 20
+        feasible += candidates[place]["cut"] in "cd"
+    assert feasible == 20
 
 
 def test_where_nothing_keeps_the_limit_it_is_looked_for_first() -> None:
     seen = [recipe for recipe in recipes(60, 7) if recipe["a"] != "z"]
     size = np.array([9.0 if recipe["a"] == "x" else 7.0 for recipe in seen])
     candidates = recipes(40, 8)
-    found = candidates[most_promising(candidates, seen, values_of(seen), constraints=[Constraint(size, 5.0)])]
-    assert found["a"] != "x"
+    choice = candidates[most_promising(candidates, seen, values_of(seen), constraints=[Constraint(size, 5.0)])]
+    assert choice["a"] != "x"
 
 
 def test_dear_candidates_have_to_be_worth_more() -> None:

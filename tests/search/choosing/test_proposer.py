@@ -55,7 +55,7 @@ def done(number: int, recipe: Recipe) -> TrialRecord:
     )
 
 
-def known(count: int) -> list[TrialRecord]:
+def records_of_design(count: int) -> list[TrialRecord]:
     return [done(number, recipe) for number, recipe in enumerate(start_design(SPACE)[:count])]
 
 
@@ -64,16 +64,16 @@ def proposer(seed: int = 0) -> Proposer:
 
 
 def test_nothing_is_expected_where_little_is_known() -> None:
-    assert proposer().propose(known(MIN_COMPLETE - 1)) is None
-    failed = [replace(record, state=State.FAILED) for record in known(MIN_COMPLETE)]
+    assert proposer().propose(records_of_design(MIN_COMPLETE - 1)) is None
+    failed = [replace(record, state=State.FAILED) for record in records_of_design(MIN_COMPLETE)]
     assert proposer().propose(failed) is None
     three = Proposer(SPACE, {**OBJECTIVES, "size": Direction.MINIMIZE}, [], seed=0)
-    assert three.propose(known(MIN_COMPLETE)) is None
+    assert three.propose(records_of_design(MIN_COMPLETE)) is None
 
 
 def test_what_serving_costs_is_a_matter_of_what_reshapes() -> None:
-    given = known(20)
-    names = {name for record in given for name in SPACE.parameters(record.recipe)}
+    records = records_of_design(20)
+    names = {name for record in records for name in SPACE.parameters(record.recipe)}
     costly = {name for name in names if proposer().reshapes(name)}
     assert {"adaptation", "layer_drop", "layer_drop.keep", "joint_pruning.keep", "int8_dynamic"} <= costly
     assert not costly & {"unsupervised", "recovery", "full_finetuning.learning_rate", "distillation.epochs"}
@@ -85,18 +85,18 @@ def test_where_nothing_reshapes_a_recipe_is_proposed_all_the_same() -> None:
     space = build_space(
         {name: choose(find(name), {}) for name in names}, frozenset({"encoder", "labels", "text", "cpu"})
     )
-    chance = random.Random(0)
-    drawn = [recipe for recipe, _ in candidates_near([], space.propose, chance)]
-    records = [done(number, recipe) for number, recipe in enumerate(drawn[:MIN_COMPLETE])]
-    found = Proposer(space, OBJECTIVES, [Limit.parse("latency_p50 <= 40ms")], seed=0).propose(records)
-    assert found is not None
-    assert found.id not in {record.recipe.id for record in records}
+    rng = random.Random(0)
+    sampled = [recipe for recipe, _ in candidates_near([], space.propose, rng)]
+    records = [done(number, recipe) for number, recipe in enumerate(sampled[:MIN_COMPLETE])]
+    proposed = Proposer(space, OBJECTIVES, [Limit.parse("latency_p50 <= 40ms")], seed=0).propose(records)
+    assert proposed is not None
+    assert proposed.id not in {record.recipe.id for record in records}
 
 
 def test_what_is_proposed_is_new_and_of_the_space() -> None:
-    records, asked = known(20), proposer()
+    records, surrogate = records_of_design(20), proposer()
     for _ in range(3):
-        recipe = asked.propose(records)
+        recipe = surrogate.propose(records)
         assert recipe is not None
         assert SPACE.parameters(recipe)
         assert recipe.id not in {record.recipe.id for record in records}
@@ -104,23 +104,23 @@ def test_what_is_proposed_is_new_and_of_the_space() -> None:
 
 
 def test_the_same_seed_proposes_the_same() -> None:
-    records = known(12)
+    records = records_of_design(12)
     assert proposer(3).propose(records) == proposer(3).propose(records)
 
 
 def test_it_goes_where_good_recipes_are() -> None:
-    records, asked = known(24), proposer()
+    records, surrogate = records_of_design(24), proposer()
     for _ in range(8):
-        recipe = asked.propose(records)
+        recipe = surrogate.propose(records)
         assert recipe is not None
         records.append(done(len(records), recipe))
     proposed = [worth(record.recipe) for record in records[24:]]
-    drawn = [worth(recipe) for recipe, _ in candidates_near([], SPACE.propose, random.Random(0))]
+    sampled = [worth(recipe) for recipe, _ in candidates_near([], SPACE.propose, random.Random(0))]
 
-    def share(found: list[tuple[float, float]]) -> float:
-        return sum(latency <= 12 and quality > 0.8 for quality, latency in found) / len(found)
+    def share(values: list[tuple[float, float]]) -> float:
+        return sum(latency <= 12 and quality > 0.8 for quality, latency in values) / len(values)
 
-    assert share(proposed) > 2 * share(drawn)
+    assert share(proposed) > 2 * share(sampled)
 
 
 def test_the_leaf_of_one_good_recipe_is_tried_on_what_another_one_trained() -> None:
@@ -128,19 +128,22 @@ def test_the_leaf_of_one_good_recipe_is_tried_on_what_another_one_trained() -> N
     trained = [full, find("joint_pruning")(), find("distillation")()]
     good = [Recipe.of([*trained, find("int8_dynamic")()]), Recipe.of([full, find("ffn_pruning")(), *fast])]
     records = [done(number, recipe) for number, recipe in enumerate([*start_design(SPACE)[:MIN_COMPLETE], *good])]
-    asked = proposer()
+    surrogate = proposer()
     for seed in range(5):
-        drawn = candidates_near(
-            [SPACE.parameters(recipe) for recipe in good], SPACE.propose, random.Random(seed), is_cheap=asked._is_cheap
+        sampled = candidates_near(
+            [SPACE.parameters(recipe) for recipe in good],
+            SPACE.propose,
+            random.Random(seed),
+            is_cheap=surrogate._is_cheap,
         )
-        assert Recipe.of([*trained, *fast]).id in {recipe.id for recipe, _ in drawn}
-    assert asked.propose(records) is not None
+        assert Recipe.of([*trained, *fast]).id in {recipe.id for recipe, _ in sampled}
+    assert surrogate.propose(records) is not None
 
 
 def test_few_choices_of_a_good_recipe_are_changed_at_once() -> None:
     good = SPACE.parameters(start_design(SPACE)[1])
-    drawn = [chosen for _, chosen in candidates_near([good], SPACE.propose, random.Random(0))][UNIFORM:]
-    apart = [sum(chosen.get(name) != value for name, value in good.items()) for chosen in drawn]
+    sampled = [chosen for _, chosen in candidates_near([good], SPACE.propose, random.Random(0))][UNIFORM:]
+    apart = [sum(chosen.get(name) != value for name, value in good.items()) for chosen in sampled]
     assert len(good) > 20
     assert statistics.mean(apart) < 2.5
 
@@ -185,8 +188,8 @@ def test_a_training_that_was_never_taken_is_expected_to_take_longer_than_the_bas
 
 def test_a_training_is_expected_to_take_longer_the_more_it_has_to_do() -> None:
     def recipe(keep: float, **knobs: int) -> Recipe:
-        made = [find("layer_drop").model_validate({"keep": keep}), find("distillation").model_validate(knobs)]
-        return Recipe.of([find("full_finetuning")(), *made])
+        steps = [find("layer_drop").model_validate({"keep": keep}), find("distillation").model_validate(knobs)]
+        return Recipe.of([find("full_finetuning")(), *steps])
 
     took = {"full_finetuning": 40.0, "layer_drop": 1.0, "distillation": 20.0}
     stages = tuple(StageRecord(name, seconds, reused=False) for name, seconds in took.items())
@@ -207,7 +210,7 @@ def test_what_was_stored_before_is_expected_to_take_what_it_took_then() -> None:
 
 
 def test_the_start_design_is_among_the_candidates_and_what_is_avoided_is_not() -> None:
-    records, design = known(12), start_design(SPACE)[12:]
+    records, design = records_of_design(12), start_design(SPACE)[12:]
 
     def with_int8(recipe: Recipe) -> bool:
         return any(step.name == "int8_dynamic" for step in recipe.steps)
@@ -233,10 +236,10 @@ def test_a_study_follows_its_start_design_until_enough_is_known(tmp_path: Path) 
     design = start_design(SPACE)
     study.consider(design)
     for number in range(MIN_COMPLETE):
-        asked = study.ask()
-        assert asked is not None
-        assert asked.recipe.id == design[number].id
-        study.tell(done(asked.number, asked.recipe))
+        trial = study.ask()
+        assert trial is not None
+        assert trial.recipe.id == design[number].id
+        study.tell(done(trial.number, trial.recipe))
     for _ in range(2):
         proposed = study.ask()
         assert proposed is not None
@@ -245,7 +248,7 @@ def test_a_study_follows_its_start_design_until_enough_is_known(tmp_path: Path) 
         study.tell(done(proposed.number, proposed.recipe))
     # What has to be tried all the same comes first, here what was lost; the rest is not in the order of the design.
     study.enqueue(design[-1:])
-    more = [found for found in (study.ask() for _ in range(3)) if found is not None]
+    more = [trial for trial in (study.ask() for _ in range(3)) if trial is not None]
     assert more[0].recipe.id == design[-1].id
     tried = [record.recipe.id for record in study.records()]
     assert tried != [recipe.id for recipe in design[: len(tried)]]

@@ -14,8 +14,8 @@ NEARLY_ALL = SHARES.index(0.95)
 
 @pytest.fixture(scope="module")
 def space() -> Space:
-    given = experiment()
-    return space_of(given, open_data(given))
+    settings = experiment()
+    return space_of(settings, open_data(settings))
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +23,8 @@ def table() -> Recorded:
     return Recorded.read()
 
 
-def median(found: list[Found]) -> float:
-    return sorted(each.minutes[NEARLY_ALL] for each in found)[len(found) // 2]
+def median(searches: list[Found]) -> float:
+    return sorted(each.minutes[NEARLY_ALL] for each in searches)[len(searches) // 2]
 
 
 def test_every_recipe_of_the_space_is_recorded_with_its_stages(space: Space, table: Recorded) -> None:

@@ -26,8 +26,9 @@ def space(
     layers: int | None = None,
 ) -> Space:
     """The space over the whole catalog, with what an experiment file may say of a strategy."""
-    chosen = {n: choose(found, (settings or {}).get(n, {})) for n, found in catalog().items() if n not in disabled}
-    return build_space(chosen, facts, layers)
+    strategies = {name: strategy for name, strategy in catalog().items() if name not in disabled}
+    choices = {name: choose(strategy, (settings or {}).get(name, {})) for name, strategy in strategies.items()}
+    return build_space(choices, facts, layers)
 
 
 def drawing(seed: int) -> Callable[[str, Knob], KnobValue]:
@@ -70,24 +71,24 @@ def test_every_proposed_recipe_makes_sense(seed: int) -> None:
 
 
 def test_a_strategy_is_offered_only_where_its_needs_are_met_and_the_reason_is_kept() -> None:
-    found = space(facts=FACTS - {"unlabeled"})
-    assert found.offer("masked_language_modeling") is None
-    assert found.withheld["masked_language_modeling"] == "it needs unlabeled"
+    narrowed = space(facts=FACTS - {"unlabeled"})
+    assert narrowed.offer("masked_language_modeling") is None
+    assert narrowed.withheld["masked_language_modeling"] == "it needs unlabeled"
 
 
 def test_a_strategy_that_is_switched_off_is_not_offered() -> None:
-    found = space(disabled=frozenset({"layer_drop"}))
-    assert found.offer("layer_drop") is None
-    assert found.withheld["layer_drop"] == "switched off in the experiment file"
+    narrowed = space(disabled=frozenset({"layer_drop"}))
+    assert narrowed.offer("layer_drop") is None
+    assert narrowed.withheld["layer_drop"] == "switched off in the experiment file"
 
 
 def test_a_fixed_knob_is_not_searched_and_a_narrowed_one_is_searched_there() -> None:
-    found = space(settings={"layer_drop": {"keep": 0.33}, "ffn_pruning": {"keep": [0.25, 0.125]}})
-    recipe = found.propose(_everything)
+    narrowed = space(settings={"layer_drop": {"keep": 0.33}, "ffn_pruning": {"keep": [0.25, 0.125]}})
+    recipe = narrowed.propose(_everything)
     cuts = {step.name: step for step in recipe.steps}
     assert (cuts["layer_drop"].keep, cuts["ffn_pruning"].keep) == (0.33, 0.125)  # type: ignore[attr-defined]
-    assert "layer_drop.keep" not in found.parameters(recipe)
-    assert found.parameters(recipe)["ffn_pruning.keep"] == 0.125
+    assert "layer_drop.keep" not in narrowed.parameters(recipe)
+    assert narrowed.parameters(recipe)["ffn_pruning.keep"] == 0.125
 
 
 def _everything(name: str, knob: Knob) -> KnobValue:
@@ -185,7 +186,7 @@ def test_a_strategy_that_has_to_be_told_something_is_offered_once_it_is() -> Non
     assert silent.withheld["back_translation"] == (
         "it needs the setting back and there: back_translation: {back: ..., there: ...} under strategies"
     )
-    told = choose(find("back_translation"), {"there": "a/b", "back": "b/a"})
-    found = build_space({**choices, "back_translation": told}, facts).offer("back_translation")
-    assert found is not None
-    assert set(found.searched) == {"share"}
+    configured = choose(find("back_translation"), {"there": "a/b", "back": "b/a"})
+    offer = build_space({**choices, "back_translation": configured}, facts).offer("back_translation")
+    assert offer is not None
+    assert set(offer.searched) == {"share"}

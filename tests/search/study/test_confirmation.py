@@ -65,13 +65,13 @@ def root(finished: Root, tmp_path: Path) -> Root:
 
 
 def front(root: Root) -> Outcome:
-    found = read_front(root.study("news").front)
-    assert found is not None
-    return found
+    outcome = read_front(root.study("news").front)
+    assert outcome is not None
+    return outcome
 
 
-def confirmed_models(found: Outcome) -> dict[int, Verified]:
-    return {model.record.number: model for model in (found.baseline, *found.models)}
+def confirmed_models(outcome: Outcome) -> dict[int, Verified]:
+    return {model.record.number: model for model in (outcome.baseline, *outcome.models)}
 
 
 def processes_of(folder: StudyFolder) -> list[str]:
@@ -151,7 +151,7 @@ def test_the_studys_own_seed_gives_the_verified_model_again(root: Root) -> None:
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds processes by /proc, which this system lacks")
 def test_a_kill_between_two_seeds_loses_none_that_was_trained_and_leaves_no_process(root: Root, file: Path) -> None:
     folder = root.study("news")
-    wanted = {folder.seed_result(number, seed) for number in confirmed_models(front(root)) for seed in (1, 2)}
+    expected = {folder.seed_result(number, seed) for number in confirmed_models(front(root)) for seed in (1, 2)}
     command = [sys.executable, "-c", CRASHING, str(file), str(root.path)]
     process = subprocess.Popen(command, cwd=ROOT)
     while not list(folder.path.glob("trials/*/seed-1.json")):
@@ -161,15 +161,15 @@ def test_a_kill_between_two_seeds_loses_none_that_was_trained_and_leaves_no_proc
     process.wait()
     while processes_of(folder):
         time.sleep(0.05)
-    before = {path: path.stat().st_mtime_ns for path in wanted if path.is_file()}
+    before = {path: path.stat().st_mtime_ns for path in expected if path.is_file()}
     assert before
-    assert set(before) < wanted
+    assert set(before) < expected
 
     after = search(confirming(file, 3), root, Listener()).complete()
 
     assert {path: path.stat().st_mtime_ns for path in before} == before
     seeds = [model.seeds.seeds for model in confirmed_models(after).values() if model.seeds]
-    assert seeds == [(0, 1, 2)] * (len(wanted) // 2)
+    assert seeds == [(0, 1, 2)] * (len(expected) // 2)
 
 
 def test_a_training_process_ends_with_the_one_that_started_it(root: Root) -> None:

@@ -138,7 +138,7 @@ def test_as_many_trials_run_as_were_asked_for_and_the_study_knows_them_all(bench
 
 def test_budgets_are_judged_against_the_baseline(bench: Bench) -> None:
     driver = bench.driver()
-    bench.run(driver, lambda given: bench.finish(given, *((0.9, 10.0) if given.number == 0 else (0.5, 2.5))))
+    bench.run(driver, lambda trial: bench.finish(trial, *((0.9, 10.0) if trial.number == 0 else (0.5, 2.5))))
     first, other = driver.records[0], driver.records[1]
     assert first.violations["latency_p50 <= 0.5 * baseline"] == pytest.approx(1.0)
     assert other.violations["latency_p50 <= 0.5 * baseline"] == pytest.approx(-0.5)
@@ -219,7 +219,7 @@ def test_a_trial_whose_worker_died_is_a_failure_that_counts(bench: Bench) -> Non
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
 def test_a_measurement_that_is_not_finite_never_reaches_the_front(bench: Bench, odd: float) -> None:
     driver = bench.driver()
-    bench.run(driver, lambda given: bench.finish(given, odd if given.number == 2 else 0.9))
+    bench.run(driver, lambda trial: bench.finish(trial, odd if trial.number == 2 else 0.9))
     assert driver.records[2].state is State.FAILED
     assert driver.records[2].reason == "not a finite number: quality"
 
@@ -227,14 +227,14 @@ def test_a_measurement_that_is_not_finite_never_reaches_the_front(bench: Bench, 
 def test_a_search_whose_trials_all_fail_stops_early(bench: Bench) -> None:
     bench.trials = 50
     driver = bench.driver()
-    bench.run(driver, lambda given: bench.finish(given, reason="" if given.number == 0 else "Diverged: nan"))
+    bench.run(driver, lambda trial: bench.finish(trial, reason="" if trial.number == 0 else "Diverged: nan"))
     assert driver.stopped_because == "10 trials in a row failed, the last with Diverged: nan"
     assert driver.counted == 11
 
 
 def test_a_search_whose_baseline_fails_stops_at_once(bench: Bench) -> None:
     driver = bench.driver()
-    bench.run(driver, lambda given: bench.finish(given, reason="OutOfMemory: too large"))
+    bench.run(driver, lambda trial: bench.finish(trial, reason="OutOfMemory: too large"))
     assert bench.ran == [0]
     assert driver.stopped_because == "the baseline failed with OutOfMemory: too large"
 
@@ -266,7 +266,7 @@ def test_after_the_deadline_what_runs_has_its_grace_and_the_baseline_is_waited_f
 
 def test_no_trial_begins_once_the_compute_is_used_up(bench: Bench) -> None:
     driver = bench.driver(StoppingRule(6, max_compute_s=100.0))
-    bench.run(driver, lambda given: bench.finish(given, seconds=40.0))
+    bench.run(driver, lambda trial: bench.finish(trial, seconds=40.0))
     assert bench.ran == [0, 1, 2]
     assert driver.stopped_because == "the compute is used up"
 
@@ -274,7 +274,7 @@ def test_no_trial_begins_once_the_compute_is_used_up(bench: Bench) -> None:
 def test_a_search_ends_where_its_last_trials_add_too_little(bench: Bench) -> None:
     driver = bench.driver(StoppingRule(30, stop_when_gain=0.1))
     values = {0: (0.9, 10.0), 1: (0.5, 1.0), 2: (0.7, 3.0), 3: (0.8, 4.0)}
-    bench.run(driver, lambda given: bench.finish(given, *values.get(given.number, (0.6, 5.0)), seconds=450.0))
+    bench.run(driver, lambda trial: bench.finish(trial, *values.get(trial.number, (0.6, 5.0)), seconds=450.0))
     # Those after 3 add nothing, and eight of them are an hour of work.
     assert driver.counted == 12
     assert driver.stopped_because == "the last 8 trials added 0.00% to the front for each hour of work"
@@ -285,13 +285,13 @@ def test_a_trunk_that_another_trial_trains_waits_where_there_is_other_work(bench
     driver = bench.driver()
     first = next_of(driver)
     others = [next_of(driver) for _ in range(3)]
-    trunks = [given.recipe.trunk for given in (first, *others) if given.recipe.trunk]
+    trunks = [assignment.recipe.trunk for assignment in (first, *others) if assignment.recipe.trunk]
     assert len(trunks) == len(set(map(str, trunks)))
     bench.finish(first)
     driver.record_result(first.number)
     assert next_of(driver).recipe.trunk == first.recipe.trunk
     # In the order of the start design otherwise.
-    assert {given.recipe.id for given in others} <= {recipe.id for recipe in start_design(SPACE)}
+    assert {assignment.recipe.id for assignment in others} <= {recipe.id for recipe in start_design(SPACE)}
 
 
 def test_a_recovery_that_another_trial_trains_waits_where_there_is_other_work(bench: Bench) -> None:
@@ -309,14 +309,14 @@ def test_a_recovery_that_another_trial_trains_waits_where_there_is_other_work(be
 
 
 @pytest.fixture
-def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_strata(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(halving, "MIN_TRIALS", 1)
 
 
-def at_rung(given: Assignment, rung: str, quality: float, latency: float, **earlier: float) -> TrialRecord:
+def at_rung(assignment: Assignment, rung: str, quality: float, latency: float, **earlier: float) -> TrialRecord:
     return TrialRecord(
-        given.number,
-        given.recipe,
+        assignment.number,
+        assignment.recipe,
         State.RUNNING,
         measured(quality, latency),
         seconds=12.0,
@@ -342,7 +342,7 @@ def after_the_baseline(bench: Bench) -> tuple[Driver, Assignment, Assignment]:
     return driver, one, other
 
 
-@pytest.mark.usefixtures("few_are_enough")
+@pytest.mark.usefixtures("small_strata")
 def test_a_trial_that_promises_less_than_others_at_its_rung_is_stopped_and_never_complete(bench: Bench) -> None:
     driver, good, bad = after_the_baseline(bench)
     assert driver.should_continue(at_rung(good, FIRST, 0.8, 4.0))
@@ -360,7 +360,7 @@ def test_a_trial_that_promises_less_than_others_at_its_rung_is_stopped_and_never
     assert trial.user_attrs["outcome"]["quality"] == 0.6
 
 
-@pytest.mark.usefixtures("few_are_enough")
+@pytest.mark.usefixtures("small_strata")
 def test_trials_are_compared_at_the_same_rung_only_also_after_a_restart(bench: Bench) -> None:
     driver, good, other = after_the_baseline(bench)
     assert driver.should_continue(at_rung(good, FIRST, 0.8, 4.0))
@@ -374,32 +374,32 @@ def test_trials_are_compared_at_the_same_rung_only_also_after_a_restart(bench: B
     assert resumed.should_continue(at_rung(again, FIRST, 0.6, 4.0))
 
 
-@pytest.mark.usefixtures("few_are_enough")
+@pytest.mark.usefixtures("small_strata")
 def test_the_first_rung_stops_nobody_where_it_ranks_trials_unlike_the_next_one(bench: Bench) -> None:
     driver = with_a_baseline(bench)
     for early, late in ((0.1, 0.9), (0.2, 0.8), (0.3, 0.7), (0.4, 0.6), (0.5, 0.5)):
-        given = next_of(driver)
-        driver.should_continue(at_rung(given, LATER, late, 4.0, **{FIRST: early}))
+        assignment = next_of(driver)
+        driver.should_continue(at_rung(assignment, LATER, late, 4.0, **{FIRST: early}))
     assert driver.should_continue(at_rung(next_of(driver), FIRST, 0.01, 4.0))
     assert not driver.should_continue(at_rung(next_of(driver), LATER, 0.01, 4.0, **{FIRST: 0.01}))
 
 
-@pytest.mark.usefixtures("few_are_enough")
+@pytest.mark.usefixtures("small_strata")
 @pytest.mark.parametrize("alike", [True, False])
 def test_the_last_rung_stops_nobody_where_trials_end_unlike_it(bench: Bench, *, alike: bool) -> None:
     driver = with_a_baseline(bench)
     for late, end in ((0.5, 0.5), (0.6, 0.6), (0.7, 0.7), (0.8, 0.8), (0.9, 0.9)):
-        given = next_of(driver)
-        seen = at_rung(given, LATER, late, 4.0)
+        assignment = next_of(driver)
+        seen = at_rung(assignment, LATER, late, 4.0)
         driver.should_continue(seen)
         done = replace(seen, state=State.COMPLETE, measurements=measured(end if alike else 1.4 - end, 4.0))
-        bench.folder.trial(given.number).mkdir(parents=True)
-        write_record(done, bench.folder.result(given.number))
-        driver.record_result(given.number)
+        bench.folder.trial(assignment.number).mkdir(parents=True)
+        write_record(done, bench.folder.result(assignment.number))
+        driver.record_result(assignment.number)
     assert driver.should_continue(at_rung(next_of(driver), LATER, 0.01, 4.5)) is not alike
 
 
-@pytest.mark.usefixtures("few_are_enough")
+@pytest.mark.usefixtures("small_strata")
 def test_a_stopped_trial_is_booked_where_the_search_ends_before_anybody_is_told(bench: Bench) -> None:
     driver, good, bad = after_the_baseline(bench)
     driver.should_continue(at_rung(good, FIRST, 0.8, 4.0))
@@ -411,9 +411,9 @@ def test_a_stopped_trial_is_booked_where_the_search_ends_before_anybody_is_told(
 def test_models_that_are_beaten_are_deleted_and_the_rest_is_kept(bench: Bench) -> None:
     values = {0: (0.9, 10.0), 1: (0.95, 4.0), 2: (0.85, 5.0), 3: (0.85, 2.0), 4: (0.5, 9.0), 5: (0.99, 20.0)}
     driver = bench.driver()
-    bench.run(driver, lambda given: bench.finish(given, *values[given.number]))
-    kept = {number for number in values if bench.folder.model(number).exists()}
-    assert kept == {0, 1, 3, 5}
+    bench.run(driver, lambda trial: bench.finish(trial, *values[trial.number]))
+    remaining = {number for number in values if bench.folder.model(number).exists()}
+    assert remaining == {0, 1, 3, 5}
 
 
 def test_no_recipe_is_proposed_twice(bench: Bench) -> None:

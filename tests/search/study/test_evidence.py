@@ -29,10 +29,10 @@ def scores(draw: st.DrawFn) -> Measurement:
 def test_a_gap_is_the_difference_and_its_interval_is_wider_than_either_score_alone_would_make_it(
     validation: Measurement, test: Measurement
 ) -> None:
-    found = gap(validation, test)
-    assert found.value == validation.value - test.value
-    assert found.value - found.low >= max(validation.value - validation.low, test.high - test.value) - 1e-12
-    assert found.high - found.value >= max(validation.high - validation.value, test.value - test.low) - 1e-12
+    difference = gap(validation, test)
+    assert difference.value == validation.value - test.value
+    assert difference.value - difference.low >= max(validation.value - validation.low, test.high - test.value) - 1e-12
+    assert difference.high - difference.value >= max(validation.high - validation.value, test.value - test.low) - 1e-12
 
 
 @given(scores(), scores())
@@ -50,8 +50,8 @@ def test_a_gap_seen_from_the_other_side_is_the_same_gap(validation: Measurement,
 def test_two_intervals_explain_what_lies_within_the_root_of_the_sum_of_their_squares(
     test_value: float, is_explained: bool
 ) -> None:
-    found = gap(quality(0.95, 0.93, 0.97), quality(test_value, test_value - 0.02, test_value + 0.02))
-    assert found.is_explained is is_explained
+    difference = gap(quality(0.95, 0.93, 0.97), quality(test_value, test_value - 0.02, test_value + 0.02))
+    assert difference.is_explained is is_explained
 
 
 def test_only_the_sides_of_the_intervals_that_face_each_other_count() -> None:
@@ -62,9 +62,9 @@ def test_only_the_sides_of_the_intervals_that_face_each_other_count() -> None:
 def test_a_score_that_is_better_when_lower_has_its_gap_turned_round() -> None:
     validation = replace(quality(0.10, 0.09, 0.11), direction=Direction.MINIMIZE)
     test = replace(quality(0.20, 0.18, 0.22), direction=Direction.MINIMIZE)
-    found = gap(validation, test)
-    assert found.value == pytest.approx(0.10)
-    assert found.low > 0
+    difference = gap(validation, test)
+    assert difference.value == pytest.approx(0.10)
+    assert difference.low > 0
 
 
 def test_a_perfect_score_on_few_examples_does_not_make_a_gap() -> None:
@@ -77,16 +77,16 @@ def test_splits_of_one_kind_rarely_have_a_gap_that_is_not_explained() -> None:
     import numpy as np
 
     rng = np.random.default_rng(0)
-    found = []
+    explained = []
     for seed in range(200):
-        drawn = []
+        splits = []
         for size in (200, 300):
             right = (rng.random(size) < 0.9).astype(np.int64)
             rows = np.column_stack([np.ones(size, dtype=np.int64), right])
             low, high = bootstrap_interval(rows, statistic=accuracy, seed=seed, resamples=300)
-            drawn.append(replace(quality(float(right.mean()), low, high), samples=size))
-        found.append(gap(*drawn).is_explained)
-    assert 0.90 <= np.mean(found) <= 0.99
+            splits.append(replace(quality(float(right.mean()), low, high), samples=size))
+        explained.append(gap(*splits).is_explained)
+    assert 0.90 <= np.mean(explained) <= 0.99
 
 
 def test_the_spread_is_that_of_a_sample() -> None:

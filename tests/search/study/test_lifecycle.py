@@ -98,9 +98,9 @@ def experiment(inputs: Path, trials: int = 5, *overrides: str) -> Experiment:
     return load_experiment(path, overrides)
 
 
-def search(given: Experiment, root: Root, listener: Listener) -> Search:
-    space = space_of(given, open_data(given))
-    return Search(given, root, space, run_here, listener.register, listener, listener)
+def search(settings: Experiment, root: Root, listener: Listener) -> Search:
+    space = space_of(settings, open_data(settings))
+    return Search(settings, root, space, run_here, listener.register, listener, listener)
 
 
 def run_here(driver: Driver, folder: StudyFolder) -> None:
@@ -149,19 +149,19 @@ def test_the_work_of_all_trials_is_counted_and_so_is_what_was_reused(
 
 def test_the_stages_of_the_front_are_kept_while_the_search_goes_on(inputs: Path, tmp_path: Path) -> None:
     root, listener = Root(tmp_path), Listener()
-    kept: list[set[str]] = []
+    pinned: list[set[str]] = []
 
     def run(driver: Driver, folder: StudyFolder) -> None:
         while assignment := driver.next():
             execute(assignment, folder, lambda _: None)
             driver.record_result(assignment.number)
-            kept.append(pinned_addresses(root.stages))
+            pinned.append(pinned_addresses(root.stages))
 
-    given = experiment(inputs, 2)
-    outcome = replace(search(given, root, listener), run=run).complete()
+    settings = experiment(inputs, 2)
+    outcome = replace(search(settings, root, listener), run=run).complete()
     stored = {entry.address for entry in entries(root.stages)}
-    front = {where for where in kept[-1] if where in stored}
-    assert kept[0]
+    front = {where for where in pinned[-1] if where in stored}
+    assert pinned[0]
     assert front
     assert outcome.models
     assert pinned_addresses(root.stages) == set()
@@ -203,19 +203,19 @@ def test_the_test_split_is_opened_once_and_only_for_the_front(
 
 
 def test_no_trial_is_asked_about_the_test_split(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: set[str] = set()
+    scored: set[str] = set()
     answer = TextClassification.answer
 
     def remembering(task: TextClassification, candidate: Candidate, examples: Sequence[Example]) -> list[Any]:
-        asked.update(example.text for example in examples)
+        scored.update(example.text for example in examples)
         return answer(task, candidate, examples)
 
     monkeypatch.setattr(TextClassification, "answer", remembering)
-    given = experiment(inputs, 2)
-    search(given, Root(tmp_path), Listener()).complete()  # It verifies in a process of its own.
-    data = open_data(given)
-    assert asked == {example.text for example in data.validation}
-    assert not asked & {example.text for example in data.test}
+    settings = experiment(inputs, 2)
+    search(settings, Root(tmp_path), Listener()).complete()  # It verifies in a process of its own.
+    data = open_data(settings)
+    assert scored == {example.text for example in data.validation}
+    assert not scored & {example.text for example in data.test}
 
 
 def test_a_model_equal_to_the_baseline_does_not_differ_from_it(
@@ -260,9 +260,9 @@ def test_a_changed_experiment_is_refused_with_the_difference(
 
 
 def test_a_study_without_a_feasible_model_keeps_the_least_violating_one(inputs: Path, tmp_path: Path) -> None:
-    given = experiment(inputs, 3, "budget=[quality >= 100%, latency_p50 <= 0.0001 * baseline]")
+    settings = experiment(inputs, 3, "budget=[quality >= 100%, latency_p50 <= 0.0001 * baseline]")
     root, listener = Root(tmp_path), Listener()
-    outcome = search(given, root, listener).complete()
+    outcome = search(settings, root, listener).complete()
     assert outcome.models == ()
     assert outcome.named == {}
     if outcome.failed:  # All others may have been rejected by their shape.

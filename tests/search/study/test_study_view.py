@@ -60,7 +60,7 @@ def test_a_verified_trial_is_judged_by_its_whole_interval(seen: StudyView) -> No
 
 
 @pytest.mark.parametrize(
-    ("held_by", "ended", "asked", "phase"),
+    ("held_by", "ended", "trials", "phase"),
     [
         ("process 1", None, 3, Phase.RUNNING),
         (None, None, 3, Phase.INTERRUPTED),
@@ -70,10 +70,10 @@ def test_a_verified_trial_is_judged_by_its_whole_interval(seen: StudyView) -> No
     ],
 )
 def test_a_study_runs_or_is_finished_or_was_interrupted(
-    seen: StudyView, held_by: str | None, ended: Outcome | None, asked: int, phase: Phase
+    seen: StudyView, held_by: str | None, ended: Outcome | None, trials: int, phase: Phase
 ) -> None:
     experiment = seen.experiment.model_copy(
-        update={"search": seen.experiment.search.model_copy(update={"trials": asked})}
+        update={"search": seen.experiment.search.model_copy(update={"trials": trials})}
     )
     assert replace(seen, held_by=held_by, outcome=ended, experiment=experiment).phase is phase
 

@@ -42,38 +42,38 @@ def test_the_difference_to_the_baseline_is_that_of_the_two_scores(tmp_path: Path
     truths = [[example.label, example.label] for example in EXAMPLES]
     import numpy as np
 
-    found = evaluate_on_test(task, right, EXAMPLES, baseline=np.array(truths), predictions=tmp_path / "1.jsonl")
-    assert found.difference is not None
-    assert found.difference.value == pytest.approx(found.test["test_quality"].value - 1.0)
-    assert found.difference.value < 0
-    assert found.difference.p_value < 0.05
+    result = evaluate_on_test(task, right, EXAMPLES, baseline=np.array(truths), predictions=tmp_path / "1.jsonl")
+    assert result.difference is not None
+    assert result.difference.value == pytest.approx(result.test["test_quality"].value - 1.0)
+    assert result.difference.value < 0
+    assert result.difference.p_value < 0.05
 
 
 def test_the_model_is_asked_once_for_scores_difference_and_predictions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     candidate = tiny.candidate()
-    task, asked = task_of(candidate), []
+    task, answered = task_of(candidate), []
     answer = TextClassification.answer
 
     def counting(self: TextClassification, candidate: Candidate, examples: Sequence[Example]) -> list[Any]:
-        asked.append(tuple(examples))
+        answered.append(tuple(examples))
         return answer(self, candidate, examples)
 
     monkeypatch.setattr(TextClassification, "answer", counting)
     evaluate_on_test(task, candidate, EXAMPLES, baseline=None, predictions=tmp_path / "0.jsonl")
-    assert asked == [EXAMPLES]
+    assert answered == [EXAMPLES]
 
 
 def test_the_predictions_are_a_line_for_each_example_from_which_the_score_follows(tmp_path: Path) -> None:
     candidate, path = tiny.candidate(), tmp_path / "predictions" / "trial-0000.jsonl"
-    found = evaluate_on_test(task_of(candidate), candidate, EXAMPLES, baseline=None, predictions=path)
+    result = evaluate_on_test(task_of(candidate), candidate, EXAMPLES, baseline=None, predictions=path)
     written = lines(path)
     assert [line["text"] for line in written] == [example.text for example in EXAMPLES]
     assert [line["truth"] for line in written] == [tiny.LABELS[tiny.class_of(example)] for example in EXAMPLES]
     assert all(list(line) == ["text", "truth", "answer"] for line in written)
     right = sum(line["truth"] == line["answer"] for line in written)
-    assert right / len(written) == found.test["test_quality"].value
+    assert right / len(written) == result.test["test_quality"].value
     assert [item.name for item in path.parent.iterdir()] == [path.name]
 
 
