@@ -14,6 +14,7 @@ from autoopt.search.cli.main import autoopt
 from autoopt.search.experiment.experiment import validate
 from autoopt.search.experiment.yaml_file import parse_yaml
 from tests.places import ROOT
+from tests.test_house import import_graph, room
 
 LAYERS = ("search", "objectives", "strategies")
 REGISTRIES = {
@@ -60,6 +61,29 @@ def test_a_rooms_readme_names_each_of_its_files_and_no_other(room: str) -> None:
     assert named <= files, "names that are no file"
     if room not in REGISTRIES:
         assert files <= named, "files that are not named"
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layers_readme_lists_its_rooms_and_files(layer: str) -> None:
+    text = (ROOT / layer / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| \[(\w+)(?:/|\.py)\]", text, flags=re.MULTILINE)
+    folders = {path.parent.name for path in (ROOT / layer).glob("*/*.py")}
+    files = {path.stem for path in (ROOT / layer).glob("*.py")} - {"__init__"}
+    assert sorted(listed) == sorted(folders | files)
+
+
+def test_imports_run_down_the_table_of_the_search() -> None:
+    text = (ROOT / "search/README.md").read_text(encoding="utf-8")
+    assert "Imports run down this table only." in text
+    listed = re.findall(r"^\| \[(\w+)(?:/|\.py)\]", text, flags=re.MULTILINE)
+    order = {f"search.{name}": number for number, name in enumerate(listed)}
+    upwards = {
+        (room(module), room(target))
+        for module, targets in import_graph().items()
+        for target in targets
+        if room(module) in order and room(target) in order and order[room(target)] < order[room(module)]
+    }
+    assert upwards == set()
 
 
 @pytest.mark.parametrize("page", pages())
