@@ -48,6 +48,13 @@ def test_a_service_is_neither_root_nor_privileged(name: str) -> None:
     assert "docker.sock" not in str(service)
 
 
+def test_folders_of_the_repository_that_are_mounted_exist() -> None:
+    volumes = [volume for service in SERVICES.values() for volume in service.get("volumes", [])]
+    mounted = {match[1] for volume in volumes if (match := re.search(r"(\.\.?/[^:}]*)", volume))}
+    assert "../search/experiment/examples" in mounted
+    assert [path for path in mounted if not (DOCKER / path).exists()] == []
+
+
 @every_service
 def test_a_service_writes_only_where_it_is_meant_to(name: str) -> None:
     service = SERVICES[name]
