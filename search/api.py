@@ -1,4 +1,4 @@
-"""The Python API: run a search, open a study, load a model. The command line is built upon it."""
+"""The Python API: run a search, open a study, load a model. The command line uses it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from autoopt.strategies.candidate import Candidate
 
 Progress: TypeAlias = "Callable[[Experiment, Space], AbstractContextManager[Audience]]"
-"""Opens whatever shows the search as it runs."""
+"""Returns a context manager of the audience that is told how the search proceeds."""
 
 
 class SilentAudience:
-    """An audience that shows nothing."""
+    """Audience that shows nothing."""
 
     def stage(self, number: int, stage: str) -> None: ...
     def tick(self) -> None: ...
@@ -38,15 +38,19 @@ class SilentAudience:
     def verified(self, model: Verified) -> None: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SearchResult:
-    """A study and its verified front.
+    """Trials and verified front of a study.
 
-    A study that is still running, or was interrupted, has trials but no front yet.
+    A study that is running or was interrupted has trials, but no front until it was verified once.
     """
 
     view: StudyView
     root: Root
+
+    def __repr__(self) -> str:
+        best = self.champion.record.recipe if self.champion else None
+        return f"SearchResult({self.study!r}: {len(self.trials)} trials, {len(self.front)} on the front, best: {best})"
 
     @property
     def study(self) -> str:
@@ -54,12 +58,12 @@ class SearchResult:
 
     @property
     def outcome(self) -> Outcome | None:
-        """How the search ended; None until its front was verified once."""
+        """How the search ended; None if its front was never verified."""
         return self.view.outcome
 
     @property
     def front(self) -> tuple[Verified, ...]:
-        """Verified models within the budgets that no other dominates, best quality first."""
+        """Verified feasible models that no other dominates, best quality first."""
         return self.outcome.models if self.outcome else ()
 
     @property
@@ -69,17 +73,17 @@ class SearchResult:
 
     @property
     def baseline(self) -> TrialRecord | None:
-        """Trial 0, the base model fine-tuned in full; None until it is complete."""
+        """Trial 0, the base model with full fine-tuning only; None if it is not complete."""
         return self.view.baseline
 
     @property
     def trials(self) -> Sequence[TrialRecord]:
-        """All trials, by number."""
+        """All trials in the order of their numbers."""
         return self.view.records
 
     @property
     def stopped_because(self) -> str:
-        """Why the search ended before the number of trials it was given; empty if it did not."""
+        """Why the search ended before ``search.trials`` were complete; empty if they are."""
         return self.outcome.stopped_because if self.outcome else ""
 
     def to_pandas(self) -> pd.DataFrame:
@@ -92,44 +96,48 @@ class SearchResult:
         return pd.DataFrame(rows, columns=header)
 
     def pull(self, path: str | Path, *, alias: str = "champion") -> Path:
-        """Copy a model of the front into a new folder, checksums verified, and return the folder.
+        """Copy a model of the front into a folder, verify its checksums, and return the folder.
 
-        It comes from the MLflow registry, or from the study's folder if it was never registered. Raises
-        ``UnknownName`` if no model has this alias, and ``UsageError`` if the folder is not empty.
+        The model comes from the MLflow registry, or from the study's folder if it is not registered. Raises
+        ``UnknownName`` if no model has this alias, ``UsageError`` if the folder is not empty, and ``CorruptArtefact``.
         """
         from autoopt.search.backends import mlflow_pull
-        from autoopt.strategies.errors import UnknownName, UsageError, did_you_mean
+        from autoopt.strategies.errors import UnknownName, did_you_mean
         from autoopt.strategies.saving import verify
+        from autoopt.strategies.system.files import whole_folder
 
         named = self.outcome.named if self.outcome else {}
         if self.outcome is None or alias not in named:
-            there = ", ".join(sorted(named)) or "none"
+            aliases = ", ".join(sorted(named)) or "none"
             raise UnknownName(
-                f"'{self.study}' has no model '{alias}'{did_you_mean(alias, named) or ';'} there are {there}"
+                f"'{self.study}' has no model '{alias}'{did_you_mean(alias, named) or ';'} it has {aliases}"
             )
         destination = Path(path).absolute()
         if named[alias] in self.outcome.versions:
             address = self.view.experiment.tracking.address()
             return mlflow_pull.pull(f"{self.study}@{alias}", destination, root=self.root, uri=address)
-        if destination.exists():
-            raise UsageError(f"{destination} exists; give a folder that does not")
-        source = self.view.folder.kept_model(named[alias])
-        verify(source)
-        shutil.copytree(source, destination)
+        mlflow_pull.check_destination(destination, force=False)
+        with whole_folder(destination) as work:
+            shutil.copytree(self.view.folder.kept_model(named[alias]), work, dirs_exist_ok=True)
+            verify(work)
         return destination
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A saved model, ready to answer."""
+    """A saved model, ready to predict."""
 
     candidate: Candidate
 
     def predict(self, texts: Sequence[str | tuple[str, str]]) -> list[dict[str, Any]]:
-        """Answer texts, or pairs of texts: a ``label`` and a ``score`` each, and what else the task gives."""
+        """Return a ``label``, a ``score`` and further results of the task for each text or pair of texts."""
+        from autoopt.strategies.errors import UsageError
+
+        if isinstance(texts, str):
+            raise UsageError(f"predict takes a list of texts, not one text; write predict([{texts[:30]!r}])")
         task: Any = self.candidate.task
-        answers: list[dict[str, Any]] = task.predict(self.candidate, list(texts))
-        return answers
+        predictions: list[dict[str, Any]] = task.predict(self.candidate, list(texts))
+        return predictions
 
 
 def search(
@@ -142,13 +150,14 @@ def search(
 ) -> SearchResult:
     """Run a search, or resume the study of this name, and return its verified front.
 
-    ``experiment`` is an experiment file, the name of a built-in example, or what such a file holds. ``overrides`` are
-    ``key.sub=value`` as on the command line. ``root`` is the folder of all studies; the experiment's ``storage.root``,
-    ``$AUTOOPT_ROOT`` or ``autoopt-studies`` if not given. ``warn`` is called with doubts about the data.
+    ``experiment`` is the path of an experiment file, the name of a built-in example, or the content of such a file, in
+    which paths are relative to the current folder. ``overrides`` are ``key.sub=value`` as on the command line. ``root``
+    is the folder of all studies, by default ``storage.root``, ``$AUTOOPT_ROOT`` or ``autoopt-studies``. ``warn`` is
+    called with possible problems of the data.
 
     Raises ``ExperimentError``, ``DataError`` or ``ModelError`` before anything is created, ``StudyLocked`` if another
-    process runs this study, ``EnvironmentProblem`` if the machine or a service does not allow it, and ``TrialError``
-    if the baseline or every trial failed.
+    process runs this study, ``EnvironmentProblem`` if the machine or a service is at fault, and ``TrialError`` if the
+    baseline or every trial failed.
 
     >>> result = search("news.yaml", root="studies")
     >>> [model.record.number for model in result.front]
@@ -163,23 +172,23 @@ def search(
     from autoopt.search.study.assembly import assemble, checked_space, root_of
     from autoopt.search.study.lock import study_lock
 
-    opened = _experiment(experiment, overrides)
-    home = root_of(opened, Path(root) if root is not None else None)
-    space = checked_space(opened, warn)
-    shown = progress(opened, space) if progress else nullcontext(SilentAudience())
+    validated = _load_experiment(experiment, overrides)
+    home = root_of(validated, Path(root) if root is not None else None)
+    space = checked_space(validated, warn)
+    shown = progress(validated, space) if progress else nullcontext(SilentAudience())
     with (
-        study_lock(home.study(opened.study).lock),
+        study_lock(home.study(validated.study).lock),
         shown as audience,
-        assemble(opened, home, space, audience) as assembled,
+        assemble(validated, home, space, audience) as assembled,
     ):
         assembled.complete()
-    return open_study(opened.study, root=home.path)
+    return open_study(validated.study, root=home.path)
 
 
 def open_study(name: str, *, root: str | Path | None = None) -> SearchResult:
-    """Open a study to read: finished, interrupted or running. Nothing is created or changed.
+    """Open a finished, interrupted or running study for reading. Nothing is created or changed.
 
-    Raises ``UnknownName`` with the studies that there are.
+    Raises ``UnknownName``, with the names of the existing studies, if there is none of this name.
     """
     from autoopt.search.study.study_view import load_study_view
 
@@ -190,8 +199,8 @@ def open_study(name: str, *, root: str | Path | None = None) -> SearchResult:
 def load_model(path_or_name: str | Path, *, root: str | Path | None = None, uri: str | None = None) -> LoadedModel:
     """Load a pulled folder, or ``name@alias``, ``name/version`` or ``name`` from the MLflow registry.
 
-    ``uri`` is the address of the MLflow server, the one under ``root`` if not given. Raises ``ModelError``,
-    ``CorruptArtefact`` if a file is not what was saved, and ``UnknownName``.
+    ``uri`` is the address of the MLflow server, by default the database under ``root``. Raises ``ModelError`` if the
+    folder holds no saved model, ``CorruptArtefact`` if a file was changed, and ``UnknownName``.
     """
     from autoopt.objectives.tasks import open_task
     from autoopt.search.backends import mlflow_pull
@@ -205,12 +214,12 @@ def load_model(path_or_name: str | Path, *, root: str | Path | None = None, uri:
         return LoadedModel(load(folder, open_task=open_task))
 
 
-def _experiment(given: Experiment | Mapping[str, Any] | str | Path, overrides: Sequence[str]) -> Experiment:
+def _load_experiment(source: Experiment | Mapping[str, Any] | str | Path, overrides: Sequence[str]) -> Experiment:
     from autoopt.search.experiment.experiment import Experiment, load_experiment, validate
-    from autoopt.search.experiment.overrides import apply_overrides
+    from autoopt.search.experiment.overrides import apply_overrides, resolve_paths
     from autoopt.search.experiment.yaml_file import Document
 
-    if isinstance(given, str | Path):
-        return load_experiment(given, overrides)
-    data = given.to_json() if isinstance(given, Experiment) else dict(given)
+    if isinstance(source, str | Path):
+        return load_experiment(source, overrides)
+    data = source.to_json() if isinstance(source, Experiment) else resolve_paths(dict(source), Path.cwd())
     return validate(apply_overrides(Document("the experiment", data, {}), overrides))

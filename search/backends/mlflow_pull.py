@@ -29,7 +29,7 @@ def pull(reference: str, destination: Path, *, root: Root, uri: str | None, forc
     """
     model = ModelReference.parse(reference)
     destination = destination.absolute()
-    _check_destination(destination, force=force)
+    check_destination(destination, force=force)
     version = find_version(model, uri=uri, root=root)
     destination.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{destination.name}.", dir=destination.parent) as work:
@@ -59,7 +59,8 @@ def find_version(model: ModelReference, *, uri: str | None, root: Root) -> Regis
     raise UnknownName(f"'{model.name}' has no alias '{model.alias}'{nearest} there are {there}")
 
 
-def _check_destination(destination: Path, *, force: bool) -> None:
+def check_destination(destination: Path, *, force: bool) -> None:
+    """Raise ``UsageError`` if a model may not be put there: no folder, or one that is not empty."""
     if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
         raise UsageError(f"{destination} is not a folder; give one that does not exist yet")
     if not destination.exists() or not any(destination.iterdir()):

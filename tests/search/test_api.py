@@ -5,12 +5,15 @@ from __future__ import annotations
 import doctest
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from autoopt.search import api, load_model, open_study, search
 from autoopt.search.backends import ray_runner
+from autoopt.search.experiment.experiment import load_experiment
 from autoopt.strategies.errors import ExperimentError, ModelError, UnknownName, UsageError
 from tests.search.samples import run_here, write_experiment
 
@@ -47,6 +50,42 @@ def test_a_model_is_loaded_by_its_registered_name_as_from_its_folder(root: Path,
     folder = open_study("news", root=root / "studies").pull(tmp_path / "model", alias="fastest")
     texts = ["a0 a1 a2", "b0 b1"]
     assert load_model("news@fastest", root=root / "studies").predict(texts) == load_model(folder).predict(texts)
+
+
+def test_the_search_of_a_mapping_or_an_experiment_is_that_of_its_file(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root)
+    mapping = yaml.safe_load((root / "news.yaml").read_text(encoding="utf-8"))
+    mapping["model"], mapping["data"]["source"] = "model", "texts.csv"
+    for experiment in (mapping, load_experiment(root / "news.yaml")):
+        resumed = search(experiment, root="studies")  # Of another experiment the study would refuse to be resumed.
+        assert [model.record.number for model in resumed.front] == [0]
+        assert len(resumed.trials) == 1
+
+
+def test_a_model_that_is_not_registered_is_pulled_from_the_study(root: Path, tmp_path: Path) -> None:
+    result = open_study("news", root=root / "studies")
+    assert result.outcome
+    assert result.outcome.versions
+    unregistered = replace(result, view=replace(result.view, outcome=replace(result.outcome, versions={})))
+    (tmp_path / "model").mkdir()
+    folder = unregistered.pull(tmp_path / "model")
+    assert load_model(folder).predict(["a0 a1"]) == load_model(result.pull(tmp_path / "registered")).predict(["a0 a1"])
+    with pytest.raises(UsageError, match="not empty"):
+        unregistered.pull(folder)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_one_text_is_not_taken_for_a_list_of_letters(root: Path, tmp_path: Path) -> None:
+    model = load_model(open_study("news", root=root / "studies").pull(tmp_path / "model"))
+    with pytest.raises(UsageError, match=r"write predict\(\['a0 a1'\]\)"):
+        model.predict("a0 a1")
+
+
+def test_a_result_is_shown_on_a_line(root: Path) -> None:
+    shown = repr(open_study("news", root=root / "studies"))
+    assert shown.startswith("SearchResult('news': 1 trials, 1 on the front, best: full_finetuning(")
 
 
 def test_an_experiment_may_be_a_mapping_and_is_refused_as_a_file_is(tmp_path: Path) -> None:
