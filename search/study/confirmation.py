@@ -172,7 +172,7 @@ def _exit_with_parent() -> None:
     """Exit as soon as stdin closes, since that means that the parent is gone."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        os.read(sys.stdin.fileno(), 1)  # Unbuffered: a thread in a buffered read aborts the interpreter at its end.
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
