@@ -36,7 +36,7 @@ def seconds(case: BadData, command: str, folder: Path, models: Path) -> float:
         cwd=folder,
     )
     took = time.perf_counter() - began
-    if ran.returncode != 2 or not re.search(case.complaint, ran.stderr) or (folder / "root").exists():
+    if ran.returncode != 2 or not re.search(case.message, ran.stderr) or (folder / "root").exists():
         raise ValueError(f"ended with {ran.returncode}: {ran.stderr}")
     return took
 

@@ -139,7 +139,7 @@ class Handing:
         pass
 
 
-class Nobody:
+class SilentWatcher:
     def stage(self, number: int, stage: str) -> None: ...
     def tick(self) -> None: ...
 
@@ -151,7 +151,7 @@ def ray(repeats: int) -> None:
         driver = Handing(StudyFolder(Path(folder)), repeats + 5)
         with contextlib.redirect_stdout(io.StringIO()):  # Tune says a line for a trial that reports nothing.
             ray_runner.run(
-                cast("Driver", driver), driver.folder, resources=ResourcesSection(workers=1), watcher=Nobody()
+                cast("Driver", driver), driver.folder, resources=ResourcesSection(workers=1), watcher=SilentWatcher()
             )
     # The first ones wait for the worker to start.
     show("a trial without work on Ray", [b - a for a, b in zip(driver.begun[4:], driver.begun[5:], strict=False)])

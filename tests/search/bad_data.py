@@ -1,4 +1,4 @@
-"""Data that cannot be used, as a person would give it: files, what the experiment says of them, and the complaint."""
+"""Data that cannot be used: files, what the experiment says of them, and the expected error message."""
 
 # ruff: noqa: E501 - in a table of cases each case is a line
 
@@ -28,9 +28,9 @@ TAGGED = "".join(json.dumps({"tokens": ["Anna", text], "tags": ["B-PER", "O"]}) 
 
 @dataclass(frozen=True)
 class BadData:
-    """What is on the disk, what the experiment says, and what the complaint must say of place and remedy."""
+    """Files, what the experiment says of them, and a pattern of the error message with place and remedy."""
 
-    complaint: str
+    message: str
     files: Mapping[str, Content] = field(default_factory=dict)
     """By the path in the experiment's folder; the first one is the source where ``data`` names none."""
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -62,14 +62,14 @@ def write_models(folder: Path) -> Path:
     return folder
 
 
-def csv_case(complaint: str, more: Content, **others: Any) -> BadData:
+def csv_case(message: str, more: Content, **others: Any) -> BadData:
     """Good rows with something bad after them: line 42 is the first bad one."""
     bad = more.encode() if isinstance(more, str) else more
-    return BadData(complaint, {"a.csv": GOOD.encode() + bad}, **others)
+    return BadData(message, {"a.csv": GOOD.encode() + bad}, **others)
 
 
-def tagged_case(complaint: str, more: str) -> BadData:
-    return BadData(complaint, {"a.conll": CONLL + more}, task="token_classification")
+def tagged_case(message: str, more: str) -> BadData:
+    return BadData(message, {"a.conll": CONLL + more}, task="token_classification")
 
 
 def squad(*questions: Mapping[str, Any], context: str = "Paris is in France.") -> str:
@@ -81,8 +81,8 @@ def question(text: Any = "Paris", start: Any = 0, **changes: Any) -> dict[str, A
     return {"id": "1", "question": "Which town?", "answers": [{"text": text, "answer_start": start}], **changes}
 
 
-def answers_case(complaint: str, content: str) -> BadData:
-    return BadData(complaint, {"a.json": content}, task="question_answering")
+def answers_case(message: str, content: str) -> BadData:
+    return BadData(message, {"a.json": content}, task="question_answering")
 
 
 def arrow(stream: bool = False) -> bytes:

@@ -129,14 +129,14 @@ def _write_model(folder: Path) -> None:
     (folder / saving.MANIFEST).unlink()
 
 
-class Nobody:
-    """Stands for everybody who is told something, and keeps what was said."""
+class RecordingAudience:
+    """Audience and tracking that record the messages and ignore the rest."""
 
-    def __init__(self, said: list[str] | None = None) -> None:
-        self.said = [] if said is None else said
+    def __init__(self, messages: list[str] | None = None) -> None:
+        self.messages = [] if messages is None else messages
 
     def say(self, message: str) -> None:
-        self.said.append(message)
+        self.messages.append(message)
 
     def sync(self, records: Sequence[TrialRecord]) -> int:
         return len(records)

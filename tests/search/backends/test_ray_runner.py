@@ -15,14 +15,14 @@ from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.study.driver import Driver
 from autoopt.search.study.lifecycle import Search
 from autoopt.search.trial.record import State, TrialRecord
-from tests.search.samples import Nobody, write_experiment
+from tests.search.samples import RecordingAudience, write_experiment
 
 GIB = 2**30
 
 
 def records_of(experiment: Experiment, root: Root) -> list[TrialRecord]:
     """Those of a whole search."""
-    audience = Nobody()
+    audience = RecordingAudience()
     ended: list[TrialRecord] = []
 
     def run(driver: Driver, folder: StudyFolder) -> None:
@@ -65,7 +65,7 @@ def test_a_trial_that_is_overdue_is_cut_off_and_runs_when_the_search_goes_on(
         write_experiment(tmp_path, search={"trials": 3, "timeout": "1h"}, resources={"workers": 1}), ()
     )
     space = space_of(experiment, open_data(experiment))
-    audience = Nobody()
+    audience = RecordingAudience()
     at_deadline: list[TrialRecord] = []
     ended: list[TrialRecord] = []
     reasons: list[str] = []

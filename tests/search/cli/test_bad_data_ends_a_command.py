@@ -35,7 +35,7 @@ def check(code: int, stdout: str, stderr: str, case: BadData) -> None:
     assert stdout == ""
     errors = [line for line in stderr.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1
-    assert re.search(case.complaint, errors[0])
+    assert re.search(case.message, errors[0])
     assert not re.search(r"[^\n -~\u00a0-\U0010ffff]", stderr)
     assert "Traceback" not in stderr
 
@@ -45,14 +45,14 @@ def check(code: int, stdout: str, stderr: str, case: BadData) -> None:
 def test_the_command_ends_with_2_and_a_place_and_makes_nothing(
     tmp_path: Path, nowhere: Path, models: Path, command: str, case: BadData
 ) -> None:
-    given = tmp_path / "given"
-    file = case.write(given, models=models)
-    before = sorted(given.rglob("*"))
+    folder = tmp_path / "given"
+    file = case.write(folder, models=models)
+    before = sorted(folder.rglob("*"))
     result = CliRunner().invoke(autoopt, [command, str(file), "--root", str(tmp_path / "root")])
     check(result.exit_code, result.stdout, result.stderr, case)
     assert not (tmp_path / "root").exists()
     assert list(nowhere.iterdir()) == []
-    assert sorted(given.rglob("*")) == before
+    assert sorted(folder.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -75,10 +75,10 @@ def test_an_unknown_study_is_answered_before_anything_starts(started: Root) -> N
 
 
 def test_a_port_that_is_taken_is_named_with_the_option_to_change_it(started: Root) -> None:
-    with socket.socket() as taken:
-        taken.bind((LOOPBACK, 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as occupied:
+        occupied.bind((LOOPBACK, 0))
+        occupied.listen()
+        port = occupied.getsockname()[1]
         result = run("news", "--root", started.path, "--port", port, "--mlflow-port", free_port())
     assert result.exit_code == 5
     assert f"port {port} is not available" in result.stderr
@@ -124,8 +124,8 @@ def test_both_dashboards_answer_and_end_with_the_command(started: Root) -> None:
     ) as process:
         assert process.stdout
         assert process.stderr
-        said = [process.stdout.readline() for _ in range(3)]
-        assert said == [
+        lines = [process.stdout.readline() for _ in range(3)]
+        assert lines == [
             f"Optuna dashboard: http://127.0.0.1:{port}\n",
             f"MLflow: http://127.0.0.1:{mlflow_port}\n",
             "Press Ctrl-C to stop.\n",

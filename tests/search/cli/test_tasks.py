@@ -22,9 +22,9 @@ def test_the_list_has_every_task_with_its_metrics() -> None:
 
 
 def test_json_says_all_that_is_known_of_each_task() -> None:
-    found = json.loads(run("--json").output)
-    assert [entry["name"] for entry in found] == list(tasks())
-    for entry in found:
+    entries = json.loads(run("--json").output)
+    assert [entry["name"] for entry in entries] == list(tasks())
+    for entry in entries:
         assert entry["metrics"] == list(find_task(entry["name"]).metrics)
         assert entry["summary"].endswith(".")
         assert "text" in entry["example"]

@@ -80,13 +80,13 @@ def test_memory_is_shown_as_a_size_and_what_has_an_interval_with_it() -> None:
 
 def test_what_was_asked_for_beside_the_median_latency_is_shown_and_nothing_else() -> None:
     assert format_further_costs(measured(0.9, 0.25), roles=set(Role)) == []
-    asked = {
+    further = {
         "throughput": cost("throughput", 100, "examples/s"),
         "energy": cost("energy", 0.5, "J"),
         "latency_p99": latency(12, 11, 13),
         "latency_single": latency(3, 2, 4),
     }
-    assert format_further_costs({**measured(0.9, 0.25), **asked}, roles={Role.SPEED, Role.OTHER}) == [
+    assert format_further_costs({**measured(0.9, 0.25), **further}, roles={Role.SPEED, Role.OTHER}) == [
         "0.5 J [0.45, 0.55]",
         "p99 12.0 ms [11.0, 13.0]",
         "one example 3.0 ms [2.0, 4.0]",
@@ -147,8 +147,8 @@ def test_what_was_not_measured_is_a_dash() -> None:
 
 
 def test_any_measurement_is_shown_in_the_way_that_fits_it() -> None:
-    found = {name: format_measurement(item) for name, item in measured(0.9, 0.5).items()}
-    assert found == {
+    formatted = {name: format_measurement(item) for name, item in measured(0.9, 0.5).items()}
+    assert formatted == {
         "quality": "90.0 % [88.0, 91.0]",
         "latency_p50": "15.0 ms [14.5, 15.5]",
         "latency_ratio": "2.0x [1.9, 2.1]",

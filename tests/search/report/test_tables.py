@@ -63,7 +63,7 @@ def with_gap(of: TrialRecord, test: float) -> Verified:
 
 
 @pytest.mark.parametrize(
-    ("test", "of_baseline", "said"),
+    ("test", "of_baseline", "expected"),
     [
         (0.955, 0.965, ""),
         (0.945, 0.965, ""),  # Outside the interval of validation, and still explained by both together.
@@ -78,13 +78,13 @@ def with_gap(of: TrialRecord, test: float) -> Verified:
 )
 @pytest.mark.parametrize("width", [60, 160])
 def test_a_gap_between_validation_and_test_is_said_when_the_intervals_do_not_explain_it_and_only_then(
-    test: float, of_baseline: float, said: str, width: int
+    test: float, of_baseline: float, expected: str, width: int
 ) -> None:
     model, reference = with_gap(record(3), test), with_gap(baseline(), of_baseline)
     rows, last = outcome_rows(outcome(baseline=reference, models=(model,), named={"champion": 3}))
     shown = " ".join(printed(front_table(rows, last, width=width), width).split())
-    assert (f"trial 3: validation is {said}" in shown) is bool(said)
-    assert shown.count("intervals explain") == bool(said) + (of_baseline == 0.90)
+    assert (f"trial 3: validation is {expected}" in shown) is bool(expected)
+    assert shown.count("intervals explain") == bool(expected) + (of_baseline == 0.90)
 
 
 def test_the_baseline_was_not_chosen_so_a_gap_of_its_own_is_laid_to_the_splits() -> None:
@@ -96,11 +96,11 @@ def test_the_baseline_was_not_chosen_so_a_gap_of_its_own_is_laid_to_the_splits()
 
 
 def test_a_row_has_what_an_objective_asked_for() -> None:
-    asked = {
+    further = {
         "throughput": replace(quality(133.0, 130.0, 136.0, "throughput"), unit="examples/s"),
         "memory": Measurement.exact("memory", 143.2e6, "bytes", Direction.MINIMIZE),
     }
-    row = Row(1, "lora", {**record().measurements, **asked})
+    row = Row(1, "lora", {**record().measurements, **further})
     shown = printed(front_table([row], Row.from_verified(verified(baseline())), width=160), 160)
     assert "133 examples/s [130, 136]" in shown
     assert "memory 143.2 MB" in shown
@@ -143,7 +143,7 @@ def test_the_stages_say_what_was_reused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "reason", "said"),
+    ("state", "reason", "expected"),
     [
         (State.COMPLETE, "", "misses size <= 1MB by 50 %"),
         (State.REJECTED, "size <= 1MB: over by at least 50%", "rejected: size <= 1MB: over by at least 50%"),
@@ -152,6 +152,6 @@ def test_the_stages_say_what_was_reused() -> None:
         (State.RUNNING, "", "running"),
     ],
 )
-def test_the_verdict_of_every_state_is_said_in_words(state: State, reason: str, said: str) -> None:
-    assert describe_state(record(state=state, reason=reason, violations={"size <= 1MB": 0.5})) == said
+def test_the_verdict_of_every_state_is_said_in_words(state: State, reason: str, expected: str) -> None:
+    assert describe_state(record(state=state, reason=reason, violations={"size <= 1MB": 0.5})) == expected
     assert describe_state(record()) == "within the budgets"

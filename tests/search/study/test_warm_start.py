@@ -13,7 +13,7 @@ from autoopt.search.paths import Root
 from autoopt.search.study.lifecycle import Search
 from autoopt.search.study.outcome import Outcome
 from autoopt.search.study.warm_start import MAX_RECIPES, best_known
-from tests.search.samples import Nobody, run_here, write_experiment
+from tests.search.samples import RecordingAudience, run_here, write_experiment
 
 WIDER = {
     "others": False,
@@ -27,7 +27,7 @@ WIDER = {
 def searched(file: Path, root: Root, said: list[str], *overrides: str) -> Outcome:
     experiment = load_experiment(file, overrides)
     space = space_of(experiment, open_data(experiment))
-    listener = Nobody(said)
+    listener = RecordingAudience(said)
 
     def run(driver: object, folder: object) -> None:
         run_here(driver, folder, resources=experiment.resources, watcher=listener)  # type: ignore[arg-type]
