@@ -227,4 +227,4 @@ def test_a_process_that_dies_is_told_of_and_the_front_is_kept(tmp_path: Path, fi
     assert confirm(alone, StudyFolder(tmp_path), confirming(file, 2), said.append) == alone
     assert said[0] == "confirming the front with the seeds 1, models to train: 1"
     assert said[1].startswith("the training with seed 1 failed: ")
-    assert "what is missing is trained when you search again" in said[1]
+    assert "the missing models are trained when you search again" in said[1]
