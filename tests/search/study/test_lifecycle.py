@@ -325,8 +325,14 @@ def test_after_kill_9_nothing_that_had_finished_runs_again(inputs: Path, tmp_pat
     before = {path: path.stat().st_mtime_ns for path in folder.path.glob("trials/*/result.json")}
     unread = {path: json.loads(path.read_text())["recipe_id"] for path in before}
 
-    search(experiment(inputs, 6), root, Listener()).complete()
+    listener = Listener()
+    running = [r for r in records(database_url(root.optuna_database), "tiny") if r.state is State.RUNNING]
+    lost = sum(folder.result(record.number) not in before for record in running)
+    search(experiment(inputs, 6), root, listener).complete()
 
+    resuming = next(message for message in listener.said if message.startswith("resuming"))
+    assert (f"{lost} were cut off" if lost else "") in resuming
+    assert ("were cut off" in resuming) is bool(lost)
     stored = records(database_url(root.optuna_database), "tiny")
     ended = [record for record in stored if record.state in (State.COMPLETE, State.REJECTED, State.FAILED)]
     assert len(ended) == 6

@@ -79,6 +79,7 @@ def test_a_trial_trains_scores_and_saves(tmp_path: Path) -> None:
     assert stages_in(seen) == ["screening", "full_finetuning", "layer_drop", "distillation", "int8_dynamic", "scoring"]
     assert {"quality", "accuracy", "macro_f1", "latency_p50", "latency_ratio", "size"} <= set(record.measurements)
     assert record.measurements["quality"].samples == 20
+    assert not any(reused for _, reused in stages_of(record))
     assert (tmp_path / "model" / "manifest.json").is_file()
 
 

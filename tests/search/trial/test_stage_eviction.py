@@ -50,6 +50,15 @@ def test_the_entries_are_listed_with_what_made_them(stored: Path) -> None:
     assert found[0].seconds > 0
 
 
+def test_what_is_hidden_or_has_a_suffix_or_is_no_folder_is_no_entry(stored: Path) -> None:
+    before, shelf = names(stored), stored / "stages" / "aa"
+    shelf.mkdir(exist_ok=True)
+    (shelf / ".half-removed").mkdir()
+    (shelf / "entry.training").mkdir()
+    (shelf / "file").touch()
+    assert names(stored) == before
+
+
 @pytest.mark.parametrize(("stay", "more", "left"), [(4, 0, 4), (3, 0, 3), (2, 1000, 2), (3, -1, 2), (0, 0, 0)])
 def test_what_was_used_longest_ago_goes_first(stored: Path, stay: int, more: int, left: int) -> None:
     gone = evict(stored / "stages", of_last(stored, stay) + more)
