@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from functools import cache
 from typing import Any
 
@@ -57,7 +58,14 @@ class Int8Linear(nn.Module):
         rows = inputs.reshape(-1, inputs.shape[-1])
         if not len(rows):
             return inputs.new_zeros(*inputs.shape[:-1], len(self.wscale))
-        if self.per_token:
+        if _has_fbgemm():
+            try:
+                outputs = self._fbgemm(rows)
+            except RuntimeError:
+                if bool(rows.isfinite().all()):
+                    raise
+                outputs = rows.new_full((len(rows), len(self.wscale)), math.nan)
+        elif self.per_token:
             low, high = rows.amin(-1, keepdim=True), rows.amax(-1, keepdim=True)
             largest = torch.maximum(high, -low).clamp_min_(1e-8)
             step, zero = _step_and_zero(float((low / largest).min()), float((high / largest).max()))
@@ -68,6 +76,19 @@ class Int8Linear(nn.Module):
             step, zero = _step_and_zero(*map(float, rows.aminmax()))
             outputs = self._linear_int8(rows * (1 / step), step, zero, self.bias)
         return outputs.view(*inputs.shape[:-1], outputs.shape[-1])
+
+    def _fbgemm(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return outputs by the kernel of torch's dynamic quantization: the fastest within a model, while torch has it.
+
+        In a BERT of MiniLM's size oneDNN takes 1.37 times as long at 1 x 16 tokens, 1.09 times at 1 x 128 (AVX512-VNNI).
+        """
+        if self._packed is None:
+            self._packed = _pack_for_fbgemm(self.qweight, self.wscale, None if self.per_token else self.bias)
+        if not self.per_token:
+            return torch.ops.quantized.linear_dynamic(rows, self._packed, reduce_range=False)  # type: ignore[no-any-return]
+        scale = rows.abs().amax(-1, keepdim=True).clamp_min(1e-8)
+        outputs = torch.ops.quantized.linear_dynamic(rows / scale, self._packed, reduce_range=False).mul_(scale)
+        return outputs if self.bias is None else outputs.add_(self.bias)  # type: ignore[no-any-return]
 
     def _linear_int8(self, scaled: torch.Tensor, step: float, zero: int, bias: torch.Tensor | None) -> torch.Tensor:
         """Round ``scaled``, which is changed in place, multiply it with the weights and undo the scales."""
@@ -111,6 +132,26 @@ def _step_and_zero(low: float, high: float) -> tuple[float, int]:
         return math.nan, _OFFSET
     step = max(high - low, 1e-8) / _STEPS
     return step, int(1 - low / step)
+
+
+def _pack_for_fbgemm(qweight: torch.Tensor, wscale: torch.Tensor, bias: torch.Tensor | None) -> Any:
+    zeros = torch.zeros(len(wscale), dtype=torch.long)
+    with warnings.catch_warnings():
+        # torch announces the end of its quantized tensors; this kernel takes its weights in no other form.
+        warnings.filterwarnings("ignore", message=".*quantized tensor creation functions.*", category=UserWarning)
+        weight = torch._make_per_channel_quantized_tensor(qweight, wscale.double(), zeros, 0)
+        return torch.ops.quantized.linear_prepack(weight, bias)
+
+
+@cache
+def _has_fbgemm() -> bool:
+    """Whether this build of torch still has the kernel of its dynamic quantization."""
+    try:
+        packed = _pack_for_fbgemm(torch.ones(1, 1, dtype=torch.int8), torch.ones(1), None)
+        torch.ops.quantized.linear_dynamic(torch.ones(1, 1), packed, reduce_range=False)
+    except (AttributeError, NotImplementedError, RuntimeError):
+        return False
+    return True
 
 
 @cache

@@ -48,6 +48,7 @@ def with_kernel(linear: nn.Linear, *, per_token: bool, onednn: bool) -> Call:
     layer = Int8Linear.of(linear, per_token=per_token)
 
     def call(inputs: torch.Tensor) -> torch.Tensor:
+        int8_linear._has_fbgemm = lambda: False  # type: ignore[assignment]
         int8_linear._has_onednn = lambda: onednn  # type: ignore[assignment]
         return layer(inputs)  # type: ignore[no-any-return]
 

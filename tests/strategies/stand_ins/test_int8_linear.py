@@ -12,6 +12,18 @@ from autoopt.strategies.stand_ins import int8_linear
 from autoopt.strategies.stand_ins.int8_linear import LARGEST, Int8Linear
 
 both = pytest.mark.parametrize("per_token", [False, True])
+KERNELS = {"fbgemm": (True, True), "oneDNN": (False, True), "integers": (False, False)}
+
+
+@pytest.fixture(autouse=True, params=KERNELS)
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each test runs by each kernel, as on a torch that lacks those before it."""
+    fbgemm, onednn = KERNELS[request.param]
+    assert int8_linear._has_fbgemm()
+    assert int8_linear._has_onednn()
+    monkeypatch.setattr(int8_linear, "_has_fbgemm", lambda: fbgemm)
+    monkeypatch.setattr(int8_linear, "_has_onednn", lambda: onednn)
+    return str(request.param)
 
 
 def linear(*, bias: bool = True) -> nn.Linear:
@@ -32,8 +44,9 @@ def test_outputs_are_within_two_percent_of_fp32(per_token: bool, rows: int, bias
 
 @both
 @pytest.mark.parametrize("low", [-3.0, -0.2, 0.0, 0.5])
-def test_both_kernels_give_the_same(per_token: bool, low: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert int8_linear._has_onednn()
+def test_the_kernels_that_stay_give_the_same(per_token: bool, low: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(int8_linear, "_has_fbgemm", lambda: False)
+    monkeypatch.setattr(int8_linear, "_has_onednn", lambda: True)
     layer, inputs = linear(), torch.rand(4, 50, 96) * 3 + low
     with torch.inference_mode():
         packed = Int8Linear.of(layer, per_token=per_token)(inputs)
@@ -42,9 +55,16 @@ def test_both_kernels_give_the_same(per_token: bool, low: float, monkeypatch: py
     assert packed.shape == (4, 50, 64)
 
 
-def test_a_torch_without_the_kernel_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+HAS_FBGEMM, HAS_ONEDNN = int8_linear._has_fbgemm.__wrapped__, int8_linear._has_onednn.__wrapped__
+
+
+def test_a_torch_without_a_kernel_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert HAS_FBGEMM()
+    assert HAS_ONEDNN()
     monkeypatch.setattr(torch.ops, "onednn", object())
-    assert not int8_linear._has_onednn.__wrapped__()
+    monkeypatch.setattr(torch.ops, "quantized", object())
+    assert not HAS_FBGEMM()
+    assert not HAS_ONEDNN()
 
 
 @both
