@@ -80,7 +80,7 @@ class Int8Linear(nn.Module):
     def _fbgemm(self, rows: torch.Tensor) -> torch.Tensor:
         """Return outputs by the kernel of torch's dynamic quantization: the fastest within a model, while torch has it.
 
-        In a BERT of MiniLM's size oneDNN takes 1.37 times as long at 1 x 16 tokens, 1.09 times at 1 x 128 (AVX512-VNNI).
+        In a BERT of MiniLM's size oneDNN takes 1.37 times as long at 1 x 16 tokens, 1.09 times at 1 x 128 (VNNI).
         """
         if self._packed is None:
             self._packed = _pack_for_fbgemm(self.qweight, self.wscale, None if self.per_token else self.bias)
