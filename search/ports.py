@@ -28,6 +28,18 @@ class TrialSource(Protocol):
     def next(self) -> Assignment | None:
         """Return the next trial to run, or None when the search is over."""
 
+    def started(self, number: int) -> None:
+        """Called when a worker runs a trial, at least once."""
+
+    def reported(self, number: int) -> None:
+        """Called when a running trial reports a stage or progress."""
+
+    def why_expired(self, number: int) -> str:
+        """Return why a running trial must be killed; empty if it may go on."""
+
+    def dropped(self, number: int) -> None:
+        """Called when the runner ended a trial that it never began, or cannot tell how it ended."""
+
     def should_continue(self, record: TrialRecord) -> bool:
         """Return False to stop a trial at its last rung."""
 

@@ -9,6 +9,8 @@ AutooptError
 │   └── UnknownName           no study, trial, model or alias of this name
 ├── EnvironmentProblem (5)    the machine or a service: something is missing, locked or unreachable
 │   ├── StudyLocked           another process runs this study
+│   ├── DiskFull              no space is left where the search writes
+│   ├── DatabaseUnavailable   the study database does not answer
 │   └── CorruptArtefact       a stored file is not what was written
 └── TrialError (4)            one trial failed; the study continues
     ├── Diverged              the loss is not finite
@@ -62,6 +64,14 @@ class EnvironmentProblem(AutooptError):
 
 class StudyLocked(EnvironmentProblem):
     """Another process runs this study."""
+
+
+class DiskFull(EnvironmentProblem):
+    """No space is left where the search writes."""
+
+
+class DatabaseUnavailable(EnvironmentProblem):
+    """The study database does not answer."""
 
 
 class CorruptArtefact(EnvironmentProblem):

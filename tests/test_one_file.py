@@ -79,7 +79,7 @@ SEARCH = """
 import sys
 from click.testing import CliRunner
 from autoopt.search.cli.main import autoopt
-from autoopt.search.backends import ray_runner
+from autoopt.search.backends.ray_tune import runner as ray_runner
 from tests.search.samples import run_here
 ray_runner.run = run_here
 result = CliRunner().invoke(autoopt, sys.argv[1:])

@@ -23,6 +23,10 @@ from autoopt.strategies.system import measurement_gate
 
 _LOG = logging.getLogger(__name__)
 _RETRY_AFTER_S = 30.0
+PATIENCE_S = 5.0
+"""How long ``sync`` and ``close`` wait for a server while it answers nothing."""
+LOCAL_PATIENCE_S = 60.0
+"""The same for the database under the root, which another process may keep busy."""
 
 _Write: TypeAlias = Callable[[StudyRuns], object]
 """Writes one thing; returns True if that was a trial that MLflow did not have."""
@@ -64,6 +68,10 @@ class MlflowTracker:
         self._retry_after_s = retry_after_s
         self._retry_at = 0.0
         self._runs: StudyRuns | None = None
+        self._answers = 0
+        """Number of writes that MLflow has answered; for other threads to see whether it proceeds."""
+        self.is_reachable = True
+        """Whether MLflow answered what was last sent."""
         self._pending: deque[_Write] = deque()
         self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="autoopt-mlflow", daemon=True)
@@ -84,25 +92,36 @@ class MlflowTracker:
         name, text = path.name, path.read_text(encoding="utf-8")
         self._orders.put(_Order((partial(StudyRuns.attach, name=name, text=text),)))
 
-    def sync(self, records: Iterable[TrialRecord], *, timeout_s: float = 120.0) -> int:
-        """Write these and all pending trials that MLflow does not have; return the number of trials written."""
+    def sync(self, records: Iterable[TrialRecord], *, patience_s: float | None = None) -> int:
+        """Write these and all pending trials that MLflow does not have; return the number of trials written.
+
+        Waits as long as MLflow proceeds, and no longer than ``patience_s`` for its next answer, by default
+        ``PATIENCE_S``, or ``LOCAL_PATIENCE_S`` without a server.
+        """
         finished = [record for record in records if record.state is not State.RUNNING]
-        return self._submit(tuple(partial(StudyRuns.write, record=record) for record in finished), timeout_s=timeout_s)
+        return self._submit(tuple(partial(StudyRuns.write, record=record) for record in finished), patience_s)
 
-    def close(self, timeout_s: float = 30.0, *, ending: Ending = Ending.FINISHED) -> None:
-        """Write what is pending, set how the search ended, and stop; wait for ``timeout_s`` at most."""
-        self._submit((partial(StudyRuns.finish, ending=ending),), timeout_s=timeout_s, last=True)
+    def close(self, patience_s: float | None = None, *, ending: Ending = Ending.FINISHED) -> None:
+        """Write what is pending, set how the search ended, and stop; waits as ``sync``, but not if that was in vain."""
+        writes = (partial(StudyRuns.finish, ending=ending),)
+        self._submit(writes, patience_s if self.is_reachable else 0.0, last=True)
 
-    def _submit(self, writes: tuple[_Write, ...], *, timeout_s: float, last: bool = False) -> int:
+    def _submit(self, writes: tuple[_Write, ...], patience_s: float | None, *, last: bool = False) -> int:
+        if patience_s is None:
+            patience_s = LOCAL_PATIENCE_S if self._uri is None else PATIENCE_S
         if not self._thread.is_alive():
             return 0
         answer: Future[int] = Future()
         self._orders.put(_Order(writes, answer, last))
-        try:
-            return answer.result(timeout_s)
-        except TimeoutError:
-            self._warn_once(f"MLflow did not answer within {timeout_s:g} s")
-            return 0
+        while True:
+            answers = self._answers
+            try:
+                return answer.result(patience_s)
+            except TimeoutError:
+                if answers == self._answers:
+                    self.is_reachable = False
+                    self._warn_once(f"MLflow did not answer within {patience_s:g} s")
+                    return 0
 
     def _work(self) -> None:
         last = False
@@ -138,6 +157,8 @@ class MlflowTracker:
                     break
                 self._warn(f"{describe_failure(self._uri, self._root, error)}; it is skipped, the study goes on")
             self._pending.popleft()
+            self._answers += 1
+            self.is_reachable = True
         return written
 
     def _connected(self) -> StudyRuns:
@@ -145,18 +166,22 @@ class MlflowTracker:
             runs = StudyRuns(self._uri, self._root, self._study)
             runs.reopen()
             self._runs = runs
+            self._answers += 1
         return self._runs
 
     def _retry_later(self, error: Exception) -> None:
         # The effect of the failed call is unknown: list the existing runs again before the next write.
-        self._runs = None
+        self._runs, self.is_reachable = None, False
         self._retry_at = time.monotonic() + self._retry_after_s
         self._warn_once(describe_failure(self._uri, self._root, error))
 
     def _warn_once(self, problem: str) -> None:
         if not self._warned:
             self._warned = True
-            self._warn(f"{problem}; the study goes on, and pending writes are repeated when MLflow answers again")
+            self._warn(
+                f"{problem}; the study goes on, and its trials are written when MLflow answers again, at the latest by "
+                f"'autoopt sync {self._study}'"
+            )
 
 
 def _is_rejected(error: Exception) -> bool:

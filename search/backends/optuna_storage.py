@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from autoopt.strategies.errors import EnvironmentProblem, UnknownName, did_you_mean
+from autoopt.strategies.errors import DatabaseUnavailable, DiskFull, EnvironmentProblem, UnknownName, did_you_mean
+from autoopt.strategies.system.disk_full import is_disk_full
 
 if TYPE_CHECKING:
     import sqlite3
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_RETRY_SECONDS = (0.1, 0.5, 2.0, 8.0, 30.0)
+RETRY_FOR_S = 300.0
+"""How long the search waits for a database that is restarted or out of reach; trials go on meanwhile."""
+LONGEST_PAUSE_S = 10.0
 
 
 def study_names(url: str) -> list[str]:
@@ -90,15 +93,41 @@ def _use_write_ahead_log(connection: sqlite3.Connection, _: object) -> None:
 
 
 def retried(attempt: Callable[[], Result]) -> Result:
-    """Call ``attempt`` again while the database is busy or restarting; raises ``EnvironmentProblem`` after 40 s."""
+    """Call ``attempt`` again while the database is busy, restarting or out of reach, for five minutes.
+
+    Raises ``DatabaseUnavailable`` after that, and ``DiskFull`` at once if the database's disk is full.
+    """
     import sqlalchemy
 
     optuna = quiet_optuna()
-    for pause in (*_RETRY_SECONDS, None):
+    given_up_at, pause_s = time.monotonic() + RETRY_FOR_S, 0.1
+    while True:
         try:
             return attempt()
-        except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.OperationalError) as error:
-            if pause is None:
-                raise EnvironmentProblem(f"the study database does not answer: {error}") from error
-            time.sleep(pause)
-    raise AssertionError("unreachable")
+        except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.DBAPIError) as error:
+            if is_disk_full(error):
+                raise DiskFull("no space is left on the disk of the study database; free some") from error
+            if not _may_pass(error):
+                raise
+            if time.monotonic() + pause_s >= given_up_at:
+                raise DatabaseUnavailable(
+                    f"the study database did not answer for {RETRY_FOR_S / 60:.0f} minutes ({_cause(error)}); check "
+                    "that it runs and can be reached"
+                ) from error
+        time.sleep(pause_s)
+        pause_s = min(LONGEST_PAUSE_S, 2.0 * pause_s)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the error is of the connection or the server's state rather than of the statement."""
+    import sqlalchemy
+
+    lasting = sqlalchemy.exc.IntegrityError | sqlalchemy.exc.DataError | sqlalchemy.exc.ProgrammingError
+    causes = (error, error.__cause__, error.__context__)
+    return not any(isinstance(cause, lasting) for cause in causes)
+
+
+def _cause(error: BaseException) -> str:
+    """Return the first line of the driver's message; it names the host, never the password."""
+    original = getattr(error.__cause__ or error, "orig", None) or error.__cause__ or error
+    return (str(original).strip().splitlines() or [type(original).__name__])[0][:200]

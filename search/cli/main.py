@@ -1,8 +1,9 @@
-"""The ``autoopt`` command: its subcommands, and the exit code and message of each kind of error."""
+"""The ``autoopt`` command and its subcommands."""
 
 from __future__ import annotations
 
 import importlib.metadata
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,30 +11,36 @@ import click
 from autoopt.search.cli.cache import cache
 from autoopt.search.cli.dashboard import dashboard
 from autoopt.search.cli.doctor import doctor
+from autoopt.search.cli.endings import PIPE_CLOSED, UNFORESEEN, close_pipe, print_error, print_unforeseen, translate
 from autoopt.search.cli.inspect import front, show, status
 from autoopt.search.cli.models import predict, pull
+from autoopt.search.cli.options import Session
 from autoopt.search.cli.plan import plan
 from autoopt.search.cli.search import search
-from autoopt.search.cli.signals import interrupt_on_sigterm
+from autoopt.search.cli.signals import interruption
 from autoopt.search.cli.strategies import strategies
+from autoopt.search.cli.sync import sync
 from autoopt.search.cli.tasks import tasks
-from autoopt.search.report.sanitize import printable
-from autoopt.strategies.errors import AutooptError
 
 
 class Commands(click.Group):
-    """Group that turns an ``AutooptError`` into its exit code and message; other errors show their traceback."""
+    """Group that ends every error with its exit code and one line."""
 
     def invoke(self, context: click.Context) -> Any:
-        with interrupt_on_sigterm() as exit_code:
+        with interruption() as stop:
+            session = context.obj = Session(stop)
             try:
                 return super().invoke(context)
-            except AutooptError as error:
-                print_error(error, str(error))
-                context.exit(error.exit_code)
+            except (click.exceptions.Exit, click.ClickException, click.Abort):
+                raise
             except KeyboardInterrupt as interrupt:
                 print_error(interrupt, "stopped")
-                context.exit(exit_code())
+                context.exit(stop.exit_code)
+            except BrokenPipeError:
+                close_pipe()
+                context.exit(PIPE_CLOSED)
+            except Exception as error:  # noqa: BLE001  The outermost handler.
+                context.exit(_end(error, session.folder))
 
     def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002
         """Return the commands in the order of their use, not of the alphabet."""
@@ -50,12 +57,15 @@ def print_version(context: click.Context, parameter: click.Parameter, is_set: bo
         context.exit()
 
 
-def print_error(error: BaseException, message: str) -> None:
-    """Print each line of ``message`` to stderr as ``Error: ...``, followed by the notes of ``error``."""
-    for line in message.splitlines() or [type(error).__name__]:
-        click.echo(f"Error: {printable(line)}", err=True)
-    for note in getattr(error, "__notes__", ()):
-        click.echo(printable(note), err=True)
+def _end(error: Exception, folder: Path | None) -> int:
+    """Print an error and return its exit code."""
+    known = translate(error, folder)
+    if known is None:
+        print_unforeseen(error, folder)
+        return UNFORESEEN
+    known.__notes__ = getattr(error, "__notes__", [])
+    print_error(known, str(known))
+    return known.exit_code
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -75,7 +85,7 @@ def autoopt() -> None:
     """
 
 
-for command in (search, plan, status, show, front, pull, predict, strategies, tasks, dashboard, cache, doctor):
+for command in (search, plan, status, show, front, pull, predict, sync, strategies, tasks, dashboard, cache, doctor):
     autoopt.add_command(command)
 
 

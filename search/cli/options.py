@@ -6,11 +6,13 @@ import json
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from autoopt.search.cli.signals import Interruption
 from autoopt.strategies.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,9 +80,26 @@ def command_line(*parts: object, **options: object) -> str:
     return shlex.join(words)
 
 
+@dataclass
+class Session:
+    """What the outermost handler needs to know about the command that runs."""
+
+    stop: Interruption
+    folder: Path | None = None
+    """Where the command writes; None if it writes nothing."""
+
+
 @contextmanager
-def note_on_failure(text: str) -> Iterator[None]:
-    """Add a note to any error raised inside, such as how to resume; not to a ``UsageError``, which names its remedy."""
+def note_on_failure(text: str, *, folder: Path | None = None) -> Iterator[None]:
+    """Add a note to any error raised inside, such as how to resume; not to a ``UsageError``, which names its remedy.
+
+    ``folder`` is where the command writes.
+    """
+    context = click.get_current_context(silent=True)
+    session = context.find_object(Session) if context else None
+    if session is not None:
+        session.stop.notes.append(text)
+        session.folder = folder
     try:
         yield
     except UsageError:

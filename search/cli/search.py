@@ -106,7 +106,8 @@ def search(
     experiment = invocation.load()
     home = root_of(experiment, root)
     folder = home.study(experiment.study).path
-    with note_on_failure(f"Trials that have ended are kept in {folder}. To resume: {invocation.command()}"):
+    note = f"Trials that have ended are kept in {folder}. To resume: {invocation.command()}"
+    with note_on_failure(note, folder=folder):
         result = api.search(experiment, root=home.path, progress=_progress, warn=warn)
     outcome = result.outcome
     assert outcome is not None  # noqa: S101 - a search that returns has verified its front

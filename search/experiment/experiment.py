@@ -34,6 +34,7 @@ CHANGEABLE_ON_RESUME = frozenset(
     {
         "search.trials",
         "search.timeout",
+        "search.trial_timeout",
         "search.max_compute",
         "search.stop_when_gain",
         "search.confirm_seeds",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, PlainSerializer, WithJsonSchema
 
@@ -62,6 +62,13 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "description": "a duration such as 90s, 10m or 2h"}),
 ]
 """In seconds."""
+TrialTimeout = Annotated[
+    float | Literal["auto", "none"],
+    BeforeValidator(as_validator(lambda value: value if value in ("auto", "none") else _duration(value))),
+    PlainSerializer(lambda value: f"{value:.12g}s" if isinstance(value, float) else value, return_type=str),
+    WithJsonSchema({"type": "string", "description": "'auto', 'none', or a duration such as 90s, 10m or 2h"}),
+]
+"""In seconds, unless it is a word."""
 Size = Annotated[
     float,
     BeforeValidator(as_validator(lambda value: units.parse_quantity(value, units.SIZE))),

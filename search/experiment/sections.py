@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from autoopt.search.experiment.fields import Count, Duration, Section, Share, Size
+from autoopt.search.experiment.fields import Count, Duration, Section, Share, Size, TrialTimeout
 from autoopt.search.experiment.secrets import check_address, expand_variables, refuse_password
 
 
@@ -31,7 +31,10 @@ class SearchSection(Section):
 
     trials: Count = 24
     timeout: Duration | None = None
-    """Wall-clock time after which no trial starts; running trials are stopped after another tenth of it."""
+    """Time from the first trial's start after which no trial starts; running ones are stopped after another tenth."""
+    trial_timeout: TrialTimeout = "auto"
+    """Time after which a trial is ended: a duration, ``none``, or ``auto``: ten times what the trial is expected to
+    take and at least two minutes; for the baseline, ten minutes without progress."""
     max_compute: Duration | None = None
     """Total working time of all trials, waiting for each other included, after which no trial starts."""
     stop_when_gain: Share | None = None

@@ -146,6 +146,8 @@ class LogView:
 
     def stage(self, number: int, stage: str) -> None:
         self._progress.stage(number, stage)
+        if stage.startswith("waiting for "):
+            self.say(f"trial {number} is {stage}")
 
     def tick(self) -> None:
         """Do nothing: printed lines are final."""

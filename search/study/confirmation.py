@@ -6,10 +6,8 @@ seed and writes a record of each.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +23,7 @@ from autoopt.search.study.outcome import Outcome
 from autoopt.search.study.verification import Verified
 from autoopt.search.trial.execution import fail_if_not_finite, read_record, run_or_record_failure, write_record
 from autoopt.search.trial.record import State, TrialRecord
+from autoopt.strategies.system.processes import exit_with_parent
 
 if TYPE_CHECKING:
     from autoopt.objectives.task import Task
@@ -168,16 +167,6 @@ def _retrain(number: int, recipe: Recipe, workspace: Workspace) -> TrialRecord:
     )
 
 
-def _exit_with_parent() -> None:
-    """Exit as soon as stdin closes, since that means that the parent is gone."""
-
-    def wait() -> None:
-        os.read(sys.stdin.fileno(), 1)  # Unbuffered: a thread in a buffered read aborts the interpreter at its end.
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 if __name__ == "__main__":
-    _exit_with_parent()
+    exit_with_parent()
     main(sys.argv[1:])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from autoopt.objectives.judging.budget import Limit
 from autoopt.objectives.measurement import Direction
 from autoopt.search.backends.optuna_study import OptunaStudy, ProposedTrial
+from autoopt.search.choosing.expected_time import expected_seconds
 from autoopt.search.choosing.front import pareto
 from autoopt.search.paths import StudyFolder
 from autoopt.search.space.recipe import Recipe, Steps
@@ -17,6 +19,7 @@ from autoopt.search.study.stopping import TIME_IS_UP, StoppingRule
 from autoopt.search.study.verdicts import violations_of
 from autoopt.search.trial.execution import Assignment, fail_if_not_finite, load_result
 from autoopt.search.trial.record import COUNTED, State, TrialRecord
+from autoopt.search.trial.trial_clock import TrialClock
 
 
 class Driver:
@@ -36,14 +39,17 @@ class Driver:
         limits: tuple[Limit, ...],
         stopping: StoppingRule,
         observe: Callable[[TrialRecord], None],
+        clock: TrialClock | None = None,
     ) -> None:
         self._study, self._folder, self._observe = study, folder, observe
         self._baseline, self._objectives, self._limits = baseline, objectives, limits
-        self._stopping = stopping
+        self._stopping, self._clock = stopping, clock or TrialClock("none")
         self._records = {record.number: record for record in study.records()}
         self.rungs = RungScheduler(objectives, limits, self._records.values())
         self._held_back: dict[int, TrialRecord] = {}
         self._stopped: dict[int, TrialRecord] = {}
+        self._drops = Counter[str]()
+        """How often each recipe was dropped by the runner, by its id."""
         self._unstarted_baseline: ProposedTrial | None = None
         self.death_reasons: dict[int, str] = {}
         """Why the worker of a trial died, if known; by trial number, set before ``record_result``."""
@@ -69,8 +75,8 @@ class Driver:
         return sum(record.state in COUNTED for record in self._records.values()) + len(self._held_back)
 
     def overdue(self) -> bool:
-        """Whether running trials must end too; never before the baseline has ended, since all else needs it."""
-        if self.baseline is None or not self._stopping.is_overdue():
+        """Whether running trials must end too."""
+        if not self._stopping.is_overdue():
             return False
         self.stopped_because = self.stopped_because or TIME_IS_UP
         return True
@@ -93,8 +99,7 @@ class Driver:
     def prepare(self, design: Sequence[Recipe], best_known: Sequence[Recipe] = ()) -> None:
         """Propose the baseline first, as trial 0, then the recipes that are ``best_known``, then the start design."""
         if not any(record.recipe.id == self._baseline.id for record in self._records.values()):
-            self._unstarted_baseline = self._study.begin(self._baseline)
-            self._add_running(self._unstarted_baseline)
+            self._propose_baseline()
         self._study.enqueue(recipe for recipe in best_known if recipe.id != self._baseline.id)
         self._study.consider(recipe for recipe in design if recipe.id != self._baseline.id)
 
@@ -115,6 +120,38 @@ class Driver:
         self._observe(self._add_running(trial))
         return Assignment(trial.number, trial.recipe, screened=trial.recipe.id != self._baseline.id)
 
+    def started(self, number: int) -> None:
+        """Start the time of the search with its first trial, and the time of each trial."""
+        self._stopping = self._stopping.started()
+        record = self._records.get(number)
+        if record is not None and record.state is State.RUNNING:
+            complete = self._complete
+            self._clock.start(number, expected_seconds([record.recipe], complete)[0] if complete else None)
+
+    def reported(self, number: int) -> None:
+        """Take note that a trial proceeds."""
+        self._clock.report(number)
+
+    def why_expired(self, number: int) -> str:
+        """Return why a running trial must be killed; empty if it may go on or has a result."""
+        reason = self._clock.why_expired(number)
+        return reason if reason and not self._read_result(number) else ""
+
+    def dropped(self, number: int) -> None:
+        """Propose a trial again that the runner has ended without a word; the second time it counts as failed."""
+        if number in self._stopped or self._read_result(number):
+            self.record_result(number)
+            return
+        recipe = self._records[number].recipe
+        self._drops[recipe.id] += 1
+        if self._drops[recipe.id] == 1 or self.stopped_because:
+            self._mark_lost(number, self.stopped_because or "Ray ended it before it began")
+            if recipe.id == self._baseline.id and not self.stopped_because:
+                self._propose_baseline()
+        else:
+            self.death_reasons.setdefault(number, "Ray ended it before it began, twice")
+            self.record_result(number)
+
     def should_continue(self, record: TrialRecord) -> bool:
         """Judge a trial at its last rung. A trial that is stopped is recorded once it has ended."""
         reference = self.baseline.measurements if self.baseline else {}
@@ -129,6 +166,7 @@ class Driver:
 
     def record_result(self, number: int) -> None:
         """Record how a trial ended: stopped, with the result that its worker left, or without one."""
+        self._clock.stop(number)
         ended = self._stopped.pop(number, None) or self._read_result(number)
         if ended is None:
             reason = self.death_reasons.pop(number, "its worker died")
@@ -150,6 +188,10 @@ class Driver:
                 self.record_result(number)
             if number not in self._held_back and self._records[number].state is State.RUNNING:
                 self._mark_lost(number, reason)
+
+    def _propose_baseline(self) -> None:
+        self._unstarted_baseline = self._study.begin(self._baseline)
+        self._add_running(self._unstarted_baseline)
 
     def _add_running(self, trial: ProposedTrial) -> TrialRecord:
         record = self._records[trial.number] = TrialRecord(trial.number, trial.recipe, State.RUNNING)
@@ -178,6 +220,7 @@ class Driver:
         return load_result(number, record.recipe, self._folder) if record else None
 
     def _mark_lost(self, number: int, reason: str) -> None:
+        self._clock.stop(number)
         record = self._records.pop(number, None)
         is_baseline = record is not None and record.recipe.id == self._baseline.id
         self._study.mark_lost(number, reason, again=not is_baseline)

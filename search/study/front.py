@@ -38,7 +38,8 @@ def verify_front(
         return earlier
     say(f"verifying the front in a fresh process, models to measure: {len(candidates)}")
     verified: list[Verified] = []
-    for model in verify(folder, baseline, [record for record in candidates if record.number != baseline.number]):
+    again = [record for record in candidates if record.number != baseline.number]
+    for model in verify(folder, baseline, again, say=say):
         judged = judge_verified(model, verified[0] if verified else model, experiment.budget)
         observe(judged)
         verified.append(judged)

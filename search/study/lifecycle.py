@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -28,6 +27,7 @@ from autoopt.search.study.warm_start import best_known
 from autoopt.search.trial.record import State, TrialRecord
 from autoopt.search.trial.stage_eviction import pinning
 from autoopt.search.trial.stage_store import addresses
+from autoopt.search.trial.trial_clock import TrialClock
 from autoopt.strategies.errors import ExperimentError, TrialError
 from autoopt.strategies.system.files import write_whole
 
@@ -124,6 +124,7 @@ class Search:
                 limits=self.experiment.budget,
                 stopping=self._stopping_rule(),
                 observe=observe,
+                clock=TrialClock(self.experiment.search.trial_timeout),
             )
             self._resume(driver)
             driver.prepare(start_design(self.space), self._best_known(driver))
@@ -139,7 +140,7 @@ class Search:
         search = self.experiment.search
         return StoppingRule(
             trials=search.trials,
-            deadline=None if search.timeout is None else time.monotonic() + search.timeout,
+            timeout_s=search.timeout,
             grace_s=GRACE_SHARE * (search.timeout or 0.0),
             max_compute_s=search.max_compute,
             stop_when_gain=search.stop_when_gain,

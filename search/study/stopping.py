@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autoopt.objectives.measurement import Direction
 from autoopt.search.choosing.gain import WINDOW, gain_per_hour
@@ -22,14 +22,20 @@ class StoppingRule:
 
     trials: int
     """Number of trials that a search runs in all. Reaching it is not a reason: the search is then complete."""
-    deadline: float | None = None
-    """``time.monotonic()`` from which no trial starts."""
+    timeout_s: float | None = None
+    """Seconds from the first trial's start after which no trial starts."""
     grace_s: float = 0.0
-    """Seconds that running trials may go on after the deadline."""
+    """Seconds that running trials may go on after the timeout."""
     max_compute_s: float | None = None
     """Total seconds of all trials."""
     stop_when_gain: float | None = None
     """Least share of the front's hypervolume that recent trials must add per hour of their compute."""
+    started_at: float | None = None
+    """``time.monotonic()`` when the first trial started; None before."""
+
+    def started(self) -> StoppingRule:
+        """Return the rule with the time running."""
+        return self if self.started_at is not None else replace(self, started_at=time.monotonic())
 
     def __call__(self, records: Sequence[TrialRecord], *, objectives: Mapping[str, Direction], baseline: Recipe) -> str:
         return (
@@ -37,12 +43,17 @@ class StoppingRule:
             or _repeated_failure(records)
             or self._low_gain(records, objectives)
             or self._spent_compute(records)
-            or (TIME_IS_UP if self.deadline is not None and time.monotonic() >= self.deadline else "")
+            or (TIME_IS_UP if self._is_past(self.timeout_s) else "")
         )
 
     def is_overdue(self) -> bool:
         """Whether running trials must end too."""
-        return self.deadline is not None and time.monotonic() >= self.deadline + self.grace_s
+        return self.timeout_s is not None and self._is_past(self.timeout_s + self.grace_s)
+
+    def _is_past(self, seconds: float | None) -> bool:
+        if seconds is None or self.started_at is None:
+            return False
+        return time.monotonic() >= self.started_at + seconds
 
     def _low_gain(self, records: Sequence[TrialRecord], objectives: Mapping[str, Direction]) -> str:
         gain = None if self.stop_when_gain is None else gain_per_hour(records, objectives)

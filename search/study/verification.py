@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.study.evidence import TEST_QUALITY, Gap, Seeds, difference_measurements, gap
 from autoopt.search.trial.record import TrialRecord
 from autoopt.strategies.errors import EnvironmentProblem
+from autoopt.strategies.system import measurement_gate
+from autoopt.strategies.system.processes import exit_with_parent
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,12 @@ class Verified:
         return self.record.feasible
 
 
-def verify(folder: StudyFolder, baseline: TrialRecord, records: Sequence[TrialRecord]) -> Iterator[Verified]:
+def verify(
+    folder: StudyFolder, baseline: TrialRecord, records: Sequence[TrialRecord], *, say: Callable[[str], None]
+) -> Iterator[Verified]:
     """Measure the saved models of the baseline and of each record in one fresh process, and yield them in turn.
 
-    The baseline comes first. Raises ``EnvironmentProblem`` if the process fails.
+    The baseline comes first; ``say`` is called with what delays it. Raises ``EnvironmentProblem`` if the process fails.
     """
     numbers = [str(record.number) for record in (baseline, *records)]
     command = [sys.executable, "-m", "autoopt.search.study.verification", str(folder.path), *numbers]
@@ -64,11 +68,16 @@ def verify(folder: StudyFolder, baseline: TrialRecord, records: Sequence[TrialRe
     log_path = folder.path / "verification.log"
     with (
         log_path.open("w+", encoding="utf-8") as log,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,  # noqa: S603
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True) as process,  # noqa: S603
     ):
         try:
             for line in process.stdout or ():
-                yield _verified(json.loads(line), by_number)
+                fields = json.loads(line)
+                if "delay" in fields:
+                    say(f"the verification is {fields['delay']}")
+                else:
+                    yield _verified(fields, by_number)
+            process.wait()  # Before its stdin is closed, which would end it.
         except BaseException:
             process.kill()
             raise
@@ -92,9 +101,14 @@ def main(arguments: Sequence[str]) -> None:
     os.dup2(2, 1)  # Keeps the output of libraries out of the results.
     folder = StudyFolder(Path(arguments[0]))
     numbers = [int(argument) for argument in arguments[1:]]
-    for line in _lines(folder, numbers[0], numbers):
+
+    def write(line: Mapping[str, Any]) -> None:
         results.write(json.dumps(line) + "\n")
         results.flush()
+
+    with measurement_gate.telling(lambda delay: write({"delay": delay})):
+        for line in _lines(folder, numbers[0], numbers):
+            write(line)
 
 
 def _lines(folder: StudyFolder, baseline: int, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
@@ -135,4 +149,5 @@ def _lines(folder: StudyFolder, baseline: int, numbers: Sequence[int]) -> Iterat
 
 
 if __name__ == "__main__":
+    exit_with_parent()
     main(sys.argv[1:])

@@ -21,6 +21,9 @@ from autoopt.search.trial.record import State, TrialRecord
 from autoopt.search.trial.run import Report, run_trial
 from autoopt.search.trial.rungs import Judge
 from autoopt.search.trial.workspace import Workspace
+from autoopt.strategies.errors import DiskFull
+from autoopt.strategies.system import measurement_gate
+from autoopt.strategies.system.disk_full import is_disk_full
 from autoopt.strategies.system.files import write_whole
 
 
@@ -44,8 +47,22 @@ def execute(assignment: Assignment, folder: StudyFolder, report: Report, judge: 
     """Run the trial in this process and write its record; return the existing record if there is one.
 
     A trial that fails raises nothing: its record holds the reason, and ``error.txt`` beside it the traceback. To stop a
-    trial, ``judge`` must raise something that is not an ``Exception``.
+    trial, ``judge`` must raise something that is not an ``Exception``. Raises ``DiskFull``, which is no result: nothing
+    of the trial is left then.
     """
+    try:
+        return _execute(assignment, folder, report, judge)
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        shutil.rmtree(folder.trial(assignment.number), ignore_errors=True)
+        raise DiskFull(
+            f"no space is left for the trials in {folder.path} or for stored stages; free some, for instance with "
+            "'autoopt cache clear'"
+        ) from error
+
+
+def _execute(assignment: Assignment, folder: StudyFolder, report: Report, judge: Judge | None) -> TrialRecord:
     if existing := load_result(assignment.number, assignment.recipe, folder):
         return existing
     result = folder.result(assignment.number)
@@ -65,7 +82,8 @@ def execute(assignment: Assignment, folder: StudyFolder, report: Report, judge: 
         )
 
     try:
-        record = run_or_record_failure(assignment.number, assignment.recipe, run, trace=result.parent / "error.txt")
+        with measurement_gate.telling(report):
+            record = run_or_record_failure(assignment.number, assignment.recipe, run, trace=result.parent / "error.txt")
     finally:
         _release_memory()
     write_record(record, result)
@@ -87,7 +105,9 @@ def run_or_record_failure(number: int, recipe: Recipe, run: Callable[[], TrialRe
     started = time.monotonic()
     try:
         return run()
-    except Exception as error:  # noqa: BLE001  The only place where a failure becomes a record.
+    except Exception as error:  # The only place where a failure becomes a record.
+        if is_disk_full(error):
+            raise
         trace.write_text(traceback.format_exc(), encoding="utf-8")
         return TrialRecord(number, recipe, State.FAILED, seconds=time.monotonic() - started, reason=_reason(error))
 

@@ -1,35 +1,96 @@
 """The gate between training and measuring: training pauses between two steps while this machine measures.
 
 A pair of locks per user in the folder for temporary files. A training step holds the gate shared, a measurement holds
-it alone. A waiting measurement also holds the turnstile, which keeps new steps from starting: it is not starved.
+it alone. A waiting measurement also holds the turnstile, which keeps new steps from starting: it is not starved. Who
+holds a lock but is stopped or dead computes nothing, so the others go on without it.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from typing import TypeAlias
 
-from autoopt.strategies.system.locks import SharedLock
+from autoopt.strategies.errors import EnvironmentProblem
+from autoopt.strategies.system.locks import PassOver, SharedLock, describe_process, stands_still
+
+_LOG = logging.getLogger(__name__)
+PATIENCE_S = 30.0
+"""How long a process waits before it says for whom."""
+STILL_S = 1.0
+"""How long a process waits for one that stands still."""
+
+Tell: TypeAlias = Callable[[str], None]
+
+_tell: ContextVar[Tell] = ContextVar("tell", default=_LOG.warning)
 
 
-def _lock(name: str) -> SharedLock:
-    return SharedLock(Path(tempfile.gettempdir()) / f"autoopt-{os.getuid()}.{name}")
+@contextmanager
+def telling(tell: Tell) -> Iterator[None]:
+    """Call ``tell`` with a line when this thread waits for long within the block; by default it is logged."""
+    token = _tell.set(tell)
+    try:
+        yield
+    finally:
+        _tell.reset(token)
 
 
 @contextmanager
 def compute_step() -> Iterator[None]:
-    """Hold during a step of work that would disturb a measurement; waits while one is running."""
-    with _lock("turnstile").shared():
+    """Hold during a step of work that would disturb a measurement; waits while one is running.
+
+    Raises ``EnvironmentProblem``, like ``measuring``, if a file of the gate belongs to another user.
+    """
+    with _at("turnstile", exclusive=False):
         pass
-    with _lock("gate").shared():
+    with _at("gate", exclusive=False):
         yield
 
 
 @contextmanager
 def measuring() -> Iterator[None]:
     """Hold during a measurement; waits until all steps of work on this machine have paused."""
-    with _lock("turnstile").exclusive(), _lock("gate").exclusive():
+    with _at("turnstile", exclusive=True), _at("gate", exclusive=True):
         yield
+
+
+@contextmanager
+def _at(name: str, *, exclusive: bool) -> Iterator[None]:
+    lock = SharedLock(Path(tempfile.gettempdir()) / f"autoopt-{os.getuid()}.{name}")
+    acquire = lock.exclusive(_pass_over(lock)) if exclusive else lock.shared(_pass_over(lock))
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(acquire)
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"the lock {lock.path} cannot be opened ({error.strerror}): somebody else made it; remove it, or set "
+                "TMPDIR to a folder of your own"
+            ) from None
+        yield
+
+
+def _pass_over(lock: SharedLock) -> PassOver:
+    """Return what a waiting process does: go on if all holders stand still, and say once for whom it waits."""
+    looked_at_s = 0.0
+    has_told = False
+
+    def look(waited_s: float) -> bool:
+        nonlocal looked_at_s, has_told
+        if waited_s - looked_at_s < STILL_S:
+            return False
+        looked_at_s = waited_s
+        holders = lock.holders()
+        if holders and all(map(stands_still, holders)):
+            return True
+        if waited_s >= PATIENCE_S and not has_told:
+            has_told = True
+            names = ", ".join(map(describe_process, holders)) or "another process"
+            _tell.get()(f"waiting for {names}, which holds the measurements on this machine")
+        return False
+
+    return look

@@ -40,7 +40,7 @@ from typing import Any, NamedTuple, cast
 
 from autoopt.objectives.task import Task
 from autoopt.objectives.tasks import open_task
-from autoopt.search.backends import ray_runner
+from autoopt.search.backends.ray_tune import runner as ray_runner
 from autoopt.search.choosing.front import hypervolume
 from autoopt.search.experiment.experiment import Experiment, load_experiment
 from autoopt.search.experiment.opening import open_data, space_of

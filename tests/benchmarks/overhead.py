@@ -132,6 +132,15 @@ class Handing:
     def record_result(self, number: int) -> None:
         pass
 
+    def started(self, number: int) -> None:
+        pass
+
+    def reported(self, number: int) -> None:
+        pass
+
+    def why_expired(self, number: int) -> str:
+        return ""
+
     def should_continue(self, record: TrialRecord) -> bool:
         return True
 
@@ -145,7 +154,7 @@ class SilentWatcher:
 
 
 def ray(repeats: int) -> None:
-    from autoopt.search.backends import ray_runner
+    from autoopt.search.backends.ray_tune import runner as ray_runner
 
     with tempfile.TemporaryDirectory() as folder:
         driver = Handing(StudyFolder(Path(folder)), repeats + 5)

@@ -20,7 +20,7 @@ from typing import Any
 from unittest import mock
 
 from autoopt.objectives.measurement import Direction, Measurement
-from autoopt.search.backends import ray_runner
+from autoopt.search.backends.ray_tune import runner as ray_runner
 from autoopt.search.experiment.experiment import Experiment, load_experiment
 from autoopt.search.experiment.opening import open_data, space_of
 from autoopt.search.paths import Root, StudyFolder

@@ -236,7 +236,7 @@ def simulated(table: Recorded, space: Space, arm: str, seed: int, *, workers: in
             baseline=baseline(space),
             objectives=objectives,
             limits=given.budget,
-            stopping=stopping.StoppingRule(len(table.measurements), deadline=60 * minutes),
+            stopping=stopping.StoppingRule(len(table.measurements), timeout_s=60 * minutes, started_at=0.0),
             observe=lambda _: None,
         )
         driver.prepare([] if arm in ("no design", SYNE_TUNE) else start_design(space))

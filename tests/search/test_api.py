@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from autoopt.search import api, load_model, open_study, search
-from autoopt.search.backends import ray_runner
+from autoopt.search.backends.ray_tune import runner as ray_runner
 from autoopt.search.experiment.experiment import load_experiment
 from autoopt.strategies.errors import ExperimentError, ModelError, UnknownName, UsageError
 from tests.search.samples import run_here, write_experiment

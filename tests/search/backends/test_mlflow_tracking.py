@@ -199,7 +199,7 @@ def test_a_server_that_never_answers_holds_nothing_up(root: Root, monkeypatch: p
         for record in records:
             tracker.record(record)
         assert warnings == [], "record() came back only after the server was given up"
-        assert tracker.sync([], timeout_s=60) == 0
+        assert tracker.sync([], patience_s=60) == 0
         assert tracker.unwritten == 50
         tracker.close(0.05)
     assert len(warnings) == 1

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from autoopt.search.backends.ray_private import error_text, treat_oom_kill_as_worker_death
+from autoopt.search.backends.ray_tune.private import error_text, treat_oom_kill_as_worker_death
 from tests.places import ROOT
 
 VENDORS = ("ray", "optuna", "optuna_dashboard", "mlflow")
 USED = {
-    ("ray_private.py", "ray.air.execution._internal.actor_manager"),
-    ("ray_private.py", "_actor_task_failed"),
+    ("private.py", "ray.air.execution._internal.actor_manager"),
+    ("private.py", "_actor_task_failed"),
     ("optuna_rows.py", "optuna.storages._rdb"),
 }
 """File and private module or attribute; each is described and tested with its file."""
@@ -38,7 +38,7 @@ def private_parts(path: Path) -> set[tuple[str, str]]:
 
 
 def test_no_other_private_part_is_used() -> None:
-    parts = set().union(*map(private_parts, (ROOT / "search" / "backends").glob("*.py")))
+    parts = set().union(*map(private_parts, (ROOT / "search" / "backends").rglob("*.py")))
     assert parts == USED
 
 

@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from autoopt.objectives.tasks.question_answering.task import QuestionAnswering
-from autoopt.search.backends import ray_runner
 from autoopt.search.backends.mlflow_registry import registered
+from autoopt.search.backends.ray_tune import runner as ray_runner
 from autoopt.search.cli.main import autoopt
 from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.study.lock import study_lock

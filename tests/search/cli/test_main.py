@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from autoopt.search.cli.options import command_line, note_on_failure
 from autoopt.strategies import errors
 
 NAMES = (
-    *("search", "plan", "status", "show", "front", "pull", "predict"),
+    *("search", "plan", "status", "show", "front", "pull", "predict", "sync"),
     *("strategies", "tasks", "dashboard", "cache", "doctor"),
 )
 HEAVY = ("torch", "transformers", "ray", "mlflow", "optuna", "sklearn", "pandas", "numpy")
@@ -26,7 +27,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(autoopt, list(arguments))
 
 
-def raising(error: BaseException, note: str = "") -> Result:
+def raising(error: BaseException, note: str = "", folder: Path | None = None) -> Result:
     """How a command ends in which this is raised."""
 
     @click.group(cls=Commands)
@@ -35,7 +36,7 @@ def raising(error: BaseException, note: str = "") -> Result:
 
     @group.command()
     def fail() -> NoReturn:
-        with note_on_failure(note):
+        with note_on_failure(note, folder=folder):
             raise error
 
     return CliRunner().invoke(group, ["fail"])
@@ -120,10 +121,39 @@ def test_what_is_safe_and_how_to_go_on_is_said_below_the_error() -> None:
     assert "To resume" not in raising(errors.DataError("mend it"), note="To resume: autoopt search x").stderr
 
 
-def test_what_is_not_foreseen_is_not_hidden() -> None:
-    result = raising(ZeroDivisionError("a defect"))
+def test_what_is_not_foreseen_is_one_line_and_a_file_with_the_traceback(tmp_path: Path) -> None:
+    result = raising(ZeroDivisionError("a defect"), note="To resume: autoopt search x", folder=tmp_path)
     assert result.exit_code == 1
-    assert isinstance(result.exception, ZeroDivisionError)
+    first, note = result.stderr.splitlines()
+    (trace,) = tmp_path.iterdir()
+    assert first == f"Error: ZeroDivisionError: a defect; the traceback is in {trace}. Please report it"
+    assert note == "To resume: autoopt search x"
+    assert "raise error" in trace.read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "part"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 5, "no space is left on the disk of "),
+        (RuntimeError("(sqlite3.OperationalError) database or disk is full"), 5, "autoopt cache clear"),
+        (PermissionError(errno.EACCES, "Permission denied", "/nowhere"), 5, "/nowhere: Permission denied; choose"),
+        (OSError(errno.EROFS, "Read-only file system", "/nowhere"), 5, "/nowhere: Read-only file system; choose"),
+        (UnicodeEncodeError("utf-8", "caf\udce9", 3, 4, "surrogates not allowed"), 2, "is not valid UTF-8"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line_with_a_remedy(error: Exception, code: int, part: str) -> None:
+    result = raising(error, note="To resume: autoopt search x")
+    assert result.exit_code == code
+    assert result.stderr.startswith("Error: ")
+    assert part in result.stderr
+    assert len(result.stderr.splitlines()) == 2
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m autoopt.search.cli.main strategies --json | head -n 1; echo ${{PIPESTATUS[0]}}"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] in ("0", "141")
+    assert result.stderr == ""
 
 
 def test_a_request_to_terminate_ends_with_143_and_the_same_note() -> None:

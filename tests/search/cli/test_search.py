@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from autoopt.search.backends import ray_runner
+from autoopt.search.backends.ray_tune import runner as ray_runner
 from autoopt.search.cli.main import autoopt
 from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.study.driver import Driver

@@ -28,6 +28,7 @@ from autoopt.search.study.stopping import StoppingRule
 from autoopt.search.trial.execution import Assignment, write_record
 from autoopt.search.trial.record import State, TrialRecord
 from autoopt.search.trial.rungs import RUNGS
+from autoopt.search.trial.trial_clock import TrialClock
 from autoopt.strategies.catalog import catalog, find
 from autoopt.strategies.errors import UnknownName
 
@@ -72,6 +73,7 @@ class Bench:
     def driver(
         self,
         stopping: StoppingRule | None = None,
+        clock: TrialClock | None = None,
     ) -> Driver:
         driver = Driver(
             self.study(),
@@ -81,6 +83,7 @@ class Bench:
             limits=self.limits,
             stopping=stopping or StoppingRule(self.trials),
             observe=self.seen.append,
+            clock=clock,
         )
         driver.reconcile()
         driver.prepare(start_design(SPACE))
@@ -240,26 +243,25 @@ def test_a_search_whose_baseline_fails_stops_at_once(bench: Bench) -> None:
 
 
 def test_no_trial_begins_after_the_deadline(bench: Bench) -> None:
-    driver = bench.driver(StoppingRule(6, deadline=0.0))
+    driver = bench.driver(StoppingRule(6, timeout_s=0.0, started_at=0.0))
     assert driver.next() is None
     assert driver.stopped_because == "the time is used up"
 
 
-def test_after_the_deadline_what_runs_has_its_grace_and_the_baseline_is_waited_for(
+def test_after_the_timeout_what_runs_has_its_grace_the_baseline_too(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
     monkeypatch.setattr("autoopt.search.study.stopping.time", SimpleNamespace(monotonic=lambda: now[0]))
-    driver = bench.driver(StoppingRule(6, deadline=100.0, grace_s=10.0))
+    driver = bench.driver(StoppingRule(6, timeout_s=100.0, grace_s=10.0))
     baseline = driver.next()
     assert baseline is not None
-    now[0] = 111.0
+    now[0] = 500.0
+    assert not driver.overdue()  # A slow start does not count.
+    driver.started(baseline.number)
+    now[0] = 609.0
     assert not driver.overdue()
-    bench.finish(baseline)
-    driver.record_result(baseline.number)
-    now[0] = 109.0
-    assert not driver.overdue()
-    now[0] = 110.0
+    now[0] = 610.0
     assert driver.overdue()
     assert driver.stopped_because == "the time is used up"
 
@@ -451,3 +453,50 @@ def test_an_unknown_study_is_named_with_the_nearest_one(bench: Bench) -> None:
     bench.driver()
     with pytest.raises(UnknownName, match=r"no study 'bnech'; did you mean 'bench'\?"):
         records(database_url(bench.folder.path / "optuna.db"), "bnech")
+
+
+def test_a_trial_that_the_runner_drops_is_proposed_again_but_only_once(bench: Bench) -> None:
+    driver = bench.driver()
+    baseline = driver.next()
+    assert baseline is not None
+    driver.dropped(baseline.number)
+    assert driver.records == [] or driver.baseline is None
+    again = driver.next()
+    assert again is not None
+    assert again.recipe == baseline.recipe
+    bench.finish(again)
+    driver.record_result(again.number)
+    trial = driver.next()
+    assert trial is not None
+    driver.dropped(trial.number)
+    repeated = driver.next()
+    assert repeated is not None
+    assert repeated.recipe == trial.recipe
+    driver.dropped(repeated.number)
+    assert [record.state for record in driver.records] == [State.COMPLETE, State.FAILED]
+    assert driver.records[-1].reason == "Ray ended it before it began, twice"
+
+
+def test_a_dropped_trial_that_has_a_result_is_recorded(bench: Bench) -> None:
+    driver = bench.driver()
+    baseline = driver.next()
+    assert baseline is not None
+    bench.finish(baseline)
+    driver.dropped(baseline.number)
+    assert driver.baseline is not None
+    assert bench.ran == [0]
+
+
+def test_a_trial_beyond_its_time_expires_unless_it_has_a_result(bench: Bench) -> None:
+    now = [0.0]
+    driver = bench.driver(clock=TrialClock(10.0, now=lambda: now[0]))
+    baseline = driver.next()
+    assert baseline is not None
+    driver.started(baseline.number)
+    driver.reported(baseline.number)
+    now[0] = 10.0
+    assert driver.why_expired(baseline.number) == ""
+    now[0] = 10.1
+    assert driver.why_expired(baseline.number).startswith("timeout: it ran for 10 s")
+    bench.finish(baseline)
+    assert driver.why_expired(baseline.number) == ""

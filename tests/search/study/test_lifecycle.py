@@ -225,7 +225,7 @@ def test_a_model_equal_to_the_baseline_does_not_differ_from_it(
     folder = Root(shutil.copytree(root.path, tmp_path / "root")).study("tiny")
     twin = replace(outcome.baseline.record, number=99)
     shutil.copytree(folder.model(0), folder.model(99))
-    reference, same = verify(folder, outcome.baseline.record, [twin])
+    reference, same = verify(folder, outcome.baseline.record, [twin], say=print)
     assert same.difference == Difference(0.0, 0.0, 0.0, 1.0)
     assert same.test == reference.test == outcome.baseline.test
     assert folder.predictions(99).read_bytes() == folder.predictions(0).read_bytes()

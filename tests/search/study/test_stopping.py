@@ -36,8 +36,8 @@ def test_without_limits_a_search_goes_on() -> None:
     assert not StoppingRule(1).is_overdue()
 
 
-def test_from_the_deadline_on_no_trial_starts_and_after_the_grace_none_runs(now: SimpleNamespace) -> None:
-    rule = StoppingRule(6, deadline=100.0, grace_s=10.0)
+def test_from_the_timeout_on_no_trial_starts_and_after_the_grace_none_runs(now: SimpleNamespace) -> None:
+    rule = StoppingRule(6, timeout_s=100.0, grace_s=10.0, started_at=0.0)
     for now.value, is_up, is_overdue in (
         (99.9, False, False),
         (100.0, True, False),
@@ -46,6 +46,19 @@ def test_from_the_deadline_on_no_trial_starts_and_after_the_grace_none_runs(now:
     ):
         assert reason(rule, []) == (TIME_IS_UP if is_up else "")
         assert rule.is_overdue() is is_overdue
+
+
+def test_the_time_runs_from_the_first_trial(now: SimpleNamespace) -> None:
+    rule = StoppingRule(6, timeout_s=100.0)
+    now.value = 1000.0
+    assert reason(rule, []) == ""
+    assert not rule.is_overdue()
+    begun = rule.started()
+    now.value = 1099.0
+    assert begun.started() == begun
+    assert reason(begun, []) == ""
+    now.value = 1100.0
+    assert reason(begun, []) == TIME_IS_UP
 
 
 def test_the_compute_of_all_trials_counts() -> None:
@@ -78,7 +91,7 @@ def test_failures_in_a_row_end_a_search_but_not_one_less_or_others_in_between() 
 def test_a_failed_baseline_is_named_before_any_other_reason(now: SimpleNamespace) -> None:
     now.value = 200.0
     records = [record(0, BASELINE, state=State.FAILED, reason="OutOfMemory: too large"), *map(failed, range(1, 20))]
-    rule = StoppingRule(30, deadline=100.0, max_compute_s=0.0)
+    rule = StoppingRule(30, timeout_s=100.0, started_at=0.0, max_compute_s=0.0)
     assert reason(rule, records) == "the baseline failed with OutOfMemory: too large"
     assert reason(rule, records[1:]).startswith("10 trials in a row failed")
     assert reason(rule, [baseline()]) == "the compute is used up"

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from autoopt.strategies.errors import EnvironmentProblem
+from autoopt.strategies.system import measurement_gate
 
 HOLDER = """
 import sys, time
@@ -121,3 +126,41 @@ def test_a_killed_holder_blocks_nobody(start: Callable[[str], Holder], killed: s
     assert waiting.still_waits()
     holder.kill()
     waiting.wait_until_held()
+
+
+@pytest.mark.parametrize(("holds", "waits"), [("measuring", "compute_step"), ("compute_step", "measuring")])
+def test_a_stopped_holder_is_passed_over(start: Callable[[str], Holder], holds: str, waits: str) -> None:
+    holder = start(holds)
+    holder.wait_until_held()
+    waiting = start(waits)
+    assert waiting.still_waits()
+    holder.process.send_signal(signal.SIGSTOP)
+    waiting.wait_until_held()
+    holder.process.send_signal(signal.SIGCONT)
+
+
+def test_who_waits_for_long_says_for_whom(
+    start: Callable[[str], Holder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = start("measuring")
+    holder.wait_until_held()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(measurement_gate, "PATIENCE_S", 1.0)
+    lines: list[str] = []
+
+    def tell(line: str) -> None:
+        lines.append(line)
+        holder.release()
+
+    with measurement_gate.telling(tell), measurement_gate.compute_step():
+        pass
+    assert lines[0].startswith(f"waiting for process {holder.process.pid} (")
+    assert sys.executable in lines[0]
+
+
+def test_a_lock_that_somebody_else_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / f"autoopt-{os.getuid()}.gate").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(EnvironmentProblem, match="set TMPDIR"), measurement_gate.measuring():
+        pass
+    assert not (tmp_path / "elsewhere").exists()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from autoopt.search.cli import doctor_checks
-from autoopt.search.cli.doctor_checks import Status, run_checks
+from autoopt.search.cli import doctor as doctor_checks
+from autoopt.search.cli.doctor import Status, run_checks
 from autoopt.search.cli.main import autoopt
 from autoopt.search.paths import Root
 

@@ -2,6 +2,7 @@
 
 - ``ray.air.execution._internal.actor_manager.RayActorManager._actor_task_failed``: ``treat_oom_kill_as_worker_death``
 - ``ray.tune.experiment.trial.Trial.error_file``, which has no stability annotation: ``error_text``
+- ``ray.tune.experiment.trial.Trial.temporary_state``, which holds the worker: ``kill_worker``
 """
 
 from __future__ import annotations
@@ -37,3 +38,11 @@ def error_text(trial: Any) -> str:
     Read from the local copy: the one that ``Trial.get_error`` reads may not be synced yet.
     """
     return Path(trial.error_file).read_text(encoding="utf-8")
+
+
+def kill_worker(trial: Any) -> None:
+    """Kill the process that runs a Tune trial, even if it hangs; nothing if the trial has none."""
+    import ray
+
+    if (actor := trial.temporary_state.ray_actor) is not None:
+        ray.kill(actor)

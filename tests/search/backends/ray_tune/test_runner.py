@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from ray import tune
 
-from autoopt.search.backends import ray_runner
+from autoopt.search.backends.ray_tune import runner as ray_runner
+from autoopt.search.backends.ray_tune.cluster import check_cluster
 from autoopt.search.experiment.experiment import Experiment, load_experiment
 from autoopt.search.experiment.opening import open_data, space_of
 from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.study.driver import Driver
 from autoopt.search.study.lifecycle import Search
 from autoopt.search.trial.record import State, TrialRecord
+from autoopt.strategies.errors import EnvironmentProblem, TrialError
 from tests.search.samples import RecordingAudience, write_experiment
 
 GIB = 2**30
+ORIGINAL_TRIAL = ray_runner._trial
 
 
 def records_of(experiment: Experiment, root: Root) -> list[TrialRecord]:
@@ -91,6 +96,104 @@ def test_a_trial_that_is_overdue_is_cut_off_and_runs_when_the_search_goes_on(
     assert [record.state for record in ended] == 3 * [State.COMPLETE]
     assert ended[1].recipe == at_deadline[1].recipe
     assert reasons == ["a test", ""]
+
+
+def _slow_end(config: dict[str, Any]) -> None:
+    """A trial whose thread takes three seconds to end, as one that frees much memory."""
+    try:
+        ORIGINAL_TRIAL(config)
+    finally:
+        time.sleep(3.0)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_search_ends_though_workers_end_stopped_trials_too_slowly_to_be_reused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    def all_but_the_baseline(driver: Driver, record: TrialRecord) -> bool:
+        driver.stop(record, "a test")
+        return record.number == 0
+
+    monkeypatch.setenv("TUNE_FUNCTION_THREAD_TIMEOUT_S", "1")
+    monkeypatch.setattr(Driver, "should_continue", all_but_the_baseline)
+    monkeypatch.setattr(ray_runner, "_trial", _slow_end)
+    dropped: list[int] = []
+    book = Driver.dropped
+
+    def watched(driver: Driver, number: int) -> None:
+        dropped.append(number)
+        book(driver, number)
+
+    monkeypatch.setattr(Driver, "dropped", watched)
+    experiment = load_experiment(write_experiment(tmp_path, search={"trials": 4}, resources={"workers": workers}), ())
+    ended = records_of(experiment, Root(tmp_path / "root"))
+    assert dropped
+    assert len(ended) == 4
+    assert State.STOPPED in {record.state for record in ended}
+    assert State.FAILED not in {record.state for record in ended}
+    assert len({record.recipe.id for record in ended}) == 4
+
+
+def _hang_always(config: dict[str, Any]) -> None:
+    tune.report({"number": config["assignment"]["number"], "stage": "hanging"})
+    max(iter(int, 1))
+
+
+def _hang(config: dict[str, Any]) -> None:
+    """Hang in trial 1, in a loop of C that holds the interpreter."""
+    if config["assignment"]["number"] == 1:
+        _hang_always(config)
+    ORIGINAL_TRIAL(config)
+
+
+def test_a_trial_that_hangs_is_ended_and_its_slot_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_runner, "_trial", _hang)
+    search = {"trials": 3, "trial_timeout": "15s"}
+    experiment = load_experiment(write_experiment(tmp_path, search=search, resources={"workers": 1}), ())
+    ended = records_of(experiment, Root(tmp_path / "root"))
+    assert [record.state for record in ended] == [State.COMPLETE, State.FAILED, State.COMPLETE]
+    assert ended[1].reason.startswith("timeout: it ran for 1")
+
+
+@pytest.mark.parametrize("limit", [{"trial_timeout": "6s"}, {"timeout": "5s"}])
+def test_a_baseline_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: dict[str, str]) -> None:
+    monkeypatch.setattr(ray_runner, "_trial", _hang_always)
+    search = {"trials": 3, **limit}
+    experiment = load_experiment(write_experiment(tmp_path, search=search, resources={"workers": 1}), ())
+    message = "the baseline failed with timeout" if "trial_timeout" in limit else "the time is used up"
+    with pytest.raises(TrialError, match=message):
+        records_of(experiment, Root(tmp_path / "root"))
+
+
+def test_what_the_driver_raises_ends_the_search_and_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(driver: Driver, number: int) -> None:
+        calls.append(number)
+        raise EnvironmentProblem("the study database does not answer")
+
+    calls: list[int] = []
+    monkeypatch.setattr(Driver, "record_result", lost)
+    experiment = load_experiment(write_experiment(tmp_path, search={"trials": 3}, resources={"workers": 2}), ())
+    with pytest.raises(EnvironmentProblem, match="does not answer"):
+        records_of(experiment, Root(tmp_path / "root"))
+    assert calls == [0]
+
+
+def test_a_search_that_the_machine_can_never_run_says_so(tmp_path: Path) -> None:
+    resources = {"workers": 1, "gpus_per_worker": 1}
+    experiment = load_experiment(write_experiment(tmp_path, resources=resources), ())
+    with pytest.raises(EnvironmentProblem, match=r"each trial needs 1 CPU, 1 GPU .* but the cluster has: 1 CPU, 0 GPU"):
+        records_of(experiment, Root(tmp_path / "root"))
+
+
+def test_a_client_address_is_refused_with_what_to_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    with pytest.raises(EnvironmentProblem, match="RAY_ADDRESS=auto"):
+        check_cluster()
+
+
+def test_an_empty_address_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "")
+    assert "starts" in check_cluster()
 
 
 def test_a_worker_that_is_ended_for_its_memory_costs_its_trial_alone(

@@ -1,0 +1,130 @@
+"""The Ray cluster: start or join one, and check that it can run the trials."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from autoopt.search.experiment.sections import ResourcesSection
+from autoopt.strategies.errors import EnvironmentProblem
+
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_worker_niceness": "0",  # Ray's default of 15 distorts latencies on a busy machine.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would swallow Ctrl-C and end as if successful.
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "30",  # A stopped trial frees its memory; Tune would drop the next after 2 s.
+}
+_LOCAL = "local"
+JOIN_PATIENCE_S = 40.0
+"""How long a cluster that grows on demand has to offer what a trial needs."""
+
+
+@contextlib.contextmanager
+def cluster(resources: ResourcesSection) -> Iterator[None]:
+    """Connect to the cluster at ``RAY_ADDRESS``, or start a local one if it is unset or empty.
+
+    Raises ``EnvironmentProblem`` if there is none, or if no node of it can ever run a trial. Ray replaces the handler
+    of SIGTERM by one that exits silently, both when it starts and when it ends; ours is kept.
+    """
+    import ray
+
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    address = os.environ.get("RAY_ADDRESS") or _LOCAL
+    _refuse_client(address)
+    try:
+        with _preserved_sigterm_handler():
+            _connect(address, resources)
+        _check_capacity(resources, patience_s=0.0 if address == _LOCAL else JOIN_PATIENCE_S)
+        yield
+    finally:
+        with _preserved_sigterm_handler():
+            ray.shutdown()
+        sys.stdout.flush()
+
+
+def check_cluster() -> str:
+    """Start a cluster, stop it and return a description; raises ``EnvironmentProblem`` if that fails."""
+    with cluster(ResourcesSection(workers=1)):
+        import ray
+
+        return f"{ray.__version__} starts, with {ray.cluster_resources().get('CPU', 0):g} processors"
+
+
+def _refuse_client(address: str) -> None:
+    if address.startswith("ray://"):
+        raise EnvironmentProblem(
+            f"RAY_ADDRESS={address} is an address of Ray Client, which cannot run a search; run autoopt on a node of "
+            "the cluster with RAY_ADDRESS=auto or RAY_ADDRESS=HOST:6379, or submit it with 'ray job submit'"
+        )
+
+
+def _connect(address: str, resources: ResourcesSection) -> None:
+    import ray
+
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address == _LOCAL:
+        settings |= {"include_dashboard": False, "num_cpus": max(1, resources.workers * resources.cpus_per_worker)}
+    for attempt in (1, 2):
+        try:
+            ray.init(address=address, **settings)
+            return
+        except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
+            ray.shutdown()
+            if attempt == 2:
+                cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise EnvironmentProblem(
+                    f"no Ray cluster at '{address}': {cause}; check RAY_ADDRESS, or unset it to use this machine alone"
+                ) from error
+
+
+def _check_capacity(resources: ResourcesSection, *, patience_s: float) -> None:
+    """Raise ``EnvironmentProblem`` if no node offers the resources of one trial within ``patience_s``."""
+    needed = {"CPU": float(resources.cpus_per_worker), "GPU": resources.gpus_per_worker}
+    given_up_at = time.monotonic() + patience_s
+    while not any(_fits(needed, node) for node in _nodes()):
+        if time.monotonic() >= given_up_at:
+            nodes = "; ".join(_describe(node) for node in _nodes()) or "no node"
+            raise EnvironmentProblem(
+                f"each trial needs {_describe(needed)} on one node (resources.cpus_per_worker, "
+                f"resources.gpus_per_worker), but the cluster has: {nodes}"
+            )
+        time.sleep(1.0)
+
+
+def _nodes() -> list[Mapping[str, float]]:
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _fits(needed: Mapping[str, float], node: Mapping[str, float]) -> bool:
+    return all(node.get(name, 0.0) >= amount for name, amount in needed.items())
+
+
+def _describe(amounts: Mapping[str, float]) -> str:
+    return f"{amounts.get('CPU', 0.0):g} CPU, {amounts.get('GPU', 0.0):g} GPU"
+
+
+@contextlib.contextmanager
+def _preserved_sigterm_handler() -> Iterator[None]:
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:  # By Ray's handler.
+        raise KeyboardInterrupt from None
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)

@@ -1,0 +1,156 @@
+"""What Tune calls during a search: each hook passes the event to the driver, and its decision back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from ray.tune import Callback, Stopper
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
+
+from autoopt.search.backends.ray_tune.private import error_text, kill_worker
+from autoopt.search.ports import TrialSource, Watcher
+from autoopt.search.trial.record import TrialRecord
+from autoopt.strategies.errors import DiskFull
+
+Answer = TypeVar("Answer")
+
+_OUT_OF_MEMORY = "low on memory"
+"""Part of Ray's message about a worker that it killed for lack of memory."""
+
+
+class Guard:
+    """Calls the driver until it raises, and never again: Tune would go on with a driver that has failed.
+
+    The hooks are never pickled: the study has their state, and its URL may be secret.
+    """
+
+    def __init__(self, driver: TrialSource) -> None:
+        self.driver = driver
+        self.failure: Exception | None = None
+        """What ended the search; to be raised once Tune has returned."""
+
+    def __call__(self, ask: Callable[[TrialSource], Answer], *, failed: Answer) -> Answer:
+        """Return what ``ask`` returns; ``failed`` if it raises, or if the driver has failed before."""
+        if self.failure is not None:
+            return failed
+        try:
+            return ask(self.driver)
+        except Exception as error:  # noqa: BLE001  Raised again by the runner.
+            self.failure = error
+            return failed
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class DriverSearcher(Searcher):  # type: ignore[misc]
+    """Proposes the driver's trials, ``workers`` at a time."""
+
+    def __init__(self, guard: Guard, workers: int) -> None:
+        super().__init__(metric=None, mode=None)
+        self._guard, self._workers = guard, workers
+        self.numbers: dict[str, int] = {}
+        """Number of each trial that was proposed and has not ended, by Tune's id."""
+
+    def suggest(self, trial_id: str) -> Any:
+        if len(self.numbers) >= self._workers:
+            return None
+        assignment = self._guard(lambda driver: driver.next(), failed=None)
+        if assignment is None:
+            return Searcher.FINISHED
+        self.numbers[trial_id] = assignment.number
+        return {"assignment": assignment.to_json()}
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: ARG002
+        number = self.numbers.pop(trial_id, None)
+        if number is not None:
+            self._guard(lambda driver: driver.record_result(number), failed=None)
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        pass
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class DriverScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Stops trials at their rungs as the driver decides."""
+
+    def __init__(self, guard: Guard) -> None:
+        super().__init__()
+        self._guard = guard
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
+        if "problem" in result and self._guard.failure is None:
+            self._guard.failure = DiskFull(result["problem"])
+        if "rung" not in result:
+            return str(FIFOScheduler.CONTINUE)
+        record = TrialRecord.from_json(json.loads(result["rung"]))
+        goes_on = self._guard(lambda driver: driver.should_continue(record), failed=True)
+        return str(FIFOScheduler.CONTINUE if goes_on else FIFOScheduler.STOP)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
+        with contextlib.suppress(OSError):  # The disk may be full.
+            if _OUT_OF_MEMORY in error_text(trial):
+                number = trial.config["assignment"]["number"]
+                reason = "its worker was killed, as memory ran out; fewer workers need less"
+                self._guard.driver.death_reasons[number] = reason
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class DriverStopper(Stopper):  # type: ignore[misc]
+    """Stops all trials once they are overdue or the driver has failed."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
+        return False
+
+    def stop_all(self) -> bool:
+        return self._guard(lambda driver: driver.overdue(), failed=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class DriverCallback(Callback):  # type: ignore[misc]
+    """Tells the watcher what happens, and ends what Tune would wait for without end."""
+
+    def __init__(self, guard: Guard, searcher: DriverSearcher, watcher: Watcher) -> None:
+        self._guard, self._searcher, self._watcher = guard, searcher, watcher
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:  # noqa: ARG002
+        number = result["number"]
+        self._guard(lambda driver: driver.reported(number), failed=None)
+        with contextlib.suppress(Exception):  # The view must not fail the trial.
+            self._watcher.stage(number, result.get("stage", "at a rung"))
+
+    def on_step_end(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:  # noqa: ARG002
+        for trial in trials:
+            number = self._searcher.numbers.get(trial.trial_id)
+            if number is not None:
+                self._observe(trial, number)
+        with contextlib.suppress(Exception):
+            self._watcher.tick()
+
+    def _observe(self, trial: Any, number: int) -> None:
+        if trial.is_finished():
+            # Tune drops trials without telling the searcher, such as the next one of a worker that cannot be reused.
+            del self._searcher.numbers[trial.trial_id]
+            self._guard(lambda driver: driver.dropped(number), failed=None)
+        elif trial.status == trial.RUNNING:
+            self._guard(lambda driver: driver.started(number), failed=None)
+            if reason := self._guard(lambda driver: driver.why_expired(number), failed=""):
+                self._guard.driver.death_reasons[number] = reason
+                trial.max_failures = 0  # It is not tried again.
+                kill_worker(trial)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}

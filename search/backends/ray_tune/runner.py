@@ -1,0 +1,106 @@
+"""Runs trials on Ray Tune: warm workers with one trial each at a time, fed by the driver."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from autoopt.search.backends.ray_tune.cluster import cluster
+from autoopt.search.backends.ray_tune.private import treat_oom_kill_as_worker_death
+from autoopt.search.experiment.sections import ResourcesSection
+from autoopt.search.paths import StudyFolder
+from autoopt.search.ports import TrialSource, Watcher
+from autoopt.search.trial.execution import Assignment, execute
+from autoopt.search.trial.record import TrialRecord
+from autoopt.strategies.errors import DatabaseUnavailable, DiskFull
+from autoopt.strategies.system.disk_full import is_disk_full
+
+_WORKER_RETRIES = 1
+"""Number of times a trial is run again if its worker dies."""
+
+
+def run(driver: TrialSource, folder: StudyFolder, *, resources: ResourcesSection, watcher: Watcher) -> None:
+    """Run trials until the driver has no more, or the running ones are overdue.
+
+    The trials that still run then, or on Ctrl-C, run again when the search is resumed; ``KeyboardInterrupt`` is
+    re-raised. Raises ``EnvironmentProblem`` if no Ray cluster can be started or reached, or none that can run a trial,
+    and what the driver raised.
+    """
+    scratch = folder.path / "ray"
+    shutil.rmtree(scratch, ignore_errors=True)  # The study holds all results; the state of Tune is not needed.
+    try:
+        with cluster(resources):
+            try:
+                failure = _fit(driver, folder, scratch, resources, watcher)
+            except BaseException as error:
+                if is_disk_full(error):
+                    shutil.rmtree(scratch, ignore_errors=True)  # So that there is space for what is still recorded.
+                driver.give_up_running("the search was stopped")
+                raise
+            if not isinstance(failure, DatabaseUnavailable):
+                driver.give_up_running(driver.stopped_because or "the search was stopped")
+            if failure is not None:
+                raise failure
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _fit(
+    driver: TrialSource, folder: StudyFolder, scratch: Path, resources: ResourcesSection, watcher: Watcher
+) -> Exception | None:
+    """Run Tune, and return what the driver raised, if anything."""
+    from ray import tune
+
+    from autoopt.search.backends.ray_tune import hooks
+
+    for name in ("ray.tune", "ray.train", "ray.air"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    treat_oom_kill_as_worker_death()
+    guard = hooks.Guard(driver)
+    searcher = hooks.DriverSearcher(guard, resources.workers)
+    slot = {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}
+    tuner = tune.Tuner(
+        tune.with_resources(_trial, slot),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=hooks.DriverScheduler(guard),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(scratch),
+            verbose=0,
+            callbacks=[hooks.DriverCallback(guard, searcher, watcher)],
+            failure_config=tune.FailureConfig(max_failures=_WORKER_RETRIES),
+            stop=hooks.DriverStopper(guard),
+        ),
+        param_space={"folder": str(folder.path)},
+    )
+    tuner.fit()
+    return guard.failure
+
+
+def _trial(config: dict[str, Any]) -> None:
+    """Run one trial in a worker. It reports its stages and rungs; the result is the record on disk."""
+    import torch
+    from ray import tune
+
+    torch.set_num_threads(1)
+    assignment = Assignment.from_json(config["assignment"])
+
+    def report(stage: str) -> None:
+        tune.report({"number": assignment.number, "stage": stage})
+
+    def judge(record: TrialRecord) -> None:
+        # As text, since Tune flattens nested values. Does not return if the trial is stopped.
+        tune.report({"number": assignment.number, "rung": json.dumps(record.to_json())})
+
+    try:
+        execute(assignment, StudyFolder(Path(config["folder"])), report, judge)
+    except DiskFull as problem:  # It would stop every other trial too.
+        tune.report({"number": assignment.number, "problem": str(problem)})
