@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,8 @@ def check_optuna_dashboard(address_with_token: str, address: str) -> None:
     """Open the printed address as a browser does; without its token nothing is answered, and nothing can write."""
     assert status(f"{address}/api/studies") == 403
     assert status(f"{address}/api/studies?token=guessed") == 403
-    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    jar = CookieJar()
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
     with browser.open(address_with_token) as page:
         assert page.url == f"{address}/dashboard", "the token stays in no address and no history"
         assert b"<html" in page.read()
@@ -136,7 +138,7 @@ def check_optuna_dashboard(address_with_token: str, address: str) -> None:
         studies = json.load(answer)["study_summaries"]
     assert [study["study_name"] for study in studies] == ["news"]
     study = f"{address}/api/studies/{studies[0]['study_id']}"
-    (cookie,) = next(handler for handler in browser.handlers if hasattr(handler, "cookiejar")).cookiejar
+    (cookie,) = jar
     known = {"Cookie": f"{cookie.name}={cookie.value}"}
     assert status(study, **known) == 200
     assert status(study, "DELETE", **known) == 405, "the bin icon"
