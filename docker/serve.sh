@@ -37,8 +37,10 @@ schema)
     ;;
 dashboard)
     password=$(secret dashboard_password)
-    printf '[optuna_dashboard]\nstorage = "%s"\n' "$(database dashboard_ro "$password" optuna)" >"$scratch/dashboard.toml"
-    exec optuna-dashboard --from-config "$scratch/dashboard.toml" --host 0.0.0.0 --port 8080 --server gunicorn "$@"
+    AUTOOPT_DATABASE=$(database dashboard_ro "$password" optuna)
+    export AUTOOPT_DATABASE
+    exec gunicorn --chdir "${AUTOOPT_DASHBOARD:-/opt/dashboard}" --bind 0.0.0.0:8080 --threads 8 --worker-tmp-dir "$scratch" \
+        "$@" dashboard:application
     ;;
 mlflow)
     password=$(secret mlflow_password)

@@ -90,15 +90,17 @@ def _read_pools(
     }
     pools: dict[str, list[Row]] = {}
     notes: list[str] = []
+    warnings: list[str] = []
     for name in (name for name in PARTS if name in tables):
         reading = task_type.read(tables[name], settings, metric=metric, train_rows=pools.get("train", ()))
         pools[name] = list(reading.rows)
         notes += [*([reading.columns] if not notes else []), *tables[name].notes, *reading.notes]
+        warnings += [*tables[name].warnings, *reading.warnings]
     if "train" not in pools:
         raise DataError("there is no training data")
     if task_type.is_running_text(pools["train"]):
-        return pools, notes, []
-    warnings = conflict_warnings(pools)
+        return pools, notes, warnings
+    warnings += conflict_warnings(pools)
     if settings.source:
         pools["train"], duplicate_notes = drop_duplicates(pools["train"])
         notes += duplicate_notes

@@ -38,3 +38,5 @@ class Reading:
     """Description of the columns read: ``texts from the column 'text', labels from 'intent'``."""
     notes: tuple[str, ...] = ()
     """Remarks for the user, such as what was left out."""
+    warnings: tuple[str, ...] = ()
+    """Doubtful findings, such as rows without a label."""

@@ -67,4 +67,6 @@ def _concatenated(tables: Sequence[Table]) -> Table:
         [row for table in tables for row in table.rows],
         [place for table in tables for place in table.places],
         tuple(note for table in tables for note in table.notes),
+        tuple(warning for table in tables for warning in table.warnings),
+        first.class_columns,
     )

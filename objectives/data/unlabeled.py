@@ -30,7 +30,7 @@ def read_unlabeled(address: str, settings: DataSettings) -> tuple[list[str], lis
     table = read_source(address, part="train", whole=False)["train"]
     columns = _columns(table, settings)
     texts, notes = non_blank_texts(_with_joined_words(table, columns), columns)
-    return list(dict.fromkeys(texts)), [*table.notes, *notes]
+    return list(dict.fromkeys(texts)), [*table.notes, *table.warnings, *notes]
 
 
 def sample_texts(texts: Iterable[str], size: int | float | None, *, seed: int) -> tuple[str, ...]:

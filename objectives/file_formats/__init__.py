@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoopt.objectives.tables.gzip_file import SUFFIX as GZIP
@@ -33,6 +33,8 @@ class FileFormat:
     """Return the content of a valid file, which the contract tests read."""
     is_text: bool = True
     """Whether it is read through ``text_lines``, and so may be gzipped: ``a.csv.gz``."""
+    batches: Callable[[Path, int], Iterator[Table]] | None = None
+    """Yields the rows of ``read`` in tables of a size, in bounded memory; None if only the whole file can be read."""
 
 
 def formats() -> Mapping[str, FileFormat]:
@@ -59,6 +61,28 @@ def read(path: Path) -> Table:
     if not table.rows:
         raise DataError(f"{path} has a header and no rows; it needs at least one row for each class")
     return table
+
+
+def read_batches(path: Path, size: int) -> Iterator[Table]:
+    """Yield the rows of ``read`` in tables of at most ``size`` rows, in bounded memory where the format allows it.
+
+    A column that is first filled in a later row of JSON Lines is missing from earlier tables. Raises ``DataError``.
+    """
+    is_empty = True
+    with os_errors_reported(path):
+        file_format = _format_of(path)
+        for table in file_format.batches(path, size) if file_format.batches else _parts(file_format.read(path), size):
+            if table.rows:
+                is_empty = False
+                yield table
+    if is_empty:
+        raise DataError(f"{path} has a header and no rows")
+
+
+def _parts(table: Table, size: int) -> Iterator[Table]:
+    for start in range(0, len(table.rows), size):
+        part = slice(start, start + size)
+        yield replace(table, rows=table.rows[part], places=table.places[part])
 
 
 def is_data_file(name: str) -> bool:

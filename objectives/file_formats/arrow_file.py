@@ -14,13 +14,26 @@ from autoopt.strategies.errors import DataError
 
 def read_parquet(path: Path) -> Table:
     """Read all columns. Raises ``DataError``."""
+    with _arrow_errors_reported(path, "parquet"):
+        return _table(path, _open_parquet(path).read())
+
+
+def parquet_batches(path: Path, size: int) -> Iterator[Table]:
+    """Yield the rows of ``read_parquet`` in tables of at most ``size`` rows."""
+    first = 1
+    with _arrow_errors_reported(path, "parquet"):
+        for batch in _open_parquet(path).iter_batches(size):
+            yield _table(path, batch, first=first)
+            first += batch.num_rows
+
+
+def _open_parquet(path: Path) -> Any:
     import pyarrow.parquet
 
-    with _arrow_errors_reported(path, "parquet"):
-        file = pyarrow.parquet.ParquetFile(path)
-        _check_size(path, sum(file.metadata.row_group(index).total_byte_size for index in range(file.num_row_groups)))
-        _check_names(path, file.schema_arrow.names)
-        return _table(path, file.read())
+    file = pyarrow.parquet.ParquetFile(path)
+    _check_size(path, sum(file.metadata.row_group(index).total_byte_size for index in range(file.num_row_groups)))
+    _check_names(path, file.schema_arrow.names)
+    return file
 
 
 def read_arrow(path: Path) -> Table:
@@ -28,23 +41,48 @@ def read_arrow(path: Path) -> Table:
     import pyarrow
 
     with _arrow_errors_reported(path, "Arrow"), pyarrow.OSFile(str(path), "rb") as source:
-        is_file = source.read(6) == b"ARROW1"
-        source.seek(0)
-        reader = pyarrow.ipc.open_file(source) if is_file else pyarrow.ipc.open_stream(source)
-        _check_names(path, reader.schema.names)
-        batches, size = [], 0
-        for batch in map(reader.get_batch, range(reader.num_record_batches)) if is_file else reader:
-            batch.validate(full=True)  # A damaged file may point anywhere in memory.
-            size += batch.nbytes
-            _check_size(path, size)
-            batches.append(batch)
-        return _table(path, pyarrow.Table.from_batches(batches, reader.schema))
+        reader = _open_arrow(path, source)
+        return _table(path, pyarrow.Table.from_batches(_record_batches(path, reader), reader.schema))
 
 
-def _table(path: Path, columns: Any) -> Table:
+def arrow_batches(path: Path, size: int) -> Iterator[Table]:
+    """Yield the rows of ``read_arrow`` in tables of at most ``size`` rows."""
+    import pyarrow
+
+    first = 1
+    with _arrow_errors_reported(path, "Arrow"), pyarrow.OSFile(str(path), "rb") as source:
+        for batch in _record_batches(path, _open_arrow(path, source)):
+            for start in range(0, batch.num_rows, size):
+                part = batch.slice(start, size)
+                yield _table(path, part, first=first)
+                first += part.num_rows
+
+
+def _open_arrow(path: Path, source: Any) -> Any:
+    import pyarrow
+
+    is_file = source.read(6) == b"ARROW1"
+    source.seek(0)
+    reader = pyarrow.ipc.open_file(source) if is_file else pyarrow.ipc.open_stream(source)
+    _check_names(path, reader.schema.names)
+    return reader
+
+
+def _record_batches(path: Path, reader: Any) -> Iterator[Any]:
+    """Yield the validated record batches of a file or a stream."""
+    is_file = hasattr(reader, "get_batch")
+    size = 0
+    for batch in map(reader.get_batch, range(reader.num_record_batches)) if is_file else reader:
+        batch.validate(full=True)  # A damaged file may point anywhere in memory.
+        size += batch.nbytes
+        _check_size(path, size)
+        yield batch
+
+
+def _table(path: Path, columns: Any, *, first: int = 1) -> Table:
     rows = [list(row) for row in zip(*(column.to_pylist() for column in columns.columns), strict=True)]
-    places = [f"{path}: row {number}" for number in range(1, len(rows) + 1)]
-    return Table(str(path), tuple(columns.column_names), rows, places)
+    places = [f"{path}: row {number}" for number in range(first, first + len(rows))]
+    return Table(str(path), tuple(columns.schema.names), rows, places)
 
 
 def _check_size(path: Path, size: int) -> None:
@@ -92,5 +130,9 @@ def _arrow_example() -> bytes:
     return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
 
 
-PARQUET = FileFormat(suffixes=(".parquet",), read=read_parquet, example=_parquet_example, is_text=False)
-ARROW = FileFormat(suffixes=(".arrow", ".feather"), read=read_arrow, example=_arrow_example, is_text=False)
+PARQUET = FileFormat(
+    suffixes=(".parquet",), read=read_parquet, batches=parquet_batches, example=_parquet_example, is_text=False
+)
+ARROW = FileFormat(
+    suffixes=(".arrow", ".feather"), read=read_arrow, batches=arrow_batches, example=_arrow_example, is_text=False
+)

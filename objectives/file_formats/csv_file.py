@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -20,7 +20,18 @@ _BATCH = 1000
 def read_csv(path: Path) -> Table:
     """Read a file with a header, tab-separated if it is ``.tsv``, else comma-separated. Raises ``DataError``."""
     records = _records(path)
+    return _table(path, _header(path, records), records)
+
+
+def csv_batches(path: Path, size: int) -> Iterator[Table]:
+    """Yield the rows of ``read_csv`` in tables of at most ``size`` rows."""
+    records = _records(path)
     columns = _header(path, records)
+    while batch := list(islice(records, size)):
+        yield _table(path, columns, batch)
+
+
+def _table(path: Path, columns: tuple[str, ...], records: Iterable[tuple[int, list[str]]]) -> Table:
     rows, places = [], []
     for number, record in records:
         if not record:
@@ -114,10 +125,14 @@ def _unquoted(field: str) -> str:
 
 
 CSV = FileFormat(
-    suffixes=(".csv",), read=read_csv, example=lambda: b"text,label\nChelsea won the cup,sport\nshares fell,business\n"
+    suffixes=(".csv",),
+    read=read_csv,
+    batches=csv_batches,
+    example=lambda: b"text,label\nChelsea won the cup,sport\nshares fell,business\n",
 )
 TSV = FileFormat(
     suffixes=(".tsv",),
     read=read_csv,
+    batches=csv_batches,
     example=lambda: b"text\tlabel\nChelsea won the cup\tsport\nshares fell\tbusiness\n",
 )

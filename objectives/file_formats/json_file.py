@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,24 @@ _EXPECTED_FORM = f'the file must be a list of flat objects, [{{"text": â€¦}}, â€
 
 def read_json_lines(path: Path) -> Table:
     """Read an object from each line that is not blank; missing keys become None. Raises ``DataError``."""
+    return table_of_lines(path, lines(path))
+
+
+def json_lines_batches(path: Path, size: int) -> Iterator[Table]:
+    """Yield the rows of ``read_json_lines`` in tables of at most ``size`` rows; each has the columns of its rows."""
+    numbered = lines(path)
+    while batch := list(islice(numbered, size)):
+        yield table_of_lines(path, batch)
+
+
+def table_of_lines(source: Path, numbered: Iterable[tuple[int, str]]) -> Table:
+    """Return the table of numbered lines of JSON Lines; blank lines are no rows. Raises ``DataError``."""
     records, places = [], []
-    for number, line in lines(path):
+    for number, line in numbered:
         if line.strip():
-            records.append(_json_record(line, f"{path}:{number}"))
-            places.append(f"{path}:{number}")
-    return _table(path, records, places)
+            records.append(_json_record(line, f"{source}:{number}"))
+            places.append(f"{source}:{number}")
+    return _table(source, records, places)
 
 
 def read_json(path: Path) -> Table:
@@ -175,5 +188,6 @@ JSON = FileFormat(
 JSON_LINES = FileFormat(
     suffixes=(".jsonl", ".ndjson"),
     read=read_json_lines,
+    batches=json_lines_batches,
     example=lambda: b'{"text": "Chelsea won", "label": "sport"}\n{"text": "shares fell", "label": "business"}\n',
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from autoopt.objectives.file_formats import FileFormat
@@ -14,14 +17,26 @@ def read_text(path: Path) -> Table:
 
     Blank lines are rows too, unless the file has no others. Raises ``DataError``.
     """
+    table = _table(path, lines(path))
+    return table if any(str(row[0]).strip() for row in table.rows) else replace(table, rows=[], places=[])
+
+
+def text_batches(path: Path, size: int) -> Iterator[Table]:
+    """Yield every line in tables of at most ``size`` rows. Raises ``DataError``."""
+    numbered = lines(path)
+    while batch := list(islice(numbered, size)):
+        yield _table(path, batch)
+
+
+def _table(path: Path, numbered: Iterable[tuple[int, str]]) -> Table:
     texts, places = [], []
-    for number, line in lines(path):
+    for number, line in numbered:
         content = line.rstrip("\r\n")
         texts.append(line if line == content else f"{content}\n")
         places.append(f"{path}:{number}")
-    if not any(map(str.strip, texts)):
-        texts, places = [], []
     return Table(str(path), (TEXT_COLUMN,), [[text] for text in texts], places)
 
 
-PLAIN_TEXT = FileFormat(suffixes=(".txt",), read=read_text, example=lambda: b"Chelsea won the cup\nshares fell\n")
+PLAIN_TEXT = FileFormat(
+    suffixes=(".txt",), read=read_text, batches=text_batches, example=lambda: b"Chelsea won the cup\nshares fell\n"
+)

@@ -25,3 +25,7 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     places: Sequence[str]
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """Doubtful findings for the user, such as rows that were left out."""
+    class_columns: frozenset[str] = frozenset()
+    """Columns of class names by the file's own schema; a row without one has no label and is left out."""

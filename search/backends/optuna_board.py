@@ -1,30 +1,39 @@
-"""Serve the Optuna dashboard on loopback: ``python -m autoopt.search.backends.optuna_board PORT``."""
+"""The Optuna dashboard on a study database that it only reads."""
 
 from __future__ import annotations
 
-import os
-import sys
-from socketserver import ThreadingMixIn
-from wsgiref.simple_server import WSGIServer, make_server
+from typing import TYPE_CHECKING, Any
 
-LOOPBACK = "127.0.0.1"
-ADDRESS_VARIABLE = "AUTOOPT_DASHBOARD_STORAGE"
-"""Environment variable with the database URL; on a command line other users could read its password."""
+from autoopt.search.backends.optuna_storage import quiet_optuna
 
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
 
-class _Server(ThreadingMixIn, WSGIServer):
-    """Serves the concurrent requests of a browser."""
-
-    daemon_threads = True
+_QUERIES_ONLY = "PRAGMA query_only = ON"
 
 
-def main(port: int) -> None:
-    """Serve the database whose URL is in the environment."""
+def dashboard_of(url: str) -> WSGIApplication:
+    """Return the dashboard as a WSGI application on an existing database."""
     import optuna_dashboard
 
-    application = optuna_dashboard.wsgi(os.environ[ADDRESS_VARIABLE])
-    make_server(LOOPBACK, port, application, server_class=_Server).serve_forever()
+    application: WSGIApplication = optuna_dashboard.wsgi(reading_storage(url))
+    return application
 
 
-if __name__ == "__main__":
-    main(int(sys.argv[1]))
+def reading_storage(url: str) -> Any:
+    """Open an existing database so that nothing can be written; a team's database is not changed by looking at it."""
+    import sqlalchemy
+
+    optuna = quiet_optuna()
+    arguments: dict[str, Any] = {"pool_pre_ping": True}
+    if url.startswith("postgresql"):
+        arguments["execution_options"] = {"postgresql_readonly": True}
+        # A server set up in the C locale declares no encoding, and would answer in bytes.
+        arguments["connect_args"] = {"connect_timeout": 10, "client_encoding": "utf8"}
+    storage = optuna.storages.RDBStorage(
+        url, engine_kwargs=arguments, skip_compatibility_check=True, skip_table_creation=True
+    )
+    if url.startswith("sqlite"):
+        sqlalchemy.event.listen(storage.engine, "connect", lambda connection, _: connection.execute(_QUERIES_ONLY))
+        storage.engine.dispose()  # Applies the listener to all connections.
+    return storage

@@ -19,18 +19,22 @@ LOOPBACK = "127.0.0.1"
 @click.option(
     "--mlflow-port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port of the MLflow UI."
 )
-@click.option("--host", default=LOOPBACK, show_default=True, help="Only this one: neither server has a password.")
+@click.option("--host", default=LOOPBACK, show_default=True, help="Only this one: MLflow has no password.")
 @root_option
 def dashboard(study: str, port: int, mlflow_port: int, host: str, root: Path | None) -> None:
-    """Start the Optuna dashboard and the MLflow UI for STUDY, until Ctrl-C."""
+    """Start the Optuna dashboard and the MLflow UI for STUDY, until Ctrl-C.
+
+    The Optuna dashboard is read-only, and opens at the printed address alone, which holds a token. The MLflow UI can
+    edit and delete runs, and is open to everyone with an account on this machine.
+    """
     from autoopt.search.backends.mlflow_client import without_password
-    from autoopt.search.cli.dashboard_servers import check_free, mlflow_ui, optuna_dashboard, serve
+    from autoopt.search.dashboards.servers import check_free, mlflow_ui, optuna_dashboard, serve
     from autoopt.search.study.study_view import load_study_view
     from autoopt.strategies.errors import UsageError
 
     if host != LOOPBACK:
         raise UsageError(
-            f"the dashboards have no password and can delete studies, so they listen on {LOOPBACK} only, "
+            f"MLflow has no password and can delete runs, so the dashboards listen on {LOOPBACK} only, "
             f"not on '{host}'; to open them from another machine, use ssh -L {port}:{LOOPBACK}:{port}"
         )
     home = studies_root(root)
@@ -42,7 +46,7 @@ def dashboard(study: str, port: int, mlflow_port: int, host: str, root: Path | N
     check_free([server.port for server in servers])
     with serve(servers, home.path / "dashboards.log") as wait:
         for server in servers:
-            click.echo(f"{server.name}: http://{LOOPBACK}:{server.port}")
+            click.echo(f"{server.name}: {server.address}" + (f" ({server.remark})" if server.remark else ""))
         if remote is not None:
             click.echo(f"MLflow: {without_password(remote)}")
         click.echo("Press Ctrl-C to stop.")

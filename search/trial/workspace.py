@@ -47,17 +47,28 @@ class Workspace:
     """Folder for models that are saved only to be measured."""
     seed: int
     """Seed of the base model's new head and of all strategies; the data splits do not depend on it."""
+    study_folder: Path | None = None
+    """Folder in which the study's first calibration is kept; None for an experiment without a study."""
 
     @classmethod
     def open(cls, folder: StudyFolder, *, seed: int | None = None) -> Workspace:
         """Load the data and the model of a study's resolved experiment; ``seed`` overrides the experiment's."""
         experiment = load_experiment(folder.experiment, ())
-        opened = cls.of(experiment, Root(folder.path.parent.parent), scratch=folder.path / "scratch", seed=seed)
+        root = Root(folder.path.parent.parent)
+        opened = cls.of(experiment, root, scratch=folder.path / "scratch", seed=seed, study_folder=folder.path)
         write_whole(folder.origin, opened.origin)
         return opened
 
     @classmethod
-    def of(cls, experiment: Experiment, root: Root, *, scratch: Path, seed: int | None = None) -> Workspace:
+    def of(
+        cls,
+        experiment: Experiment,
+        root: Root,
+        *,
+        scratch: Path,
+        seed: int | None = None,
+        study_folder: Path | None = None,
+    ) -> Workspace:
         """Open an experiment, whether its study exists or not."""
         seed = experiment.search.seed if seed is None else seed
         data = open_data(experiment)
@@ -76,6 +87,7 @@ class Workspace:
             shapes=ShapeTable(root.shapes, target_of(experiment, base, data.validation)),
             scratch=scratch,
             seed=seed,
+            study_folder=study_folder,
         )
 
     @property
@@ -141,8 +153,10 @@ class Workspace:
         return measure_costs(TableServing(self, candidate.model, folder), self.metrics, only_exact=True)
 
     def _calibrate_study(self, shapes: ShapeTable, name: str, *, samples: int) -> Calibration:
-        """Return the study's first calibration, which is saved in a file of this name."""
-        path = self.scratch.parent / name
+        """Return the study's first calibration, which is kept in a file of this name in the study's folder."""
+        if self.study_folder is None:
+            return calibrate_once(self.base.model, shapes.target, shapes, samples=samples)
+        path = self.study_folder / name
         with shapes.claim("study", reference=structure_digest(self.base.model)):
             if path.is_file():
                 return Calibration.from_json(json.loads(path.read_text(encoding="utf-8")))

@@ -1,5 +1,8 @@
 """Atomic writes: a file or a folder is replaced as a whole, and is on the disk before the call returns.
 
+What is written has the permissions that the umask gives any new file, whoever wrote its content: safetensors and
+``tempfile`` would keep it for the owner alone, and a server of another account could not read a model.
+
 A reader sees the old content or the new, also after a power cut. Work in progress is hidden beside the target under
 ``.NAME.<random>``; only a killed process leaves it behind.
 """
@@ -9,10 +12,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_STATUS = Path("/proc/self/status")
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -28,6 +34,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     work = _work_path(path)
     try:
         yield work
+        _permit_as_new(work)
         _sync(work)
         work.replace(path)
         _sync_folder(path.parent)
@@ -53,7 +60,9 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 def install_folder(work: Path, folder: Path) -> None:
     """Move the finished folder ``work`` to ``folder`` on the same file system, in place of what is there."""
     for path in work.rglob("*"):
+        _permit_as_new(path)
         _sync_folder(path) if path.is_dir() else _sync(path)
+    _permit_as_new(work)
     _sync_folder(work)
     replaced = _work_path(folder)
     with contextlib.suppress(FileNotFoundError):
@@ -65,6 +74,27 @@ def install_folder(work: Path, folder: Path) -> None:
 
 def _work_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+
+
+def _permit_as_new(path: Path) -> None:
+    """Give a file or folder the permissions that it would have if it were made now by ``open`` or ``mkdir``."""
+    if path.is_symlink():
+        return
+    wanted = (0o777 if path.is_dir() else 0o666) & ~_umask()
+    if stat.S_IMODE(path.stat().st_mode) != wanted:
+        with contextlib.suppress(PermissionError):  # Some file systems have no permissions.
+            path.chmod(wanted)
+
+
+def _umask() -> int:
+    """Return the umask of the process. Asking the system for it would set it for a moment, for other threads too."""
+    try:
+        status = _STATUS.read_text(encoding="ascii", errors="replace")
+        return int(status.partition("\nUmask:")[2].split()[0], 8)
+    except (OSError, IndexError, ValueError):
+        before = os.umask(0o077)
+        os.umask(before)
+        return before
 
 
 def _sync(path: Path) -> None:

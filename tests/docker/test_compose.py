@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,7 +158,7 @@ def test_what_the_images_copy_exists_and_is_let_into_the_build() -> None:
     assert {"pyproject.toml", "search", "strategies", "objectives", "docker/serve.sh"} <= paths
     for path in paths:
         assert (ROOT / path).exists()
-        assert f"!{path}" in let_in
+        assert {f"!{path}", *(f"!{folder}" for folder in Path(path).parents)} & set(let_in)
     taken = {match[1] for line in DOCKERFILE if (match := re.search(r"--from=(\S+)", line))}
     assert taken <= set(stages())
 

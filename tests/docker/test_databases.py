@@ -14,6 +14,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from autoopt.search.backends.optuna_board import reading_storage
 from autoopt.search.backends.optuna_storage import storage_at
 from tests.places import ROOT
 
@@ -230,3 +231,20 @@ def test_trials_are_written_whole_and_numbered_once_by_all_who_search(server: Se
     assert [trial.user_attrs for trial in ended] == [{"record": -place} for place in range(40)]
     for storage in storages:
         storage.engine.dispose()
+
+
+def test_a_dashboard_of_the_writing_role_cannot_write_either(server: Server) -> None:
+    assert server.as_autoopt("CREATE SCHEMA viewed").returncode == 0
+    password = (server.secrets / "optuna_password").read_text()
+    address = (
+        f"postgresql+psycopg://autoopt_rw:{password}@127.0.0.1:{server.port}/optuna?options=-csearch_path%3Dviewed"
+    )
+    writing, storage = storage_at(address), reading_storage(address)
+    optuna.create_study(storage=writing, study_name="shared")
+    number = storage.get_study_id_from_name("shared")
+    with pytest.raises(optuna.exceptions.StorageInternalError) as refused:
+        storage.delete_study(number)
+    assert "read-only transaction" in str(refused.value.__cause__)
+    assert [study.study_name for study in storage.get_all_studies()] == ["shared"]
+    for opened in (writing, storage):
+        opened.engine.dispose()

@@ -72,7 +72,7 @@ def programs(tmp_path: Path) -> Path:
     """Stand-ins that print how they were called and what they were given."""
     folder = tmp_path / "programs"
     folder.mkdir()
-    for name in ("python", "optuna-dashboard", "mlflow", "ray", "autoopt"):
+    for name in ("python", "gunicorn", "mlflow", "ray", "autoopt"):
         (folder / name).write_text('#!/bin/sh\necho "CALLED $(basename "$0") $*"\nenv\n')
         (folder / name).chmod(0o755)
     return folder
@@ -115,9 +115,8 @@ def test_no_secret_is_on_a_command_line(secrets: Path, programs: Path, service: 
 
 
 def test_what_a_service_writes_down_is_for_its_own_eyes(secrets: Path, programs: Path) -> None:
-    for service, file in (("dashboard", "dashboard.toml"), ("mlflow", "mlflow-auth.ini")):
-        serve(service, secrets, programs)
-        assert stat.S_IMODE((secrets.parent / file).stat().st_mode) == 0o600
+    serve("mlflow", secrets, programs)
+    assert stat.S_IMODE((secrets.parent / "mlflow-auth.ini").stat().st_mode) == 0o600
 
 
 def test_mlflow_asks_for_a_password_and_runs_no_jobs(secrets: Path, programs: Path) -> None:

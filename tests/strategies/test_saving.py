@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -204,3 +206,14 @@ def test_a_save_replaces_what_was_there(plain: Path) -> None:
     saving.save(everything(tiny.candidate(layers=2)), plain)
     assert load(plain).edits
     assert not (plain / "model.safetensors").exists()
+
+
+def test_a_saved_model_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        saving.save(tiny.candidate(), tmp_path / "model")
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "model").iterdir()}
+    assert set(modes.values()) == {0o644}, modes
+    assert stat.S_IMODE((tmp_path / "model").stat().st_mode) == 0o755

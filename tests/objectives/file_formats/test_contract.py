@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autoopt.objectives import file_formats
-from autoopt.objectives.file_formats import formats, is_data_file, os_errors_reported, read
+from autoopt.objectives.file_formats import formats, is_data_file, os_errors_reported, read, read_batches
 from autoopt.strategies.errors import DataError
 
 every_suffix = pytest.mark.parametrize("suffix", sorted(formats()))
@@ -35,6 +35,17 @@ def test_its_example_is_read_with_a_place_for_each_row(tmp_path: Path, suffix: s
     assert len(table.rows) == len(table.places) >= 2
     assert {len(row) for row in table.rows} == {len(table.columns)}
     assert all(re.fullmatch(rf"{re.escape(str(path))}(:\d+|: row \d+)", place) for place in table.places)
+
+
+@every_suffix
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_its_batches_are_its_rows_with_the_same_places(tmp_path: Path, suffix: str, size: int) -> None:
+    path = example(tmp_path, suffix)
+    table, batches = read(path), list(read_batches(path, size))
+    assert [row for batch in batches for row in batch.rows] == list(table.rows)
+    assert [place for batch in batches for place in batch.places] == list(table.places)
+    assert {batch.columns for batch in batches} == {table.columns}
+    assert all(0 < len(batch.rows) <= size for batch in batches)
 
 
 @every_suffix
@@ -75,6 +86,8 @@ def test_a_damaged_file_is_refused_with_its_name(tmp_path: Path, suffix: str, da
         path.write_bytes({"cut": content[:5] + b"\xff\xfe\0", "nothing": b"", "noise": bytes(range(256))}[damage])
     with pytest.raises(DataError, match=re.escape(str(path))):
         read(path)
+    with pytest.raises(DataError, match=re.escape(str(path))):
+        list(read_batches(path, 1))
 
 
 @every_text_suffix

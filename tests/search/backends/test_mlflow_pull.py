@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import stat
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,20 @@ def test_a_pulled_folder_is_the_saved_one_and_nothing_else(
     assert pull(reference, destination, root=registry, uri=None) == destination
     assert contents(destination) == contents(candidates[trial][1])
     assert [path.name for path in destination.parent.iterdir()] == ["champion"]
+
+
+def test_a_pulled_folder_can_be_read_by_whom_the_umask_lets(
+    registry: Root, candidates: Candidates, tmp_path: Path
+) -> None:
+    for path in stored(registry, candidates[7][1]).iterdir():
+        path.chmod(0o600)  # As an earlier version stored it.
+    before = os.umask(0o022)
+    try:
+        pulled = pull(STUDY, tmp_path / "champion", root=registry, uri=None)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(pulled.stat().st_mode) == 0o755
+    assert {stat.S_IMODE(path.stat().st_mode) for path in pulled.iterdir()} == {0o644}
 
 
 def test_a_pulled_model_predicts_what_the_candidate_predicts(

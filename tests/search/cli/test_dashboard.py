@@ -2,22 +2,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
+from http.cookiejar import CookieJar
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from autoopt.search.backends.optuna_board import LOOPBACK
 from autoopt.search.backends.optuna_storage import database_url
 from autoopt.search.backends.optuna_study import OptunaStudy
-from autoopt.search.cli.dashboard_servers import Server, check_free, serve
 from autoopt.search.cli.main import autoopt
+from autoopt.search.dashboards.optuna_site import LOOPBACK
+from autoopt.search.dashboards.servers import Server, check_free, serve
 from autoopt.search.experiment.experiment import load_experiment
 from autoopt.search.experiment.opening import directions, open_data, space_of
 from autoopt.search.paths import Root
@@ -111,6 +115,51 @@ def test_a_server_that_ends_by_itself_is_reported_and_ends_the_others(tmp_path: 
     check_free([good])
 
 
+def status(address: str, method: str = "GET", body: Any = None, **headers: str) -> int:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(address, body, named, method=method)  # noqa: S310
+    try:
+        with urllib.request.urlopen(request) as answer:  # noqa: S310
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def check_optuna_dashboard(address_with_token: str, address: str) -> None:
+    """Open the printed address as a browser does; without its token nothing is answered, and nothing can write."""
+    assert status(f"{address}/api/studies") == 403
+    assert status(f"{address}/api/studies?token=guessed") == 403
+    jar = CookieJar()
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+    with browser.open(address_with_token) as page:
+        assert page.url == f"{address}/dashboard", "the token stays in no address and no history"
+        assert b"<html" in page.read()
+    with browser.open(f"{address}/api/studies") as answer:
+        studies = json.load(answer)["study_summaries"]
+    assert [study["study_name"] for study in studies] == ["news"]
+    study = f"{address}/api/studies/{studies[0]['study_id']}"
+    (cookie,) = jar
+    known = {"Cookie": f"{cookie.name}={cookie.value}"}
+    assert status(study, **known) == 200
+    assert status(study, "DELETE", **known) == 405, "the bin icon"
+    assert status(f"{study}/rename", "POST", b'{"study_name": "mine"}', **known) == 405
+    assert status(study, **known, Host="evil.example") == 403
+    assert status(study, **known, Origin="http://evil.example") == 403
+    assert status(study, **known, Origin=address) == 200
+    assert status(study, **known) == 200
+
+
+def check_mlflow(address: str) -> None:
+    """Pages of other sites cannot write."""
+    create = f"{address}/api/2.0/mlflow/experiments/create"
+    assert status(f"{address}/health") == 200
+    body, json_body = b'{"name": "foreign"}', {"Content_Type": "application/json"}
+    assert status(create, "POST", body, **json_body, Origin="http://evil.example") == 403
+    assert status(create, "POST", body, **json_body, Host="evil.example") == 403
+    assert status(create, "POST", body, **json_body, Host="192.168.0.7:5000") == 403
+    assert status(create, "POST", body, **json_body) == 200
+
+
 def test_both_dashboards_answer_and_end_with_the_command(started: Root) -> None:
     port, mlflow_port = free_port(), free_port()
     program = "from autoopt.search.cli.main import main; main()"
@@ -125,16 +174,15 @@ def test_both_dashboards_answer_and_end_with_the_command(started: Root) -> None:
         assert process.stdout
         assert process.stderr
         lines = [process.stdout.readline() for _ in range(3)]
-        assert lines == [
-            f"Optuna dashboard: http://127.0.0.1:{port}\n",
-            f"MLflow: http://127.0.0.1:{mlflow_port}\n",
+        address = re.fullmatch(r"Optuna dashboard: (http://127\.0\.0\.1:\d+/\?token=\S+) \(read-only\)\n", lines[0])
+        assert address, process.stderr.read()
+        assert lines[1:] == [
+            f"MLflow: http://127.0.0.1:{mlflow_port} (it can edit and delete runs, and has no password)\n",
             "Press Ctrl-C to stop.\n",
-        ], process.stderr.read()
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies") as answer:
-            studies = json.load(answer)
-        assert [study["study_name"] for study in studies["study_summaries"]] == ["news"]
-        with urllib.request.urlopen(f"http://127.0.0.1:{mlflow_port}/health") as answer:
-            assert answer.status == 200
+        ]
+        check_optuna_dashboard(address[1], f"http://127.0.0.1:{port}")
+        check_mlflow(f"http://127.0.0.1:{mlflow_port}")
+        assert address[1].rpartition("=")[2] not in (started.path / "dashboards.log").read_text(encoding="utf-8")
         process.send_signal(signal.SIGINT)
         process.wait(30)
     assert process.returncode == 130

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -347,3 +348,22 @@ def test_plan_shows_space_start_design_and_forecast_and_makes_no_study(finished:
     for part in ("max_length: 16", "up to ", " recipes, from", "First recipes", "ms p50", "within a factor of two"):
         assert part in shown.stdout
     assert shown.stdout.endswith(f"autoopt search {finished.file} --root {finished.root.path}\n")
+
+
+def test_each_plan_measures_its_own_model_and_writes_nothing_beside_its_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    latencies = {}
+    for layers in (1, 16):
+        file = write_experiment(tmp_path / f"{layers} layers")
+        saving.save(tiny.candidate(layers=layers), tmp_path / "saved" / str(layers))
+        shutil.rmtree(file.parent / "model")
+        shutil.copytree(tmp_path / "saved" / str(layers), file.parent / "model")
+        result = run("plan", file, "--root", tmp_path / "root", "--json")
+        assert result.exit_code == 0, result.stderr
+        latencies[layers] = json.loads(result.stdout)["baseline_latency"]["p50_ms"]
+    assert latencies[16] > 4 * latencies[1]
+    assert [path.name for path in temporary.rglob("*.json")] == []

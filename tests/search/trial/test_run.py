@@ -60,6 +60,7 @@ def opened(tmp_path: Path, *limits: str) -> Workspace:
         shapes=ShapeTable(tmp_path / "shapes", Target(sequence_length=16)),
         scratch=scratch,
         seed=0,
+        study_folder=scratch.parent,
     )
 
 
@@ -350,7 +351,7 @@ def test_all_trials_of_a_study_share_one_calibration_even_if_it_is_noisy(
     monkeypatch.setattr(workspace, "calibrate_once", lambda *_, samples: noisy)
     assert opened(tmp_path).calibration == noisy
     monkeypatch.setattr(workspace, "calibrate_once", lambda *_, samples: replace(noisy, p50_ms=50.0))
-    again = replace(opened(tmp_path / "elsewhere"), scratch=tmp_path / "tiny" / "scratch")
+    again = replace(opened(tmp_path / "elsewhere"), study_folder=tmp_path / "tiny")
     assert again.calibration == noisy
 
 

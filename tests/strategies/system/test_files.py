@@ -45,6 +45,24 @@ def test_the_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
     assert modes == [0o640, 0o750, 0o640]
 
 
+@pytest.mark.usefixtures("umask")
+@pytest.mark.parametrize("status", ["/proc/self/status", "/proc/none"])
+def test_what_others_wrote_for_the_owner_alone_gets_these_permissions_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    monkeypatch.setattr(files, "_STATUS", Path(status))
+    with whole_folder(tmp_path / "folder") as work:
+        (work / "weights").touch(0o600)
+        (work / "inner").mkdir(0o700)
+    with whole_file(tmp_path / "file") as work:
+        work.touch(0o600)
+    private = tmp_path / "private"
+    private.mkdir(0o700)
+    install_folder(private, tmp_path / "installed")
+    names = ("folder/weights", "folder/inner", "file", "installed")
+    assert [permissions(tmp_path / name) for name in names] == [0o640, 0o750, 0o640, 0o750]
+
+
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     write_whole(tmp_path / "file", "old")
     with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "file") as work:  # noqa: PT012

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -14,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoopt.search.backends.optuna_board import ADDRESS_VARIABLE, LOOPBACK
+from autoopt.search.dashboards.optuna_site import ADDRESS_VARIABLE, LOOPBACK, TOKEN_VARIABLE
+from autoopt.search.dashboards.read_only_site import TOKEN_PARAMETER
 from autoopt.search.paths import Root
 from autoopt.strategies.errors import EnvironmentProblem
 
@@ -33,29 +35,44 @@ class Server:
     port: int
     command: Sequence[str]
     environment: Mapping[str, str]
+    query: str = ""
+    """Query of the address to open, such as a token."""
+    remark: str = ""
+    """What somebody who opens it can do."""
+
+    @property
+    def address(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}{self.query}"
 
 
 def optuna_dashboard(root: Root, experiment: Experiment, port: int) -> Server:
-    """Return the server of the Optuna dashboard on the study's database."""
+    """Return the server of the Optuna dashboard on the study's database, read-only and behind a new token."""
     from autoopt.search.backends.optuna_storage import database_url
 
     address = experiment.storage.address() or database_url(root.optuna_database)
-    command = [sys.executable, "-m", "autoopt.search.backends.optuna_board", str(port)]
-    return Server("Optuna dashboard", port, command, {ADDRESS_VARIABLE: address})
+    command = [sys.executable, "-m", "autoopt.search.dashboards.optuna_site", str(port)]
+    token = secrets.token_urlsafe(24)
+    environment = {ADDRESS_VARIABLE: address, TOKEN_VARIABLE: token}
+    return Server("Optuna dashboard", port, command, environment, f"/?{TOKEN_PARAMETER}={token}", "read-only")
 
 
 def mlflow_ui(root: Root, port: int) -> Server:
-    """Return the server of the MLflow UI on the database under the root."""
+    """Return the server of the MLflow UI on the database under the root.
+
+    MLflow itself refuses foreign hosts and what pages of other sites send. Whoever has an account on this machine may
+    edit and delete runs, as its interface can.
+    """
     from autoopt.search.backends.mlflow_client import tracking_uri
 
     command = [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1"]
     environment = {
         "MLFLOW_BACKEND_STORE_URI": tracking_uri(None, root),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{host}:*" for host in (LOOPBACK, "localhost", "[[]::1]")),
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": root.mlflow_artifacts.absolute().as_uri(),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # Saves 700 MB; no jobs run here.
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    return Server("MLflow", port, command, environment)
+    return Server("MLflow", port, command, environment, remark="it can edit and delete runs, and has no password")
 
 
 def check_free(ports: Sequence[int]) -> None:
