@@ -18,6 +18,7 @@ from autoopt.search.names import check_name
 from autoopt.search.paths import Root
 from autoopt.strategies.errors import UnknownName, UsageError, did_you_mean
 from autoopt.strategies.saving import MANIFEST, verify
+from autoopt.strategies.system.failpoints import failpoint
 
 _ALIAS_ATTEMPTS = 4
 
@@ -79,6 +80,7 @@ def register_front(
                 _update_measurements(client, experiment_id, parent_id, version, model)
             elif model.digest not in numbers:
                 numbers[model.digest] = _register(client, experiment_id, parent_id, study, model)
+        failpoint("before-alias")
         version_of = {model.trial: numbers[model.digest] for model in models}
         for alias, trial in aliases.items():
             point_alias(client, study, alias, version_of[trial])
@@ -163,6 +165,7 @@ def _ensure_registered_model(client: Any, name: str) -> None:
 
 def _register(client: Any, experiment_id: str, parent_id: str, study: str, model: VerifiedModel) -> int:
     model_id, run_id = _ensure_logged_model(client, experiment_id, parent_id, study, model)
+    failpoint("after-upload")
     version = client.create_model_version(
         study,
         # Not "models:/id": a local registry resolves that at the process-wide address, not at the client's.
@@ -177,6 +180,7 @@ def _register(client: Any, experiment_id: str, parent_id: str, study: str, model
             **_measurement_tags(model.measurements, model.measurements),
         },
     )
+    failpoint("after-version")
     # The page of the logged model shows its version only with this tag.
     client.set_logged_model_tags(
         model_id, {"mlflow.modelVersions": json.dumps([{"name": study, "version": version.version}])}

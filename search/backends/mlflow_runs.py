@@ -13,6 +13,7 @@ from autoopt.search.backends.mlflow_client import artifact_location, ensure_expe
 from autoopt.search.names import check_name
 from autoopt.search.paths import Root
 from autoopt.search.trial.record import TrialRecord
+from autoopt.strategies.system.failpoints import failpoint
 
 TrialKey: TypeAlias = tuple[str, str]
 """Number and recipe id, so that a new study under an old name is not mistaken for the old one."""
@@ -64,7 +65,9 @@ class StudyRuns:
             return False
         if key not in self._unfinished:
             self._unfinished[key] = self._make_child(record)
+            failpoint("after-mlflow-run")
         self._fill_child(self._unfinished[key], record)
+        failpoint("after-mlflow-trial")
         self._finished.add(key)
         return True
 

@@ -17,6 +17,8 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Table, func, select
 
+from autoopt.strategies.system.failpoints import failpoint
+
 STUDIES, TRIALS = models.StudyModel.__table__, models.TrialModel.__table__
 PARAMETERS, VALUES = models.TrialParamModel.__table__, models.TrialValueModel.__table__
 USER, SYSTEM = models.TrialUserAttributeModel.__table__, models.TrialSystemAttributeModel.__table__
@@ -64,6 +66,7 @@ class TransactionalStorage(RDBStorage):
                 connection.execute(table.delete().where(table.c.trial_id == trial_id, table.c.key.in_(attributes)))
                 _insert(connection, table, trial_id, _attributes(attributes))
             _insert(connection, VALUES, trial_id, _values(values or ()))
+            failpoint("in-tell")
             end = {"state": state, "datetime_complete": datetime.now()}
             connection.execute(TRIALS.update().where(TRIALS.c.trial_id == trial_id).values(end))
 

@@ -18,6 +18,7 @@ from autoopt.search.space.recipe import Recipe
 from autoopt.search.space.space import InvalidRecipe, Space
 from autoopt.search.trial.record import State, TrialRecord
 from autoopt.strategies.knobs import Knob, KnobValue
+from autoopt.strategies.system.failpoints import failpoint
 
 if TYPE_CHECKING:
     import optuna
@@ -139,6 +140,7 @@ class OptunaStudy:
             user_attrs={"recipe": str(recipe), "record": TrialRecord(-1, recipe, State.RUNNING).to_json()},
         )
         number = running.number = retried(lambda: self._storage.begin_trial(self._study.study_name, running))
+        failpoint("after-propose")
         self._running[number] = running
         self._records[number] = TrialRecord(number, recipe, State.RUNNING)
         return ProposedTrial(number, recipe)
@@ -211,7 +213,9 @@ class OptunaStudy:
         system_attrs: Mapping[str, Any],
     ) -> None:
         study = self._study.study_name
+        failpoint("before-tell")
         retried(lambda: self._storage.end_trial(study, number, state, values, user_attrs, system_attrs))
+        failpoint("after-tell")
         del self._running[number]
 
     def _constraints(self, record: TrialRecord) -> list[float]:

@@ -29,6 +29,7 @@ from autoopt.search.trial.stage_eviction import pinning
 from autoopt.search.trial.stage_store import addresses
 from autoopt.search.trial.trial_clock import TrialClock
 from autoopt.strategies.errors import ExperimentError, TrialError
+from autoopt.strategies.system.failpoints import failpoint
 from autoopt.strategies.system.files import write_whole
 
 GRACE_SHARE = 0.1
@@ -102,7 +103,9 @@ class Search:
         compute_s, saved_s = compute_of(driver.records)
         outcome = replace(outcome, stopped_because=driver.stopped_because, compute_s=compute_s, saved_s=saved_s)
         keep_models(outcome, self.folder)
+        failpoint("before-front")
         write_front(outcome, self.folder.front)
+        failpoint("after-front")
         outcome = confirm(outcome, self.folder, self.experiment, self.audience.say)
         outcome = replace(outcome, versions={**outcome.versions, **self.register(outcome, self.folder)})
         write_front(outcome, self.folder.front)

@@ -24,6 +24,7 @@ from autoopt.search.trial.workspace import Workspace
 from autoopt.strategies.errors import DiskFull
 from autoopt.strategies.system import measurement_gate
 from autoopt.strategies.system.disk_full import is_disk_full
+from autoopt.strategies.system.failpoints import failpoint, witness
 from autoopt.strategies.system.files import write_whole
 
 
@@ -65,6 +66,7 @@ def execute(assignment: Assignment, folder: StudyFolder, report: Report, judge: 
 def _execute(assignment: Assignment, folder: StudyFolder, report: Report, judge: Judge | None) -> TrialRecord:
     if existing := load_result(assignment.number, assignment.recipe, folder):
         return existing
+    witness("begin", assignment.number, assignment.recipe.id)
     result = folder.result(assignment.number)
     shutil.rmtree(result.parent, ignore_errors=True)
     result.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +88,10 @@ def _execute(assignment: Assignment, folder: StudyFolder, report: Report, judge:
             record = run_or_record_failure(assignment.number, assignment.recipe, run, trace=result.parent / "error.txt")
     finally:
         _release_memory()
+    failpoint("before-record")
     write_record(record, result)
+    witness("end", assignment.number, assignment.recipe.id)
+    failpoint("after-record")
     return record
 
 

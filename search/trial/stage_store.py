@@ -20,6 +20,7 @@ from autoopt.strategies.saving import describe, load_weights, save
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.system import locks
 from autoopt.strategies.system.code_digest import code_digest
+from autoopt.strategies.system.failpoints import failpoint
 from autoopt.strategies.training import checkpoints
 
 _LIBRARIES = ("torch", "transformers", "peft", "numpy")
@@ -132,6 +133,7 @@ class StageStore:
             with checkpoints.checkpointing(self._entry(address).with_suffix(TRAINING)):
                 computed = compute()
                 save(computed, self._entry(address), notes={"seconds": time.monotonic() - started})
+                failpoint("after-stage")
         if self.limit is not None:
             evict(self.folder, self.limit)
         return computed, False

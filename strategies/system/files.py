@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from autoopt.strategies.system.failpoints import failpoint
+
 _STATUS = Path("/proc/self/status")
 
 
@@ -36,6 +38,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield work
         _permit_as_new(work)
         _sync(work)
+        failpoint("in-write")
         work.replace(path)
         _sync_folder(path.parent)
     except BaseException:
