@@ -23,6 +23,7 @@ from autoopt.objectives.data.sources import read_source
 from autoopt.objectives.data.splits import REST, consecutive_split, example_count, group_split, stratified_split
 from autoopt.objectives.data.text_data import TextData
 from autoopt.objectives.data.unlabeled import read_unlabeled, sample_texts
+from autoopt.objectives.tables.table import Table
 from autoopt.objectives.task import Task
 from autoopt.strategies.candidate import Example, Span
 from autoopt.strategies.errors import DataError, did_you_mean
@@ -41,7 +42,8 @@ def load_text_data(settings: DataSettings, task_type: type[Task], *, metric: str
     validation or test; ``notes`` and ``warnings`` count them. Running text is split into consecutive parts with nothing
     left out, and is not checked for repetitions.
     """
-    pools, notes, warnings = _read_pools(settings, task_type, metric)
+    sources: dict[str, int] = {}
+    pools, notes, warnings = _read_pools(settings, task_type, metric, sources)
     source = settings.source or settings.train or ""
     labels = task_type.label_names(pools["train"], source=f"{source} ({notes[0]})")
     notes += _case_notes(labels)
@@ -65,6 +67,7 @@ def load_text_data(settings: DataSettings, task_type: type[Task], *, metric: str
         fingerprint=_fingerprint(labels, parts, unlabeled),
         notes=tuple(notes),
         warnings=tuple(warnings),
+        sources=sources,
     )
 
 
@@ -75,19 +78,19 @@ def load_labelled(address: str, task_type: type[Task]) -> tuple[tuple[Example, .
 
 
 def _read_pools(
-    settings: DataSettings, task_type: type[Task], metric: str | None
+    settings: DataSettings, task_type: type[Task], metric: str | None, sources: dict[str, int]
 ) -> tuple[dict[str, list[Row]], list[str], list[str]]:
     """Return the rows given as training, validation and test data, with notes and warnings.
 
-    A single source is training data.
+    A single source is training data. ``sources`` receives the number of rows read from each address.
     """
     addresses = {"train": settings.source or settings.train, "validation": settings.validation, "test": settings.test}
-    tables = {
-        part: table
-        for name, address in addresses.items()
-        if address
-        for part, table in read_source(address, part=name, whole=bool(settings.source)).items()
-    }
+    tables: dict[str, Table] = {}
+    for name, address in addresses.items():
+        if address:
+            read = read_source(address, part=name, whole=bool(settings.source))
+            sources[address] = sources.get(address, 0) + sum(len(table.rows) for table in read.values())
+            tables |= read
     pools: dict[str, list[Row]] = {}
     notes: list[str] = []
     warnings: list[str] = []

@@ -169,17 +169,17 @@ def search(
     >>> load_model(result.pull("champion")).predict(["a0 a1 a2"])[0].keys()
     dict_keys(['label', 'score', 'scores'])
     """
-    from autoopt.search.study.assembly import assemble, checked_space, root_of
-    from autoopt.search.study.lock import study_lock
+    from autoopt.search.identity.lock import study_lock
+    from autoopt.search.study.assembly import assemble, checked_inputs, root_of
 
     validated = _load_experiment(experiment, overrides)
     home = root_of(validated, Path(root) if root is not None else None)
-    space = checked_space(validated, warn)
+    space, inputs = checked_inputs(validated, warn)
     shown = progress(validated, space) if progress else nullcontext(SilentAudience())
     with (
-        study_lock(home.study(validated.study).lock),
+        study_lock(home.study(validated.study).lock, study=validated.study, url=validated.storage.address()) as holder,
         shown as audience,
-        assemble(validated, home, space, audience) as assembled,
+        assemble(validated, home, space, audience, inputs=inputs, holder=holder) as assembled,
     ):
         assembled.complete()
     return open_study(validated.study, root=home.path)

@@ -70,6 +70,11 @@ class StudyFolder:
         return self.path / "lock"
 
     @property
+    def id(self) -> Path:
+        """Id of the study's owner in the database."""
+        return self.path / "id"
+
+    @property
     def front(self) -> Path:
         return self.path / "front.json"
 

@@ -103,7 +103,7 @@ def test_imports_go_down_only_and_vendors_stay_behind_their_doors(path: str) -> 
         ("search/trial/run.py", "import mlflow.tracking"),
         ("search/backends/ray_tune/runner.py", "import optuna"),
         ("search/report/live.py", "import click"),
-        ("search/study/lock.py", "import fcntl"),
+        ("search/identity/lock.py", "import fcntl"),
         ("strategies/adaptation/lora.py", "from autoopt.objectives.costs.size import Size"),
         ("objectives/costs/size.py", "from autoopt import search"),
     ],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from autoopt.strategies.candidate import Example
 
@@ -23,3 +24,5 @@ class TextData:
     """Remarks for the user: columns chosen, rows left out."""
     warnings: tuple[str, ...] = ()
     """Doubtful findings: texts in two splits, or with two labels."""
+    sources: Mapping[str, int] = field(default_factory=dict)
+    """Number of rows read from each address."""

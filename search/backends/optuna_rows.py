@@ -17,11 +17,16 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Table, func, select
 
+from autoopt.strategies.errors import StudyLocked
 from autoopt.strategies.system.failpoints import failpoint
 
 STUDIES, TRIALS = models.StudyModel.__table__, models.TrialModel.__table__
 PARAMETERS, VALUES = models.TrialParamModel.__table__, models.TrialValueModel.__table__
+STUDY_USER = models.StudyUserAttributeModel.__table__
 USER, SYSTEM = models.TrialUserAttributeModel.__table__, models.TrialSystemAttributeModel.__table__
+
+HOLDER = "holder"
+"""Attribute of a study: the process that searches it."""
 
 
 class TransactionalStorage(RDBStorage):
@@ -31,12 +36,16 @@ class TransactionalStorage(RDBStorage):
     earlier trials. That a study keeps to its space is checked once, when it is opened.
     """
 
+    holder: Mapping[str, Any] | None = None
+    """The holder that must stand in the study's attributes whenever a trial is written; None if anyone may write."""
+
     def begin_trial(self, study: str, trial: FrozenTrial) -> int:
         """Write a running trial to the named study and return its number."""
         with self.engine.begin() as connection:
             # The row lock serializes writers of this study, so that each number is assigned once.
             locked = select(STUDIES.c.study_id).where(STUDIES.c.study_name == study).with_for_update()
             study_id = connection.execute(locked).scalar_one()
+            self._check_holder(connection, study_id)
             number = select(func.count()).where(TRIALS.c.study_id == study_id).scalar_subquery()
             row = {"study_id": study_id, "number": number, "state": trial.state, "datetime_start": trial.datetime_start}
             inserted = TRIALS.insert().values(row).returning(TRIALS.c.number, TRIALS.c.trial_id)
@@ -54,14 +63,23 @@ class TransactionalStorage(RDBStorage):
         user_attrs: Mapping[str, Any],
         system_attrs: Mapping[str, Any],
     ) -> None:
-        """Write how a trial ended. Idempotent, since the acknowledgement of a commit may be lost."""
-        study_id = select(STUDIES.c.study_id).where(STUDIES.c.study_name == study).scalar_subquery()
-        of_trial = (TRIALS.c.study_id == study_id) & (TRIALS.c.number == number)
+        """Write how a trial ended. Idempotent, since the acknowledgement of a commit may be lost.
+
+        Raises ``StudyLocked`` if another driver holds the study now, or ended the trial with another result.
+        """
         with self.engine.begin() as connection:
+            study_id = connection.execute(select(STUDIES.c.study_id).where(STUDIES.c.study_name == study)).scalar_one()
+            of_trial = (TRIALS.c.study_id == study_id) & (TRIALS.c.number == number)
             stored = select(TRIALS.c.trial_id, TRIALS.c.state).where(of_trial).with_for_update()
             trial_id, before = connection.execute(stored).one()
             if before.is_finished():
+                if before != state or not _has_attributes(connection, trial_id, user_attrs):
+                    raise StudyLocked(
+                        f"trial {number} of '{study}' has been ended by another driver with another result "
+                        f"({before.name.lower()}), which is kept; run the same command again to go on"
+                    )
                 return
+            self._check_holder(connection, study_id)
             for table, attributes in ((USER, user_attrs), (SYSTEM, system_attrs)):
                 connection.execute(table.delete().where(table.c.trial_id == trial_id, table.c.key.in_(attributes)))
                 _insert(connection, table, trial_id, _attributes(attributes))
@@ -69,6 +87,24 @@ class TransactionalStorage(RDBStorage):
             failpoint("in-tell")
             end = {"state": state, "datetime_complete": datetime.now()}
             connection.execute(TRIALS.update().where(TRIALS.c.trial_id == trial_id).values(end))
+
+    def _check_holder(self, connection: Connection, study_id: int) -> None:
+        if self.holder is None:
+            return
+        of_study = (STUDY_USER.c.study_id == study_id) & (STUDY_USER.c.key == HOLDER)
+        holder = json.loads(connection.execute(select(STUDY_USER.c.value_json).where(of_study)).scalar_one())
+        if holder != self.holder:
+            raise StudyLocked(
+                f"this study has been taken over by process {holder['process']} of {holder['user']} on "
+                f"{holder['host']} since {holder['since']}; what had been recorded is kept, and that process goes on"
+            )
+
+
+def _has_attributes(connection: Connection, trial_id: int, attributes: Mapping[str, Any]) -> bool:
+    rows = connection.execute(select(USER.c.key, USER.c.value_json).where(USER.c.trial_id == trial_id)).all()
+    stored = {key: json.loads(value) for key, value in rows}
+    # Through JSON, which makes lists of tuples.
+    return all(stored.get(key) == json.loads(json.dumps(value)) for key, value in attributes.items())
 
 
 def _insert(connection: Connection, table: Table, trial_id: int, rows: Sequence[Mapping[str, Any]]) -> None:

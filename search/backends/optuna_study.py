@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,8 @@ class ProposedTrial:
 
     number: int
     recipe: Recipe
+    attempt: str
+    """Identifies this attempt in the trial's row and in the result that its worker writes."""
 
 
 class OptunaStudy:
@@ -86,8 +89,13 @@ class OptunaStudy:
         limits: Sequence[Limit],
         sampler: str,
         seed: int,
+        admit: Callable[[Mapping[str, Any], int], None] = lambda *_: None,
     ) -> OptunaStudy:
-        """Open the study, or create it. Raises ``EnvironmentProblem`` if the database is unreachable."""
+        """Open the study, or create it. Raises ``EnvironmentProblem`` if the database is unreachable.
+
+        ``admit`` is called with the study's attributes and its number of trials before anything in it is changed, and
+        may raise.
+        """
         optuna = quiet_optuna()
         storage = storage_at(url)
         directions = [direction.value for direction in objectives.values()]
@@ -95,6 +103,7 @@ class OptunaStudy:
             lambda: optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
         )
         count = len(study.get_trials(deepcopy=False))
+        admit(study.user_attrs, count)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(list(objectives))
@@ -106,6 +115,13 @@ class OptunaStudy:
     def attributes(self) -> Mapping[str, Any]:
         """Values stored with ``remember``."""
         return self._study.user_attrs
+
+    def claim(self, holder: Mapping[str, Any]) -> None:
+        """Store who searches the study from now on; writes of earlier holders are refused with ``StudyLocked``."""
+        from autoopt.search.backends.optuna_rows import HOLDER
+
+        self.remember(HOLDER, dict(holder))
+        self._storage.holder = dict(holder)
 
     def remember(self, key: str, value: Any) -> None:
         """Store a JSON value with the study."""
@@ -133,17 +149,18 @@ class OptunaStudy:
             searched: dict[str, Knob] = {}
             parameters = self._space.parameters(recipe, visit=searched.__setitem__)
             distributions = {name: distribution(knob) for name, knob in searched.items()}
+        record = TrialRecord(-1, recipe, State.RUNNING, attempt=uuid.uuid4().hex)
         running = optuna.trial.create_trial(
             state=optuna.trial.TrialState.RUNNING,
             params=parameters,
             distributions=distributions,
-            user_attrs={"recipe": str(recipe), "record": TrialRecord(-1, recipe, State.RUNNING).to_json()},
+            user_attrs={"recipe": str(recipe), "record": record.to_json()},
         )
         number = running.number = retried(lambda: self._storage.begin_trial(self._study.study_name, running))
         failpoint("after-propose")
         self._running[number] = running
-        self._records[number] = TrialRecord(number, recipe, State.RUNNING)
-        return ProposedTrial(number, recipe)
+        self._records[number] = replace(record, number=number)
+        return ProposedTrial(number, recipe, record.attempt)
 
     def ask(self, *, avoid: Callable[[Recipe], bool] = lambda _: False) -> ProposedTrial | None:
         """Propose a recipe that the study does not have yet; None if the space is exhausted.

@@ -12,7 +12,11 @@ from autoopt.search.paths import Root, StudyFolder, default_root
 from autoopt.strategies.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
+    from autoopt.objectives.data.text_data import TextData
+    from autoopt.objectives.models.model_folder import ModelFolder
     from autoopt.search.experiment.experiment import Experiment
+    from autoopt.search.identity.fingerprints import Inputs
+    from autoopt.search.identity.owner import Holder
     from autoopt.search.space.space import Space
     from autoopt.search.study.driver import Driver
     from autoopt.search.study.lifecycle import Audience, Search
@@ -30,6 +34,18 @@ def checked_space(experiment: Experiment, warn: Callable[[str], None]) -> Space:
     ``warn`` is called with doubts about the data. Raises ``ModelError``, ``DataError``, ``UsageError`` if the task's
     metric does not fit the labels, and ``EnvironmentProblem`` for a metric that this machine cannot measure.
     """
+    return _checked(experiment, warn)[0]
+
+
+def checked_inputs(experiment: Experiment, warn: Callable[[str], None]) -> tuple[Space, Inputs]:
+    """Check model and data as ``checked_space``, and return their fingerprints too."""
+    from autoopt.search.identity.fingerprints import Inputs
+
+    space, data, model = _checked(experiment, warn)
+    return space, Inputs.of(experiment, data, model)
+
+
+def _checked(experiment: Experiment, warn: Callable[[str], None]) -> tuple[Space, TextData, ModelFolder]:
     from autoopt.search.experiment.opening import check_measurable, model_of, open_data, space_of, task_of
 
     check_measurable(experiment)
@@ -38,14 +54,23 @@ def checked_space(experiment: Experiment, warn: Callable[[str], None]) -> Space:
     task_of(experiment, data)
     for warning in data.warnings:
         warn(warning)
-    return space_of(experiment, data, model)
+    return space_of(experiment, data, model), data, model
 
 
 @contextmanager
-def assemble(experiment: Experiment, root: Root, space: Space, audience: Audience) -> Iterator[Search]:
+def assemble(
+    experiment: Experiment,
+    root: Root,
+    space: Space,
+    audience: Audience,
+    *,
+    inputs: Inputs | None = None,
+    holder: Holder | None = None,
+) -> Iterator[Search]:
     """Yield the search and report to MLflow how it ended. The caller must hold the study's lock."""
     from autoopt.search.backends.mlflow_runs import Ending
     from autoopt.search.backends.mlflow_tracking import MlflowTracker
+    from autoopt.search.identity.owner import Holder
     from autoopt.search.study.lifecycle import Search
 
     tracker = MlflowTracker(experiment.tracking.address(), root, experiment.study, warn=audience.say)
@@ -67,7 +92,7 @@ def assemble(experiment: Experiment, root: Root, space: Space, audience: Audienc
 
     ending = Ending.FAILED
     try:
-        yield Search(experiment, root, space, run, register, tracker, audience)
+        yield Search(experiment, root, space, run, register, tracker, audience, inputs, holder or Holder.here())
         ending = Ending.FINISHED
     except KeyboardInterrupt:
         ending = Ending.KILLED

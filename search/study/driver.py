@@ -118,7 +118,8 @@ class Driver:
             self.stopped_because = "the space holds no further recipe"
             return None
         self._observe(self._add_running(trial))
-        return Assignment(trial.number, trial.recipe, screened=trial.recipe.id != self._baseline.id)
+        screened = trial.recipe.id != self._baseline.id
+        return Assignment(trial.number, trial.recipe, screened, trial.attempt)
 
     def started(self, number: int) -> None:
         """Start the time of the search with its first trial, and the time of each trial."""
@@ -162,7 +163,8 @@ class Driver:
 
     def stop(self, record: TrialRecord, reason: str) -> None:
         """Take ``record`` for the result of a trial that stops at its last rung."""
-        self._stopped[record.number] = replace(record, state=State.STOPPED, reason=reason)
+        attempt = self._records[record.number].attempt
+        self._stopped[record.number] = replace(record, state=State.STOPPED, reason=reason, attempt=attempt)
 
     def record_result(self, number: int) -> None:
         """Record how a trial ended: stopped, with the result that its worker left, or without one."""
@@ -194,7 +196,8 @@ class Driver:
         self._add_running(self._unstarted_baseline)
 
     def _add_running(self, trial: ProposedTrial) -> TrialRecord:
-        record = self._records[trial.number] = TrialRecord(trial.number, trial.recipe, State.RUNNING)
+        record = TrialRecord(trial.number, trial.recipe, State.RUNNING, attempt=trial.attempt)
+        self._records[trial.number] = record
         return record
 
     def _is_over(self) -> bool:
@@ -217,7 +220,7 @@ class Driver:
 
     def _read_result(self, number: int) -> TrialRecord | None:
         record = self._records.get(number)
-        return load_result(number, record.recipe, self._folder) if record else None
+        return load_result(number, record.recipe, self._folder, attempt=record.attempt) if record else None
 
     def _mark_lost(self, number: int, reason: str) -> None:
         self._clock.stop(number)

@@ -13,6 +13,8 @@ from autoopt.search.study.outcome import Outcome, read_front
 from autoopt.search.study.verdicts import judge_verified
 from autoopt.search.study.verification import Verified, verify
 from autoopt.search.trial.record import State, TrialRecord
+from autoopt.strategies.errors import CorruptArtefact
+from autoopt.strategies.system.checked_files import put_aside
 
 
 def verify_front(
@@ -33,7 +35,7 @@ def verify_front(
     front = pareto([record for record in complete if record.feasible], directions(experiment))
     others = [record for record in complete if record.number != baseline.number]
     candidates = front or sorted(others, key=lambda record: record.total_violation)[:1]
-    earlier = read_front(folder.front)
+    earlier = _read_earlier(folder, say)
     if earlier and earlier.tried == {record.number for record in candidates}:
         return earlier
     say(f"verifying the front in a fresh process, models to measure: {len(candidates)}")
@@ -44,6 +46,14 @@ def verify_front(
         observe(judged)
         verified.append(judged)
     return _outcome(experiment, verified, {record.number for record in candidates})
+
+
+def _read_earlier(folder: StudyFolder, say: Callable[[str], None]) -> Outcome | None:
+    try:
+        return read_front(folder.front)
+    except CorruptArtefact as error:
+        say(f"{error}; it is now {put_aside(folder.front).name}, and the front is verified again")
+        return None
 
 
 def _outcome(experiment: Experiment, verified: Sequence[Verified], candidates: set[int]) -> Outcome:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from autoopt.objectives.measurement import Direction
-from autoopt.search.backends.optuna_storage import database_url
 from autoopt.search.backends.optuna_study import OptunaStudy
 from autoopt.search.choosing.front import pareto
-from autoopt.search.experiment.experiment import Experiment, load_experiment
+from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.experiment.opening import directions
+from autoopt.search.identity.admission import Admission
+from autoopt.search.identity.fingerprints import Inputs
+from autoopt.search.identity.owner import Holder
 from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.ports import Watcher
 from autoopt.search.space.recipe import Recipe
@@ -28,9 +30,8 @@ from autoopt.search.trial.record import State, TrialRecord
 from autoopt.search.trial.stage_eviction import pinning
 from autoopt.search.trial.stage_store import addresses
 from autoopt.search.trial.trial_clock import TrialClock
-from autoopt.strategies.errors import ExperimentError, TrialError
+from autoopt.strategies.errors import TrialError
 from autoopt.strategies.system.failpoints import failpoint
-from autoopt.strategies.system.files import write_whole
 
 GRACE_SHARE = 0.1
 """How long running trials may go on after the search's time is up, as a share of it."""
@@ -74,6 +75,10 @@ class Search:
     register: Register
     tracking: Tracking
     audience: Audience
+    inputs: Inputs | None = None
+    """Fingerprints of data and model; read again if None."""
+    holder: Holder = field(default_factory=Holder.here)
+    """Who holds the study's lock."""
 
     @property
     def folder(self) -> StudyFolder:
@@ -150,32 +155,8 @@ class Search:
         )
 
     def _open(self) -> OptunaStudy:
-        self.folder.path.mkdir(parents=True, exist_ok=True)
-        if self.folder.experiment.is_file():
-            original = load_experiment(self.folder.experiment, ())
-            if changed := self.experiment.differences(original):
-                raise ExperimentError(
-                    f"the study '{self.experiment.study}' was started with another experiment: {'; '.join(changed)}; "
-                    "undo the change, or give the study another name with --set study=NAME"
-                )
-        study = OptunaStudy.open(
-            self.experiment.storage.address() or database_url(self.root.optuna_database),
-            self.experiment.study,
-            self.space,
-            objectives=self.objectives,
-            limits=self.experiment.budget,
-            sampler=self.experiment.search.sampler,
-            seed=self.experiment.search.seed,
-        )
-        if "space" not in study.attributes:
-            study.remember("space", self.space.to_json())
-        elif study.attributes["space"] != self.space.to_json():
-            raise ExperimentError(
-                f"the study '{self.experiment.study}' was started with another catalog of strategies, so its trials "
-                "cannot be compared with new ones; give the study another name with --set study=NAME"
-            )
-        write_whole(self.folder.experiment, self.experiment.to_yaml())
-        return study
+        admission = Admission(self.experiment, self.root, self.space, self.audience.say, self.inputs, self.holder)
+        return admission.open()
 
     def _resume(self, driver: Driver) -> None:
         if not driver.records:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +13,9 @@ from autoopt.objectives.scoring.bootstrap import Difference
 from autoopt.search.study.evidence import Seeds
 from autoopt.search.study.verification import Verified
 from autoopt.search.trial.record import TrialRecord
-from autoopt.strategies.system.files import whole_file, write_whole
+from autoopt.strategies.errors import CorruptArtefact
+from autoopt.strategies.system.checked_files import read_json, write_json
+from autoopt.strategies.system.files import whole_file
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,19 @@ def compute_of(records: Sequence[TrialRecord]) -> tuple[float, float]:
 
 
 def write_front(outcome: Outcome, path: Path) -> None:
-    """Write the outcome atomically."""
-    write_whole(path, json.dumps(outcome.to_json(), indent=1) + "\n")
+    """Write the outcome with its digest, atomically."""
+    write_json(path, outcome.to_json(), indent=1)
 
 
 def read_front(path: Path) -> Outcome | None:
-    """Return the outcome that was written last; None if there is none yet."""
-    return Outcome.from_json(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    """Return the outcome that was written last; None if there is none yet. Raises ``CorruptArtefact``."""
+    if not path.is_file():
+        return None
+    fields = read_json(path)
+    try:
+        return Outcome.from_json(fields)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptArtefact(f"{path} holds no front: {error}") from None
 
 
 def trial_table(records: Sequence[TrialRecord]) -> tuple[list[str], list[list[Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -13,14 +14,15 @@ from autoopt.objectives.measurement import Measurement
 from autoopt.search.choosing.front import champion, losses, pareto
 from autoopt.search.experiment.experiment import Experiment, load_experiment
 from autoopt.search.experiment.opening import directions
+from autoopt.search.identity.lock import lock_holder
 from autoopt.search.names import check_name
 from autoopt.search.paths import Root, StudyFolder
-from autoopt.search.study.lock import lock_holder
 from autoopt.search.study.outcome import Outcome, read_front
 from autoopt.search.study.verification import Verified
 from autoopt.search.trial.record import COUNTED, State, TrialRecord
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
-from autoopt.strategies.errors import UnknownName, did_you_mean
+from autoopt.strategies.errors import CorruptArtefact, UnknownName, did_you_mean
+from autoopt.strategies.system.checked_files import verify_yaml
 
 
 class Phase(StrEnum):
@@ -146,9 +148,12 @@ def load_study_view(root: Root, name: str) -> StudyView:
         names = study_names(root)
         listed = f"there are {', '.join(names)}" if names else "there is none yet; 'autoopt search' makes one"
         raise UnknownName(f"there is no study '{name}' in {root.path}{did_you_mean(name, names) or ';'} {listed}")
+    verify_yaml(folder.experiment)
     experiment = load_experiment(folder.experiment)
-    records = _records(root, experiment)
-    return StudyView(name, folder, experiment, records, read_front(folder.front), lock_holder(folder.lock))
+    outcome = None
+    with suppress(CorruptArtefact):  # It counts as not verified yet, and the next search verifies it again.
+        outcome = read_front(folder.front)
+    return StudyView(name, folder, experiment, _records(root, experiment), outcome, lock_holder(folder.lock))
 
 
 def _records(root: Root, experiment: Experiment) -> list[TrialRecord]:

@@ -15,7 +15,8 @@ from autoopt.search.paths import Root
 from autoopt.search.space.recipe import Recipe
 from autoopt.search.space.space import InvalidRecipe, Space
 from autoopt.search.trial.record import State, TrialRecord
-from autoopt.strategies.errors import ExperimentError
+from autoopt.strategies.errors import CorruptArtefact, ExperimentError
+from autoopt.strategies.system.checked_files import verify_yaml
 
 MAX_RECIPES = 4
 
@@ -44,9 +45,10 @@ def _similar(experiment: Experiment, root: Root) -> list[Experiment]:
         if path.parent.name == experiment.study:
             continue
         try:
+            verify_yaml(path)
             other = load_experiment(path, ())
-        except ExperimentError:
-            continue  # Written by another version.
+        except (ExperimentError, CorruptArtefact):
+            continue  # Written by another version, or damaged.
         if other.task.name == experiment.task.name and other.storage.url == experiment.storage.url:
             studies.append((other.model != experiment.model, -path.stat().st_mtime, other))
     return [other for _, _, other in sorted(studies, key=lambda item: item[:2])]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import json
 import shutil
 import time
 import traceback
@@ -21,11 +20,11 @@ from autoopt.search.trial.record import State, TrialRecord
 from autoopt.search.trial.run import Report, run_trial
 from autoopt.search.trial.rungs import Judge
 from autoopt.search.trial.workspace import Workspace
-from autoopt.strategies.errors import DiskFull
+from autoopt.strategies.errors import CorruptArtefact, DiskFull
 from autoopt.strategies.system import measurement_gate
+from autoopt.strategies.system.checked_files import read_json, write_json
 from autoopt.strategies.system.disk_full import is_disk_full
 from autoopt.strategies.system.failpoints import failpoint, witness
-from autoopt.strategies.system.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -35,13 +34,19 @@ class Assignment:
     number: int
     recipe: Recipe
     screened: bool = True
+    attempt: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return {"number": self.number, "recipe": self.recipe.to_json(), "screened": self.screened}
+        return {
+            "number": self.number,
+            "recipe": self.recipe.to_json(),
+            "screened": self.screened,
+            "attempt": self.attempt,
+        }
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Assignment:
-        return cls(fields["number"], Recipe.from_json(fields["recipe"]), fields["screened"])
+        return cls(fields["number"], Recipe.from_json(fields["recipe"]), fields["screened"], fields["attempt"])
 
 
 def execute(assignment: Assignment, folder: StudyFolder, report: Report, judge: Judge | None = None) -> TrialRecord:
@@ -64,7 +69,7 @@ def execute(assignment: Assignment, folder: StudyFolder, report: Report, judge: 
 
 
 def _execute(assignment: Assignment, folder: StudyFolder, report: Report, judge: Judge | None) -> TrialRecord:
-    if existing := load_result(assignment.number, assignment.recipe, folder):
+    if existing := load_result(assignment.number, assignment.recipe, folder, attempt=assignment.attempt):
         return existing
     witness("begin", assignment.number, assignment.recipe.id)
     result = folder.result(assignment.number)
@@ -88,6 +93,7 @@ def _execute(assignment: Assignment, folder: StudyFolder, report: Report, judge:
             record = run_or_record_failure(assignment.number, assignment.recipe, run, trace=result.parent / "error.txt")
     finally:
         _release_memory()
+    record = replace(record, attempt=assignment.attempt)
     failpoint("before-record")
     write_record(record, result)
     witness("end", assignment.number, assignment.recipe.id)
@@ -95,14 +101,17 @@ def _execute(assignment: Assignment, folder: StudyFolder, report: Report, judge:
     return record
 
 
-def load_result(number: int, recipe: Recipe, folder: StudyFolder) -> TrialRecord | None:
-    """Return the record that a worker wrote for this trial; None if there is none or it is of another recipe.
+def load_result(number: int, recipe: Recipe, folder: StudyFolder, *, attempt: str) -> TrialRecord | None:
+    """Return the record that a worker wrote for this attempt at the trial; None if there is none or it is damaged.
 
-    After a power cut the database may assign a number for the second time.
+    The folder may hold the result of another study of this name, or, since a power cut may make the database assign a
+    number for the second time, that of another attempt.
     """
-    path = folder.result(number)
-    record = read_record(path) if path.is_file() else None
-    return record if record and record.recipe.id == recipe.id else None
+    try:
+        record = read_record(folder.result(number))
+    except (CorruptArtefact, FileNotFoundError):
+        return None
+    return record if (record.recipe.id, record.attempt) == (recipe.id, attempt) else None
 
 
 def run_or_record_failure(number: int, recipe: Recipe, run: Callable[[], TrialRecord], *, trace: Path) -> TrialRecord:
@@ -118,13 +127,17 @@ def run_or_record_failure(number: int, recipe: Recipe, run: Callable[[], TrialRe
 
 
 def write_record(record: TrialRecord, path: Path) -> None:
-    """Write the record as JSON, atomically."""
-    write_whole(path, json.dumps(record.to_json()))
+    """Write the record as JSON with its digest, atomically."""
+    write_json(path, record.to_json())
 
 
 def read_record(path: Path) -> TrialRecord:
-    """Read a record written by ``write_record``."""
-    return TrialRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+    """Read a record written by ``write_record``. Raises ``CorruptArtefact`` if it is damaged."""
+    fields = read_json(path)
+    try:
+        return TrialRecord.from_json(fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptArtefact(f"{path} holds no record of a trial: {error}") from None
 
 
 def fail_if_not_finite(record: TrialRecord) -> TrialRecord:

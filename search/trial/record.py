@@ -57,6 +57,8 @@ class TrialRecord:
     """Why it was rejected or stopped, or how it failed, in one line."""
     rungs: Mapping[str, float] = field(default_factory=dict)
     """Quality at each rung it reached, by the rung's name."""
+    attempt: str = ""
+    """Identifies this attempt at the trial among all studies; empty for trials of earlier versions."""
 
     @property
     def feasible(self) -> bool:
@@ -85,6 +87,7 @@ class TrialRecord:
             "seconds": self.seconds,
             "reason": self.reason,
             "rungs": dict(self.rungs),
+            "attempt": self.attempt,
         }
 
     @classmethod
@@ -99,4 +102,5 @@ class TrialRecord:
             seconds=fields["seconds"],
             reason=fields["reason"],
             rungs=dict(fields["rungs"]),
+            attempt=fields.get("attempt", ""),
         )

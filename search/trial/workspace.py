@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,9 +26,11 @@ from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.space.recipe import Recipe
 from autoopt.search.trial.stage_store import StageStore, origin
 from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.errors import CorruptArtefact
 from autoopt.strategies.saving import save
 from autoopt.strategies.stand_ins.structure import structure_digest, weights_digest
 from autoopt.strategies.system import measurement_gate
+from autoopt.strategies.system.checked_files import read_json, write_json
 from autoopt.strategies.system.files import write_whole
 from autoopt.strategies.training.precision import training_precision
 
@@ -158,10 +160,10 @@ class Workspace:
             return calibrate_once(self.base.model, shapes.target, shapes, samples=samples)
         path = self.study_folder / name
         with shapes.claim("study", reference=structure_digest(self.base.model)):
-            if path.is_file():
-                return Calibration.from_json(json.loads(path.read_text(encoding="utf-8")))
+            with suppress(FileNotFoundError, CorruptArtefact):
+                return Calibration.from_json(read_json(path))
             calibration = calibrate_once(self.base.model, shapes.target, shapes, samples=samples)
-            write_whole(path, json.dumps(calibration.to_json()))
+            write_json(path, calibration.to_json())
             return calibration
 
     def save(self, candidate: Candidate, recipe: Recipe, folder: Path) -> None:

@@ -180,7 +180,7 @@ class Search:
         self.ended.append((self.clock.now, record))
         result = self.folder.result(assignment.number)
         result.parent.mkdir(parents=True, exist_ok=True)
-        write_record(record, result)
+        write_record(replace(record, attempt=assignment.attempt), result)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import optuna
 import pytest
 
 from autoopt.search.backends.optuna_storage import database_url, storage_at
+from autoopt.strategies.errors import StudyLocked
 
 DISTRIBUTIONS = {
     "epochs": optuna.distributions.IntDistribution(1, 8),
@@ -52,8 +53,12 @@ def test_optuna_reads_what_was_written(opened: tuple[Any, optuna.Study]) -> None
 def test_how_a_trial_ended_is_written_once(opened: tuple[Any, optuna.Study]) -> None:
     storage, study = opened
     number = storage.begin_trial("s", running())
-    storage.end_trial("s", number, COMPLETE, [0.9, 1.0], {"outcome": "first"}, {})
-    storage.end_trial("s", number, optuna.trial.TrialState.FAIL, None, {"outcome": "second"}, {})
+    for _ in range(2):  # The acknowledgement of the first commit may have been lost.
+        storage.end_trial("s", number, COMPLETE, [0.9, 1.0], {"outcome": "first", "pair": (1, 2)}, {})
+    with pytest.raises(StudyLocked, match=r"trial 0 of 's' has been ended by another driver .*\(complete\)"):
+        storage.end_trial("s", number, optuna.trial.TrialState.FAIL, None, {"outcome": "first"}, {})
+    with pytest.raises(StudyLocked, match="another result"):
+        storage.end_trial("s", number, COMPLETE, [0.8, 1.0], {"outcome": "second"}, {})
     (ended,) = study.get_trials()
     assert (ended.state, ended.values, ended.user_attrs["outcome"]) == (COMPLETE, [0.9, 1.0], "first")
 
@@ -88,3 +93,25 @@ def test_studies_of_one_database_number_and_end_their_trials_apart(opened: tuple
     assert [storage.begin_trial("s", running()), storage.begin_trial("other", running())] == [0, 0]
     storage.end_trial("other", 0, COMPLETE, [0.9, 1.0], {}, {})
     assert [study.get_trials()[0].state, other.get_trials()[0].state] == [RUNNING, COMPLETE]
+
+
+def test_a_driver_whose_study_was_taken_over_can_write_no_more(
+    opened: tuple[Any, optuna.Study], tmp_path: Path
+) -> None:
+    first, study = opened
+    holders = [
+        {"process": number, "user": "ada", "host": "box", "since": "noon", "token": str(number)} for number in (1, 2)
+    ]
+    study.set_user_attr("holder", holders[0])
+    first.holder = holders[0]
+    number = first.begin_trial("s", running())
+    second = storage_at(database_url(tmp_path / "optuna.db"))
+    study.set_user_attr("holder", holders[1])
+    second.holder = holders[1]
+    taken_over = "taken over by process 2 of ada on box since noon"
+    with pytest.raises(StudyLocked, match=taken_over):
+        first.end_trial("s", number, COMPLETE, [0.9, 1.0], {}, {})
+    with pytest.raises(StudyLocked, match=taken_over):
+        first.begin_trial("s", running())
+    second.end_trial("s", number, COMPLETE, [0.8, 1.0], {}, {})
+    assert [trial.values for trial in study.get_trials()] == [[0.8, 1.0]]

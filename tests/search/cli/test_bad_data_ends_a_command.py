@@ -98,7 +98,7 @@ def test_a_byte_order_mark_and_what_is_doubtful_do_not_end_a_command(
     case = BadData("", {"a.csv": "\ufeff" + GOOD, "b.csv": test}, {"train": "a.csv", "test": "b.csv"})
     file = case.write(tmp_path / "given", models=models)
     monkeypatch.setattr("autoopt.search.cli.plan._preview", _stop)
-    monkeypatch.setattr("autoopt.search.study.lock.study_lock", _stop)
+    monkeypatch.setattr("autoopt.search.identity.lock.study_lock", _stop)
     result = CliRunner().invoke(autoopt, [command, str(file), "--root", str(tmp_path / "root")])
     assert isinstance(result.exception, _DataAccepted)
     assert "warning: 2 of 40 training texts occur in test and were left out\n" in result.stderr

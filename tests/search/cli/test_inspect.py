@@ -19,8 +19,8 @@ from autoopt.objectives.tasks.question_answering.task import QuestionAnswering
 from autoopt.search.backends.mlflow_registry import registered
 from autoopt.search.backends.ray_tune import runner as ray_runner
 from autoopt.search.cli.main import autoopt
+from autoopt.search.identity.lock import study_lock
 from autoopt.search.paths import Root, StudyFolder
-from autoopt.search.study.lock import study_lock
 from autoopt.strategies import saving
 from autoopt.strategies.saving import MANIFEST
 from tests import tiny

@@ -101,7 +101,15 @@ class Bench:
         self.ran.append(assignment.number)
         state = State.FAILED if reason else State.COMPLETE
         values = {} if reason else measured(quality, latency)
-        record = TrialRecord(assignment.number, assignment.recipe, state, values, reason=reason, seconds=seconds)
+        record = TrialRecord(
+            assignment.number,
+            assignment.recipe,
+            state,
+            values,
+            reason=reason,
+            seconds=seconds,
+            attempt=assignment.attempt,
+        )
         self.folder.trial(assignment.number).mkdir(parents=True, exist_ok=True)
         self.folder.model(assignment.number).mkdir()
         write_record(record, self.folder.result(assignment.number))
@@ -394,7 +402,8 @@ def test_the_last_rung_stops_nobody_where_trials_end_unlike_it(bench: Bench, *, 
         assignment = next_of(driver)
         seen = at_rung(assignment, LATER, late, 4.0)
         driver.should_continue(seen)
-        done = replace(seen, state=State.COMPLETE, measurements=measured(end if alike else 1.4 - end, 4.0))
+        values = measured(end if alike else 1.4 - end, 4.0)
+        done = replace(seen, state=State.COMPLETE, measurements=values, attempt=assignment.attempt)
         bench.folder.trial(assignment.number).mkdir(parents=True)
         write_record(done, bench.folder.result(assignment.number))
         driver.record_result(assignment.number)

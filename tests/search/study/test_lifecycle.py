@@ -23,10 +23,10 @@ from autoopt.search.backends.optuna_storage import database_url
 from autoopt.search.backends.optuna_study import records
 from autoopt.search.experiment.experiment import Experiment, load_experiment
 from autoopt.search.experiment.opening import open_data, space_of
+from autoopt.search.identity.lock import lock_holder, study_lock
 from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.study.driver import Driver
 from autoopt.search.study.lifecycle import Search
-from autoopt.search.study.lock import lock_holder, study_lock
 from autoopt.search.study.outcome import Outcome, read_front
 from autoopt.search.study.verification import Verified, verify
 from autoopt.search.trial.execution import execute
@@ -255,7 +255,7 @@ def test_a_changed_experiment_is_refused_with_the_difference(
     finished: tuple[Root, Listener, Outcome], inputs: Path
 ) -> None:
     changed = experiment(inputs, 5, "data.split.train=30")
-    with pytest.raises(ExperimentError, match=r"data\.split\.train: 30 -> 40.*--set study=NAME"):
+    with pytest.raises(ExperimentError, match=r"data\.split\.train: 40 -> 30.*--set study=NAME"):
         search(changed, finished[0], Listener()).complete()
 
 
@@ -273,11 +273,11 @@ def test_a_study_is_held_by_one_process_and_its_holder_is_named(tmp_path: Path) 
     lock = tmp_path / "study" / "lock"
     with study_lock(lock):
         code = (
-            "from pathlib import Path\nfrom autoopt.search.study.lock import study_lock\n"
+            "from pathlib import Path\nfrom autoopt.search.identity.lock import study_lock\n"
             f"study_lock(Path({str(lock)!r})).__enter__()"
         )
         second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert f"process {os.getpid()} on " in second.stderr
+        assert f"process {os.getpid()} of " in second.stderr
         assert "StudyLocked" in second.stderr
         assert str(os.getpid()) in str(lock_holder(lock))
     assert lock_holder(lock) is None
@@ -286,13 +286,13 @@ def test_a_study_is_held_by_one_process_and_its_holder_is_named(tmp_path: Path) 
 def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom autoopt.search.study.lock import study_lock\n"
+        "import sys, time\nfrom pathlib import Path\nfrom autoopt.search.identity.lock import study_lock\n"
         f"with study_lock(Path({str(lock)!r})):\n    print('held', flush=True)\n    time.sleep(600)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
-    with pytest.raises(StudyLocked, match=f"process {process.pid} on "), study_lock(lock):
+    with pytest.raises(StudyLocked, match=f"process {process.pid} of "), study_lock(lock):
         pass
     process.kill()
     process.wait()

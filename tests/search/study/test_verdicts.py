@@ -54,7 +54,7 @@ def by_driver(numbers: Numbers, reference: Numbers, folder: Path) -> TrialRecord
         assignment = driver.next()
         assert assignment
         bench.finish(assignment)
-        record = replace(trial(assignment.number, values), recipe=assignment.recipe)
+        record = replace(trial(assignment.number, values), recipe=assignment.recipe, attempt=assignment.attempt)
         write_record(record, bench.folder.result(assignment.number))
         driver.record_result(assignment.number)
     return driver.records[1]

@@ -1,0 +1,68 @@
+"""The lock that lets one driver at a time search a study; it is freed when its holder dies."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from autoopt.search.identity.owner import Holder, describe_holder, locked_message
+from autoopt.search.identity.server_lock import is_server_with_locks, server_lock
+from autoopt.strategies.errors import StudyLocked
+from autoopt.strategies.system import locks
+from autoopt.strategies.system.files import write_whole
+
+_SQLITE = "sqlite:///"
+
+
+@contextmanager
+def study_lock(path: Path, *, study: str = "", url: str | None = None) -> Iterator[Holder]:
+    """Hold the lock of a study and yield its holder; raises ``StudyLocked``, which names it, if another process does.
+
+    ``path`` is the lock file in the study's folder. A database elsewhere at ``url`` may be used from several folders,
+    and is locked too: by the server where it is PostgreSQL, by a file beside it where it is SQLite.
+    """
+    holder = Holder.here()
+    with contextlib.ExitStack() as stack:
+        for file in (path, *_files_beside(url, study)):
+            stack.enter_context(_file_lock(file, holder))
+        if url is not None and is_server_with_locks(url):
+            stack.enter_context(server_lock(url, study, holder))
+        yield holder
+
+
+def lock_holder(path: Path) -> str | None:
+    """Return a description of the process that holds the lock file; None if nobody does."""
+    return _describe_holder(path) if locks.is_held(path) else None
+
+
+@contextmanager
+def _file_lock(path: Path, holder: Holder) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locks.hold(path, wait=False))
+        except BlockingIOError:
+            raise StudyLocked(locked_message(_describe_holder(path))) from None
+        write_whole(_about(path), json.dumps(holder.to_json()))
+        yield
+
+
+def _files_beside(url: str | None, study: str) -> list[Path]:
+    if url is None or not url.startswith(_SQLITE):
+        return []
+    database = Path(url.removeprefix(_SQLITE).partition("?")[0])
+    return [database.with_name(f"{database.name}.{study}.lock")]
+
+
+def _describe_holder(path: Path) -> str:
+    try:
+        return describe_holder(json.loads(_about(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return describe_holder(None)
+
+
+def _about(path: Path) -> Path:
+    """Return the file that describes the holder; only the lock says whether it still runs."""
+    return path.with_name(f"{path.name}.json")
