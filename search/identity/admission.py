@@ -128,5 +128,5 @@ def _stored_experiment(path: Path) -> tuple[Experiment | None, str]:
         return load_experiment(path, ()), ""
     except FileNotFoundError:
         return None, ""
-    except CorruptArtefact as error:
-        return None, str(error)
+    except (CorruptArtefact, ExperimentError) as error:
+        return None, str(error).splitlines()[0]
