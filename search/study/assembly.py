@@ -145,7 +145,7 @@ def send_to_mlflow(name: str, root: Root, audience: Audience) -> Sent:
     """
     from autoopt.search.backends.mlflow_client import reaching
     from autoopt.search.backends.mlflow_runs import Ending, StudyRuns
-    from autoopt.search.study.lock import study_lock
+    from autoopt.search.identity.lock import study_lock
     from autoopt.search.study.outcome import write_front
     from autoopt.search.study.study_view import load_study_view
     from autoopt.search.trial.record import COUNTED
