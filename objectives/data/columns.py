@@ -20,7 +20,7 @@ PAIR_NAMES = (
 """Names of two columns that are read together."""
 LABEL_NAMES = (
     *("label", "labels", "intent", "class", "category", "target", "sentiment", "topic", "emotion", "section"),
-    *("label_text", "class_name", "y"),
+    *("label_text", "class_name", "gold_label", "y"),
 )
 CONTEXT_NAMES = ("context", "passage", "paragraph", "document", "text")
 """Names of a column of texts that questions are about."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from unicodedata import category
+from unicodedata import category, normalize
 
 from autoopt.objectives.data.cells import blank_notes, check_encodable, is_missing, stripped_texts
 from autoopt.objectives.data.columns import choose_columns
+from autoopt.objectives.data.label_cells import label_cells, with_one_hot_label
 from autoopt.objectives.data.rows import RawLabel, Reading, Row
 from autoopt.objectives.data.settings import DataSettings
 from autoopt.objectives.tables.table import Cell, Table
@@ -28,6 +29,9 @@ def read_labelled(
     ``metric`` or the labels of ``train_rows`` say so, or if all labels are numbers and some have fractions. Raises
     ``DataError`` for a missing label, a cell that is not a text or a label, and if most texts are blank.
     """
+    one_hot_notes: tuple[str, ...] = ()
+    if settings.label is None:
+        table, one_hot_notes = with_one_hot_label(table, train_rows=train_rows)
     columns = choose_columns(table, text=settings.text, text_pair=settings.text_pair, label=settings.label)
     if pairs and columns.text_pair is None:
         raise DataError(
@@ -36,11 +40,17 @@ def read_labelled(
         )
     texts = stripped_texts(table, columns.text)
     second_texts = stripped_texts(table, columns.text_pair) if columns.text_pair else [None] * len(texts)
+    column = columns.label or ""
+    read = label_cells(table, column, train_rows=train_rows)
     labels = _labels(
-        table, columns.label or "", separator=settings.label_separator, metric=metric, train_rows=train_rows
+        read.cells, table.places, column, separator=settings.label_separator, metric=metric, train_rows=train_rows
     )
+    missing = [place for label, place in zip(labels, table.places, strict=True) if label is None]
+    missing_warnings = _missing_warnings(missing, table, column, is_error=not read.may_be_missing)
     rows, blank = [], []
     for text, second, label, place in zip(texts, second_texts, labels, table.places, strict=True):
+        if label is None:
+            continue
         if not text or (columns.text_pair and not second):
             blank.append(place)
         else:
@@ -49,7 +59,8 @@ def read_labelled(
     return Reading(
         rows,
         f"texts from the column '{columns.text}'{pair_name}, labels from '{columns.label}'",
-        tuple(blank_notes(table, columns.text, blank)),
+        (*one_hot_notes, *read.notes, *blank_notes(table, columns.text, blank)),
+        (*read.warnings, *missing_warnings),
     )
 
 
@@ -94,23 +105,33 @@ def _check_not_constant(rows: Sequence[Row], source: str) -> None:
 
 
 def _labels(
-    table: Table, column: str, *, separator: str | None, metric: str | None, train_rows: Sequence[Row]
+    cells: Sequence[Cell],
+    places: Sequence[str],
+    column: str,
+    *,
+    separator: str | None,
+    metric: str | None,
+    train_rows: Sequence[Row],
 ) -> list[RawLabel]:
-    position = table.columns.index(column)
-    cells = [row[position] for row in table.rows]
     if separator or any(isinstance(cell, list) for cell in cells):
-        return [_several(cell, place, column, separator) for cell, place in zip(cells, table.places, strict=True)]
+        return [_several(cell, place, column, separator) for cell, place in zip(cells, places, strict=True)]
     parse: Callable[[Cell, str, str], RawLabel] = (
         _number if _are_numbers(cells, metric=metric, train_rows=train_rows) else _label
     )
-    labels: list[RawLabel] = [parse(cell, place, column) for cell, place in zip(cells, table.places, strict=True)]
-    missing = [place for label, place in zip(labels, table.places, strict=True) if label is None]
-    if missing:
+    return [parse(cell, place, column) for cell, place in zip(cells, places, strict=True)]
+
+
+def _missing_warnings(missing: Sequence[str], table: Table, column: str, *, is_error: bool) -> list[str]:
+    """Return a warning on the rows left out for having no label. Raises ``DataError`` if they must have one."""
+    if not missing:
+        return []
+    if is_error or len(missing) == len(table.rows):
         raise DataError(
-            f"{missing[0]}: the column '{column}' has no label in {len(missing):,} of {len(labels):,} rows, the first "
-            "of them here; fill them in, remove these rows, or give them as data.unlabeled"
+            f"{missing[0]}: the column '{column}' has no label in {len(missing):,} of {len(table.rows):,} rows, the "
+            "first of them here; fill them in, remove these rows, or give them as data.unlabeled"
         )
-    return labels
+    count = f"{len(missing):,} of {len(table.rows):,} rows"
+    return [f"left out {count} without a label in the column '{column}', the first at {missing[0]}"]
 
 
 def _are_numbers(cells: Sequence[Cell], *, metric: str | None, train_rows: Sequence[Row]) -> bool:
@@ -144,7 +165,7 @@ def _number(cell: Cell, place: str, column: str) -> float | None:
     return value
 
 
-def _several(cell: Cell, place: str, column: str, separator: str | None) -> tuple[str, ...]:
+def _several(cell: Cell, place: str, column: str, separator: str | None) -> tuple[str, ...] | None:
     if cell is None:
         return ()
     parts = cell.split(separator) if separator and isinstance(cell, str) else cell
@@ -154,6 +175,8 @@ def _several(cell: Cell, place: str, column: str, separator: str | None) -> tupl
             "in each row, or separated names with data.label_separator"
         )
     names = [_label(part, place, column) for part in parts]
+    if isinstance(cell, list) and names and not any(names):
+        return None
     return tuple(dict.fromkeys(name for name in names if name is not None))
 
 
@@ -168,7 +191,7 @@ def _label(cell: Cell, place: str, column: str) -> str | None:
     if not isinstance(cell, str | int | float):
         raise DataError(f"{place}: the column '{column}' holds {cell!r:.60}, no class; choose another with data.label")
     if isinstance(cell, str):
-        name = check_encodable(cell, place, column).strip()
+        name = normalize("NFC", check_encodable(cell, place, column)).strip()
         if any(category(character) == "Cc" for character in name):
             raise DataError(
                 f"{place}: the label {name!r:.60} in the column '{column}' holds a control character, as no class "

@@ -12,6 +12,7 @@ from autoopt.objectives.data.split_folder import PARTS, read_splits
 from autoopt.objectives.file_formats import is_data_file, os_errors_reported, read
 from autoopt.objectives.models import packages
 from autoopt.objectives.models.hub import connection_errors, first_line
+from autoopt.objectives.tables.class_labels import class_names_of, hides_labels, with_class_names
 from autoopt.objectives.tables.table import Table
 from autoopt.strategies.errors import DataError, EnvironmentProblem, did_you_mean
 
@@ -64,7 +65,7 @@ def hub_split(dataset: Mapping[str, Any], split: str, *, source: str) -> Table:
             f"{', '.join(dataset) or 'none'}"
         )
     table = _hub_table(dataset[split], source)
-    if table is None:
+    if hides_labels(table):
         raise DataError(f"{source} hides its labels, as test splits of contests do; choose another split")
     return table
 
@@ -79,43 +80,21 @@ def hub_splits(dataset: Mapping[str, Any], *, source: str) -> dict[str, Table]:
         name = next((name for name in names if name in dataset), None)
         if name is not None:
             table = _hub_table(dataset[name], f"{source}[{name}]")
-            if table is not None:
+            if not hides_labels(table):
                 tables[part] = table
     if "train" not in tables:
         raise DataError(f"{source} has no labelled split 'train'; its splits are {', '.join(dataset) or 'none'}")
     return tables
 
 
-def _hub_table(split: Any, source: str) -> Table | None:
-    columns = {}
-    for name, feature in split.features.items():
-        values = _with_class_names(list(split[name]), feature)
-        if values is None:
-            return None
-        columns[name] = values
-    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+def _hub_table(split: Any, source: str) -> Table:
+    columns = [list(split[name]) for name in split.features]
+    rows = [list(row) for row in zip(*columns, strict=True)]
     if not rows:
         raise DataError(f"{source} has no rows")
-    return Table(source, tuple(columns), rows, [f"{source}: row {number}" for number in range(1, len(rows) + 1)])
-
-
-def _with_class_names(values: list[Any], feature: Any) -> list[Any] | None:
-    """Replace numbers of classes by their names in the values of a column; None if all are hidden (-1)."""
-    inner = getattr(feature, "feature", None)
-    if hasattr(inner, "int2str"):
-        numbers = [number for value in values for number in value or ()]
-        if numbers and all(number == -1 for number in numbers):
-            return None
-        return [None if value is None else [_class_name(number, inner) for number in value] for value in values]
-    if not hasattr(feature, "int2str"):
-        return values
-    if values and all(value == -1 for value in values):
-        return None
-    return [_class_name(value, feature) for value in values]
-
-
-def _class_name(number: int | None, feature: Any) -> str | None:
-    return None if number is None or number < 0 else str(feature.int2str(number))
+    places = [f"{source}: row {number}" for number in range(1, len(rows) + 1)]
+    table = Table(source, tuple(split.features), rows, places)
+    return with_class_names(table, class_names_of(split.features.to_dict()))
 
 
 def _download(name: str, configuration: str | None) -> Mapping[str, Any]:

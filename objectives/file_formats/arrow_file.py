@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.objectives.file_formats import FileFormat
+from autoopt.objectives.tables.class_labels import schema_class_names, with_class_names
 from autoopt.objectives.tables.table import MAX_FILE_BYTES, Table
 from autoopt.strategies.errors import DataError
 
 
 def read_parquet(path: Path) -> Table:
-    """Read all columns. Raises ``DataError``."""
+    """Read all columns, with the names of classes in the schema. Raises ``DataError``."""
     with _arrow_errors_reported(path, "parquet"):
         return _table(path, _open_parquet(path).read())
 
@@ -37,7 +38,10 @@ def _open_parquet(path: Path) -> Any:
 
 
 def read_arrow(path: Path) -> Table:
-    """Read all record batches of an IPC file or stream, compressed or not. Raises ``DataError``."""
+    """Read all record batches of an IPC file or stream, compressed or not, with the names of classes in the schema.
+
+    Raises ``DataError``.
+    """
     import pyarrow
 
     with _arrow_errors_reported(path, "Arrow"), pyarrow.OSFile(str(path), "rb") as source:
@@ -82,7 +86,8 @@ def _record_batches(path: Path, reader: Any) -> Iterator[Any]:
 def _table(path: Path, columns: Any, *, first: int = 1) -> Table:
     rows = [list(row) for row in zip(*(column.to_pylist() for column in columns.columns), strict=True)]
     places = [f"{path}: row {number}" for number in range(first, first + len(rows))]
-    return Table(str(path), tuple(columns.schema.names), rows, places)
+    table = Table(str(path), tuple(columns.schema.names), rows, places)
+    return with_class_names(table, schema_class_names(columns.schema.metadata))
 
 
 def _check_size(path: Path, size: int) -> None:

@@ -8,11 +8,12 @@ import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
-from unicodedata import category
+from unicodedata import category, normalize
 
 from autoopt.objectives.data.cells import blank_notes, check_encodable
 from autoopt.objectives.data.columns import WORD_NAMES, find_column, usual_column
 from autoopt.objectives.data.labelled import MAX_CLASSES
+from autoopt.objectives.data.list_text import with_parsed_lists
 from autoopt.objectives.data.rows import Reading, Row
 from autoopt.objectives.data.settings import DataSettings
 from autoopt.objectives.tables.table import Cell, Table
@@ -34,11 +35,17 @@ def read_tagged(table: Table, settings: DataSettings) -> Reading:
     """
     word_column = find_column(table, WORD_NAMES, key="text", setting=settings.text, content="lists of words")
     tag_column = find_column(table, TAG_NAMES, key="label", setting=settings.label, content="lists of tags")
+    given_notes = len(table.notes)
+    table = with_parsed_lists(table, (word_column, tag_column))
     word_position, tag_position = table.columns.index(word_column), table.columns.index(tag_column)
-    rows, empty = [], []
+    rows, empty, untagged = [], [], []
     for cells, place, group in zip(table.rows, table.places, _groups(table), strict=True):
         words = [_word(item, place, word_column) for item in _list(cells[word_position], place, word_column, "text")]
-        tags = [_tag(item, place, tag_column) for item in _list(cells[tag_position], place, tag_column, "label")]
+        items = _list(cells[tag_position], place, tag_column, "label")
+        if tag_column in table.class_columns and None in items:
+            untagged.append(place)
+            continue
+        tags = [_tag(item, place, tag_column) for item in items]
         if len(words) != len(tags):
             raise DataError(
                 f"{place}: {len(words)} words in the column '{word_column}' and {len(tags)} tags in '{tag_column}'; "
@@ -48,8 +55,20 @@ def read_tagged(table: Table, settings: DataSettings) -> Reading:
             rows.append(Row(" ".join(words), None, tuple(tags), place, group))
         else:
             empty.append(place)
-    notes = [*blank_notes(table, word_column, empty), *_number_notes(rows, tag_column)]
-    return Reading(rows, f"words from the column '{word_column}', tags from '{tag_column}'", tuple(notes))
+    notes = [*table.notes[given_notes:], *blank_notes(table, word_column, empty), *_number_notes(rows, tag_column)]
+    return Reading(
+        rows,
+        f"words from the column '{word_column}', tags from '{tag_column}'",
+        tuple(notes),
+        tuple(_untagged_warnings(untagged, table, tag_column)),
+    )
+
+
+def _untagged_warnings(untagged: Sequence[str], table: Table, column: str) -> list[str]:
+    if not untagged:
+        return []
+    count = f"{len(untagged):,} of {len(table.rows):,} sentences"
+    return [f"left out {count} with a word that has no tag in the column '{column}', the first at {untagged[0]}"]
 
 
 def tag_names(rows: Sequence[Row], *, source: str) -> tuple[str, ...]:
@@ -113,7 +132,7 @@ def _word(item: Any, place: str, column: str) -> str:
 def _tag(item: Any, place: str, column: str) -> str:
     if isinstance(item, int) and not isinstance(item, bool) and item >= 0:
         return str(item)
-    name = check_encodable(item, place, column).strip() if isinstance(item, str) else ""
+    name = normalize("NFC", check_encodable(item, place, column)).strip() if isinstance(item, str) else ""
     if not name or re.fullmatch(r".?-|-.*", name) or any(category(character) == "Cc" for character in name):
         raise DataError(
             f"{place}: the column '{column}' holds the tag {item!r:.60}; a tag is 'O', a type such as 'PER', or one "
