@@ -1,7 +1,7 @@
 """Failpoints: places between two commits where tests end or stop the process. They do nothing unless a test asks.
 
 ``AUTOOPT_FAILPOINT=NAME:ACTION:MARKER`` acts the first time that any process comes to the point: it creates the file
-``MARKER`` and then kills itself (``kill``), raises (``raise``) or sleeps (``hang``). ``AUTOOPT_LEDGER=FILE`` makes every
+``MARKER`` and then kills itself (``kill``), raises (``raise``) or sleeps (``hang``). ``AUTOOPT_LEDGER=FILE`` makes each
 trial write down when it begins and ends, as a witness that does not depend on the study's database.
 """
 
