@@ -103,7 +103,11 @@ class OptunaStudy:
             lambda: optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
         )
         count = len(study.get_trials(deepcopy=False))
-        admit(study.user_attrs, count)
+        try:
+            admit(study.user_attrs, count)
+        except BaseException:
+            storage.engine.dispose()
+            raise
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(list(objectives))

@@ -87,7 +87,7 @@ def pinned_addresses(folder: Path) -> set[str]:
     addresses: set[str] = set()
     for path in (folder / PINS).glob("*.json"):
         if locks.is_held(path.with_suffix(LOCK)):
-            with contextlib.suppress(FileNotFoundError):  # The process has just ended.
+            with contextlib.suppress(FileNotFoundError, ValueError):  # The process has just ended, or it is damaged.
                 addresses |= set(json.loads(path.read_text(encoding="utf-8")))
         else:
             _remove_pin(path)

@@ -16,7 +16,7 @@ from typing import Any
 from autoopt.search.trial.stage_eviction import LEASE, TRAINING, entry_path, evict, quarantine
 from autoopt.strategies.candidate import Candidate, TaskView
 from autoopt.strategies.errors import CorruptArtefact, ModelError
-from autoopt.strategies.saving import describe, load_weights, save
+from autoopt.strategies.saving import MANIFEST, describe, load_weights, save
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.system import locks
 from autoopt.strategies.system.code_digest import code_digest
@@ -110,6 +110,8 @@ class StageStore:
         if not entry.is_dir():
             return None
         try:
+            if entry.is_dir() and not (entry / MANIFEST).is_file():
+                raise CorruptArtefact(f"{entry} has no digests of its files")
             model, edits, history = load_weights(entry)
             os.utime(entry)
         except CorruptArtefact:

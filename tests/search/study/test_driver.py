@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import shutil
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -509,3 +510,32 @@ def test_a_trial_beyond_its_time_expires_unless_it_has_a_result(bench: Bench) ->
     assert driver.why_expired(baseline.number).startswith("timeout: it ran for 10 s")
     bench.finish(baseline)
     assert driver.why_expired(baseline.number) == ""
+
+
+def test_the_result_of_another_study_in_the_folder_is_not_adopted(bench: Bench) -> None:
+    driver = bench.driver()
+    bench.run(driver, bench.finish)
+    old = {number: bench.folder.result(number).read_bytes() for number in range(6)}
+    for path in bench.folder.path.glob("optuna.db*"):
+        path.unlink()
+    driver = bench.driver()
+    assignments = [next_of(driver) for _ in range(2)]
+    assert [bench.folder.result(trial.number).read_bytes() for trial in assignments] == [old[0], old[1]]
+    resumed = bench.driver()
+    assert {record.state for record in resumed.records} <= {State.RUNNING}
+    ran = len(bench.ran)
+    shutil.rmtree(bench.folder.path / "trials")
+    bench.run(resumed, bench.finish)
+    assert len(bench.ran) - ran == 6
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 300, b'{"number": 1'])
+def test_a_trial_with_a_damaged_result_was_cut_off_and_runs_again(bench: Bench, content: bytes) -> None:
+    driver = bench.driver()
+    first = next_of(driver)
+    bench.finish(first)
+    bench.folder.result(first.number).write_bytes(content)
+    resumed = bench.driver()
+    again = next_of(resumed)
+    assert (again.recipe.id, again.number) == (first.recipe.id, first.number + 1)
+    assert [record.number for record in resumed.records] == [again.number]

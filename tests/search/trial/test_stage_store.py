@@ -44,7 +44,7 @@ def test_what_was_computed_once_is_found_and_is_the_same(tmp_path: Path) -> None
     assert found.train == start.train
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "no digests"])
 def test_a_damaged_entry_is_put_aside_and_computed_again(tmp_path: Path, damage: str) -> None:
     store, start = StageStore(tmp_path), candidate()
     store.get_or_compute(HERE, start, lambda: changed(start))
@@ -58,13 +58,15 @@ def test_a_damaged_entry_is_put_aside_and_computed_again(tmp_path: Path, damage:
             weights.write_bytes(content[: len(content) // 2])
         case "remove":
             weights.unlink()
+        case "no digests":
+            (weights.parent / "manifest.json").unlink()
     again, reused = store.get_or_compute(HERE, start, lambda: changed(start))
     assert not reused
     assert first_weight(again) == first_weight(changed(start))
     assert list(tmp_path.glob("*/*.corrupt-*"))
 
 
-@pytest.mark.parametrize(("damage", "times"), [("flip", 1000), ("truncate", 50)])
+@pytest.mark.parametrize(("damage", "times"), [("flip", 1000), ("truncate", 50), ("zero", 50)])
 def test_whatever_is_damaged_of_an_entry_is_noticed_and_never_used(tmp_path: Path, damage: str, times: int) -> None:
     store, start, chance = StageStore(tmp_path / "store"), candidate(), random.Random(0)
     store.get_or_compute(HERE, start, lambda: changed(start))
@@ -77,8 +79,11 @@ def test_whatever_is_damaged_of_an_entry_is_noticed_and_never_used(tmp_path: Pat
         content = bytearray(sound[file])
         if damage == "flip":
             content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
-        else:
+        elif damage == "truncate":
             content = content[: chance.randrange(len(content))]
+        else:
+            length = chance.randrange(2, len(content))
+            content[-length:] = bytes(length)
         file.write_bytes(content)
         assert store.load(HERE, start) is None, (file.name, number)
         aside = next(entry.parent.glob(f"{HERE}.corrupt-*"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -182,3 +183,30 @@ def test_killed_in_mid_training_another_process_comes_to_the_same_weights(tmp_pa
     assert (tmp_path / "stage" / "1.safetensors").is_file()
     again = run(-1)
     assert again.stdout.split() == [whole], again.stderr
+
+
+def test_no_damaged_checkpoint_becomes_the_weights(tmp_path: Path) -> None:
+    """300 flipped bits, 50 cuts and 50 zeroed ends, none of which is used."""
+    chance, file = random.Random(0), tmp_path / "1.safetensors"
+
+    def checkpoint() -> checkpoints.Checkpoint:
+        module = torch.nn.Sequential(torch.nn.Linear(32, 32), torch.nn.LayerNorm(32))
+        optimizer = torch.optim.AdamW(module.parameters())
+        module(torch.ones(1, 32)).sum().backward()
+        optimizer.step()
+        return checkpoints.Checkpoint([module], optimizer, steps=9, file=file, interval_s=0.0)
+
+    checkpoint().save_if_due([0.5, 0.25])
+    content = file.read_bytes()
+    for _ in range(300):
+        damaged = bytearray(content)
+        damaged[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        file.write_bytes(damaged)
+        assert checkpoint().restore() == []
+    for length in (chance.randrange(8, len(content)) for _ in range(50)):
+        file.write_bytes(content[:-length])
+        assert checkpoint().restore() == []
+        file.write_bytes(content[:-length] + bytes(length))
+        assert checkpoint().restore() == []
+    file.write_bytes(content)
+    assert checkpoint().restore() == [0.5, 0.25]
