@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoopt.objectives.tables.table import Table
+from autoopt.objectives.tables.table import TEXT_COLUMN, Table
 from autoopt.strategies.errors import DataError, did_you_mean
 
 # Usual names of each kind of column, the likeliest first.
@@ -70,6 +70,11 @@ def find_column(table: Table, usual: Sequence[str], *, key: str, setting: str | 
         _check_exists(table, setting, key)
         return setting
     column = usual_column(table, usual)
+    if column is None and table.columns == (TEXT_COLUMN,) and key == "label":
+        raise DataError(
+            f"{table.source} holds texts without {content}; give a file with a column of {content}, or a folder with a "
+            "folder of .txt files for each class"
+        )
     if column is None:
         raise DataError(
             f"{table.source} has no column that is known to hold {content}; its columns are {_listed(table.columns)}; "

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autoopt.objectives.data.class_folders import read_class_folders
-from autoopt.objectives.data.split_folder import PARTS, read_splits
 from autoopt.objectives.file_formats import is_data_file, os_errors_reported, read
+from autoopt.objectives.layouts.folder import layout_of
+from autoopt.objectives.layouts.layout import PARTS, without_hidden
 from autoopt.objectives.models import packages
 from autoopt.objectives.models.hub import connection_errors, first_line
 from autoopt.objectives.tables.class_labels import class_names_of, hides_labels, with_class_names
@@ -19,27 +19,32 @@ from autoopt.strategies.errors import DataError, EnvironmentProblem, did_you_mea
 _HUB_NAME = re.compile(
     r"(?P<name>[\w-][\w.-]*(?:/[\w-][\w.-]*)?)(?::(?P<configuration>[\w.-]+))?(?:@(?P<split>[\w.-]+))?"
 )
+_LOCAL_NAME = re.compile(r"(?P<folder>.+?)(?::(?P<configuration>[\w.-]+))?(?:@(?P<split>[\w.-]+))?", re.DOTALL)
 
 
 def read_source(address: str, *, part: str, whole: bool) -> dict[str, Table]:
     """Return the tables at ``address`` by part. A file, a folder of class folders or one split is a table for ``part``.
 
-    A folder with a file for each split, or a Hub dataset, gives all of its splits if ``whole``, else the one for
-    ``part``. A Hub dataset is written ``NAME``, ``NAME:CONFIGURATION``, ``NAME@SPLIT`` or
-    ``NAME:CONFIGURATION@SPLIT``. Raises ``DataError``; ``EnvironmentProblem`` if the Hub cannot be reached.
+    A folder with splits, or a Hub dataset, gives all of its splits if ``whole``, else the one for ``part``. A Hub
+    dataset is written ``NAME``, ``NAME:CONFIGURATION``, ``NAME@SPLIT`` or ``NAME:CONFIGURATION@SPLIT``, and so is a
+    folder. Raises ``DataError``; ``EnvironmentProblem`` if the Hub cannot be reached.
     """
+    configuration = split = None
     path = packages.locate(address) if address.startswith(packages.PREFIX) else Path(address).expanduser()
+    if not path_exists(path):
+        path, configuration, split = split_address(path)
     if path_exists(path):
-        tables = _read_path(path, part)
-    else:
-        hub = _HUB_NAME.fullmatch(address)
-        if hub is None or is_data_file(address):
-            raise DataError(_no_such_path(path))
-        dataset = _download(hub["name"], hub["configuration"])
-        if hub["split"]:
-            return {part: hub_split(dataset, hub["split"], source=address)}
-        tables = hub_splits(dataset, source=address)
-    return tables if whole else {part: tables.get(part) or tables["train"]}
+        return _read_path(path, configuration, split, part=part, whole=whole)
+    hub = _HUB_NAME.fullmatch(address)
+    if hub is None or is_data_file(address):
+        raise DataError(_no_such_path(path))
+    dataset = _download(hub["name"], hub["configuration"])
+    if hub["split"]:
+        return {part: hub_split(dataset, hub["split"], source=address)}
+    if whole:
+        return hub_splits(dataset, source=address)
+    name = next((name for name in (*PARTS[part], *PARTS["train"]) if name in dataset), PARTS["train"][0])
+    return {part: hub_split(dataset, name, source=address)}
 
 
 def path_exists(path: Path) -> bool:
@@ -50,11 +55,22 @@ def path_exists(path: Path) -> bool:
         return False
 
 
-def _read_path(path: Path, part: str) -> dict[str, Table]:
+def split_address(path: Path) -> tuple[Path, str | None, str | None]:
+    """Return folder, configuration and split of ``FOLDER:CONFIGURATION@SPLIT``, the last two None if not given.
+
+    A path is returned as it is unless what stands before the colon or the sign is a folder.
+    """
+    match = _LOCAL_NAME.fullmatch(str(path))
+    if match and path_exists(folder := Path(match["folder"])) and folder.is_dir():
+        return folder, match["configuration"], match["split"]
+    return path, None, None
+
+
+def _read_path(path: Path, configuration: str | None, split: str | None, *, part: str, whole: bool) -> dict[str, Table]:
     if not path.is_dir():
         return {part: read(path)}
     with os_errors_reported(path):
-        return read_splits(path) or {part: read_class_folders(path)}
+        return layout_of(path, configuration).tables(part=part, whole=whole, split=split)
 
 
 def hub_split(dataset: Mapping[str, Any], split: str, *, source: str) -> Table:
@@ -79,12 +95,10 @@ def hub_splits(dataset: Mapping[str, Any], *, source: str) -> dict[str, Table]:
     for part, names in PARTS.items():
         name = next((name for name in names if name in dataset), None)
         if name is not None:
-            table = _hub_table(dataset[name], f"{source}[{name}]")
-            if not hides_labels(table):
-                tables[part] = table
-    if "train" not in tables:
+            tables[part] = _hub_table(dataset[name], f"{source}[{name}]")
+    if "train" not in tables or hides_labels(tables["train"]):
         raise DataError(f"{source} has no labelled split 'train'; its splits are {', '.join(dataset) or 'none'}")
-    return tables
+    return without_hidden(tables)
 
 
 def _hub_table(split: Any, source: str) -> Table:
@@ -158,6 +172,8 @@ def _unreachable(name: str, error: Exception) -> str:
 
 def _no_such_path(path: Path) -> str:
     folder = path.parent
+    if path.is_symlink():
+        return f"{path} is a link to {path.readlink()}, which leads to no file; link it to the data, or name the data"
     try:
         names = sorted(item.name for item in folder.iterdir())
     except OSError:

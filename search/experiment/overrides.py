@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autoopt.objectives.data.sources import path_exists
+from autoopt.objectives.data.sources import path_exists, split_address
 from autoopt.objectives.file_formats import is_data_file
 from autoopt.objectives.models import packages
 from autoopt.search.experiment.yaml_file import Document, KeyPath, parse_yaml
@@ -78,7 +78,7 @@ def _absolute(value: Any, folder: Path) -> Any:
     if not isinstance(value, str) or value.startswith(packages.PREFIX):
         return value
     path = folder / Path(value).expanduser()
-    if path_exists(path) or re.match(r"\.{0,2}/|~", value) or is_data_file(value):
+    if path_exists(split_address(path)[0]) or re.match(r"\.{0,2}/|~", value) or is_data_file(value):
         return str(path)
     return value
 

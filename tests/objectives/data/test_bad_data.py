@@ -153,11 +153,14 @@ def _a_huge_text(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: None, r"has no class folders; it holds nothing. Give a file, a folder with a folder of .txt"),
-        (_no_classes, r"has no class folders; it holds dev.csv.* or one with a file for each split, such as train.csv"),
+        (lambda folder: None, r"holds nothing, and no data that can be read; a folder of data holds"),
+        (_no_classes, r"holds dev.csv.*, and no data that can be read; a folder of data .*such as train.csv"),
         (_an_empty_split, r"train.csv has a header and no rows"),
         (_two_for_one, r"has train.csv and train.jsonl, which would both be the train data; keep one"),
-        (_empty_class, r"sports holds no .txt files; each class folder needs one for each text"),
+        (
+            _empty_class,
+            r"sports holds nothing, and no .txt files, one for each text of the class 'sports'; a folder of data",
+        ),
         (_a_way_out, r"sports/1.txt is a link that leads out of .*; put the file itself there"),
         (_one_class, r"has one class only \('sports' in all 1 rows\)"),
         (_a_huge_text, r"1.txt is longer than 1,000,000 bytes; one file is one text here"),

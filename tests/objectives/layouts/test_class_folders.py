@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from autoopt.objectives.data.class_folders import read_class_folders
+from autoopt.objectives.layouts.class_folders import read_class_folders
 from autoopt.strategies.errors import DataError
 
 

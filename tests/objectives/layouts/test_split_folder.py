@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from autoopt.objectives.data.split_folder import read_splits
-from autoopt.objectives.tables.table import Table
+from autoopt.objectives.layouts.folder import layout_of
+from autoopt.objectives.layouts.split_folder import split_files
 from autoopt.strategies.errors import DataError
 
 
@@ -28,7 +28,7 @@ def test_a_folder_with_a_file_for_each_split_has_its_parts(tmp_path: Path) -> No
     write(tmp_path / "Test.csv", "text,label\nfive,b\n")
     write(tmp_path / "README.md", "none of it")
     write(tmp_path / "all.csv", "none of it")
-    tables = read_splits(tmp_path)
+    tables = layout_of(tmp_path).tables(part="train", whole=True)
     assert {part: [row[0] for row in table.rows] for part, table in tables.items()} == {
         "train": ["one", "two", "three"],
         "validation": ["four"],
@@ -44,8 +44,7 @@ def test_parts_of_a_split_need_the_same_columns_and_a_folder_without_training_da
     write(tmp_path / "train-0-of-2.csv", "text,label\none,a\n")
     write(tmp_path / "train-1-of-2.csv", "text,mood\ntwo,a\n")
     with pytest.raises(DataError, match=r"train-1-of-2.csv has the columns text, mood, and .* has text, label; parts"):
-        read_splits(tmp_path)
-    empty: dict[str, Table] = {}
+        layout_of(tmp_path).tables(part="train", whole=True)
     (tmp_path / "other").mkdir()
     write(tmp_path / "other" / "test.csv", "text,label\nfive,b\n")
-    assert read_splits(tmp_path / "other") == empty
+    assert split_files(tmp_path / "other") is None

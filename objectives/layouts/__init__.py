@@ -1,0 +1,1 @@
+"""Layouts of folders that hold a data set."""
