@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from autoopt.objectives.data.rows import RawLabel, Reading, Row
 from autoopt.objectives.data.settings import DataSettings
+from autoopt.objectives.inputs import Input, InputColumns, InputNames, read_inputs
 from autoopt.objectives.measurement import QUALITY, Direction, Measurement
 from autoopt.objectives.models.model_folder import find_model
 from autoopt.objectives.models.pretrained import Head, open_pretrained
@@ -41,6 +42,8 @@ class Task(ABC):
     """Head of the task's models, with the body that it stands on."""
     sample: ClassVar[tuple[Mapping[str, Any], ...]]
     """At least six rows of a data set for this task, by column name, with three or more of each class."""
+    input_names: ClassVar[InputNames] = InputNames()
+    """Usual names of the columns from which ``predict`` is given its texts."""
     shown_with_quality: ClassVar[tuple[str, ...]] = ()
     """Metrics that reports show beside the quality, such as the perplexity from which it is computed."""
 
@@ -133,6 +136,11 @@ class Task(ABC):
         table = Table("sample", columns, cells, [f"sample: row {number + 1}" for number in range(len(cells))])
         first = cls.read(table, DataSettings(source=table.source), metric=None).rows[0]
         return {"text": first.text} if first.text_pair is None else {"text": first.text, "text_pair": first.text_pair}
+
+    @classmethod
+    def inputs(cls, table: Table, columns: InputColumns) -> list[Input]:
+        """Return what ``predict`` takes for each row. Raises ``DataError`` with the place of a row without a text."""
+        return read_inputs(table, columns)
 
     # Saving
 

@@ -157,7 +157,9 @@ class SequenceClassification(Task):
         """
         if not texts:
             return []
-        examples = [Example(text) if isinstance(text, str) else Example(text[0], text_pair=text[1]) for text in texts]
+        pairs = [(text, None) if isinstance(text, str) else text for text in texts]
+        # Without surrounding blanks, as the texts of training are.
+        examples = [Example(text.strip(), text_pair=second and second.strip()) for text, second in pairs]
         logits = self._logits(candidate, examples)
         match self.kind:
             case Problem.CLASS:

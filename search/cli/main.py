@@ -13,9 +13,10 @@ from autoopt.search.cli.dashboard import dashboard
 from autoopt.search.cli.doctor import doctor
 from autoopt.search.cli.endings import PIPE_CLOSED, UNFORESEEN, close_pipe, print_error, print_unforeseen, translate
 from autoopt.search.cli.inspect import front, show, status
-from autoopt.search.cli.models import predict, pull
 from autoopt.search.cli.options import Session
 from autoopt.search.cli.plan import plan
+from autoopt.search.cli.predict import predict
+from autoopt.search.cli.pull import pull
 from autoopt.search.cli.search import search
 from autoopt.search.cli.signals import interruption
 from autoopt.search.cli.strategies import strategies

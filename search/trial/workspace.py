@@ -169,7 +169,13 @@ class Workspace:
     def save(self, candidate: Candidate, recipe: Recipe, folder: Path) -> None:
         """Save a candidate with its recipe in its notes, while nothing is being measured on this machine."""
         with measurement_gate.compute_step():
-            save(candidate, folder, notes={"recipe": recipe.to_json(), "study": self.experiment.study})
+            data = self.experiment.data
+            columns = {"text": data.text, "text_pair": data.text_pair}
+            save(
+                candidate,
+                folder,
+                notes={"recipe": recipe.to_json(), "study": self.experiment.study, "columns": columns},
+            )
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
+from autoopt.objectives.data.columns import TEXT_NAMES
 from autoopt.objectives.data.rows import Reading, Row
 from autoopt.objectives.data.settings import DataSettings
+from autoopt.objectives.inputs import Input, InputColumns, InputNames
 from autoopt.objectives.measurement import Direction
 from autoopt.objectives.models.model_folder import Body
 from autoopt.objectives.models.pretrained import Head
@@ -17,7 +19,7 @@ from autoopt.objectives.task import Task, label_facts
 from autoopt.objectives.tasks.causal_lm import scoring
 from autoopt.objectives.tasks.causal_lm.generation import generate
 from autoopt.objectives.tasks.causal_lm.packing import Block, pack, prompt_tokens
-from autoopt.objectives.tasks.causal_lm.reading import Form, dump_messages, form_of, read_language
+from autoopt.objectives.tasks.causal_lm.reading import INPUT_NAME, Form, dump_messages, form_of, read_language
 from autoopt.objectives.tasks.outputs import check_finite
 from autoopt.strategies.candidate import Candidate, Example, Features
 from autoopt.strategies.errors import DataError, UsageError
@@ -57,6 +59,7 @@ class CausalLM(Task):
 
     metrics = tuple(STATISTICS)
     head = Head("AutoModelForCausalLM", body=Body.DECODER, is_pretrained=True)
+    input_names = InputNames(("prompt", "instruction", *TEXT_NAMES), pairs=())
     sample = (
         {"text": "Chelsea won the cup in the last minute of the match."},
         {"text": "The cat sat on the mat and looked at the rain."},
@@ -85,6 +88,17 @@ class CausalLM(Task):
         train_rows: Sequence[Row] = (),
     ) -> Reading:
         return read_language(table, settings, train_rows=train_rows)
+
+    @classmethod
+    def inputs(cls, table: Table, columns: InputColumns) -> list[Input]:
+        """Return the prompt of each row, with the cell of ``input`` appended to an ``instruction`` as in training."""
+        prompts = super().inputs(table, columns)
+        spelled = {name.lower(): name for name in table.columns}
+        if columns.text.lower() != "instruction" or INPUT_NAME not in spelled:
+            return prompts
+        position = table.columns.index(spelled[INPUT_NAME])
+        appended = [str(row[position] or "").strip() for row in table.rows]
+        return ["\n".join(filter(None, (str(prompt), text))) for prompt, text in zip(prompts, appended, strict=True)]
 
     @classmethod
     def is_running_text(cls, rows: Sequence[Row]) -> bool:

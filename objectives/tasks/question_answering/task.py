@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field
 
+from autoopt.objectives.data.columns import CONTEXT_NAMES
 from autoopt.objectives.data.rows import Reading, Row
 from autoopt.objectives.data.settings import DataSettings
+from autoopt.objectives.inputs import InputNames
 from autoopt.objectives.models.pretrained import Head
 from autoopt.objectives.tables.table import Table
 from autoopt.objectives.task import Task, label_facts
 from autoopt.objectives.tasks.question_answering import scoring
-from autoopt.objectives.tasks.question_answering.reading import read_questions
+from autoopt.objectives.tasks.question_answering.reading import QUESTION_NAMES, read_questions
 from autoopt.objectives.tasks.question_answering.spans import Answer, best_answers
 from autoopt.objectives.tasks.question_answering.windows import QUESTION_SHARE, context_windows
 from autoopt.strategies.candidate import Candidate, Example, Features
@@ -42,6 +45,7 @@ class QuestionAnswering(Task):
 
     metrics = (*ANSWER_METRICS, *UNANSWERABLE_METRICS)
     head = Head("AutoModelForQuestionAnswering", outputs=2)
+    input_names = InputNames(QUESTION_NAMES, tuple(product(QUESTION_NAMES, CONTEXT_NAMES)), needs_pair=True)
     sample = (
         {
             "question": "Who won the cup?",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from autoopt.objectives.data.labelled import read_labelled
 from autoopt.objectives.data.rows import Reading, Row
 from autoopt.objectives.data.settings import DataSettings
+from autoopt.objectives.inputs import InputNames
 from autoopt.objectives.tables.table import Table
 from autoopt.objectives.tasks.sequence_classification import SequenceClassification
 
@@ -17,6 +18,7 @@ class SentencePair(SequenceClassification):
     """A number if the labels are numbers and some have fractions, or if the metric is a correlation."""
 
     metrics = ("accuracy", "macro_f1", "micro_f1", "mcc", "f1", "pearson", "spearman")
+    input_names = InputNames(needs_pair=True)
     sample = (
         {"text": "A man plays a guitar.", "text_pair": "Somebody makes music.", "label": "entailment"},
         {"text": "A dog runs in the park.", "text_pair": "The dog is asleep.", "label": "contradiction"},

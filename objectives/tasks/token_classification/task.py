@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from autoopt.objectives.data.columns import TEXT_NAMES, WORD_NAMES
 from autoopt.objectives.data.rows import Reading, Row
 from autoopt.objectives.data.settings import DataSettings
+from autoopt.objectives.inputs import InputNames
 from autoopt.objectives.models.pretrained import Head
 from autoopt.objectives.scoring import scores
 from autoopt.objectives.tables.table import Table
@@ -49,6 +51,7 @@ class TokenClassification(Task):
 
     metrics = tuple(STATISTICS)
     head = Head("AutoModelForTokenClassification")
+    input_names = InputNames((*WORD_NAMES, *TEXT_NAMES), pairs=())
     sample = (
         {"tokens": ["Chelsea", "won", "in", "London"], "tags": ["B-ORG", "O", "O", "B-LOC"]},
         {"tokens": ["Anna", "lives", "in", "Paris"], "tags": ["B-PER", "O", "O", "B-LOC"]},
