@@ -7,10 +7,13 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from autoopt.search.paths import Root
 from autoopt.strategies.errors import EnvironmentProblem
+from autoopt.strategies.system import locks
+from autoopt.strategies.system.files import whole_file
 
 _ENFORCED: Final = (
     ("MLFLOW_DISABLE_TELEMETRY", "true"),
@@ -53,9 +56,21 @@ def open_client(uri: str | None, root: Root) -> Any:
     from mlflow import MlflowClient
 
     if uri is None:
-        root.path.mkdir(parents=True, exist_ok=True)
+        _create_database(root.mlflow_database)
     address = tracking_uri(uri, root)
     return MlflowClient(tracking_uri=address, registry_uri=address)
+
+
+def _create_database(path: Path) -> None:
+    """Create MLflow's tables in a new file, as a whole: on a full disk MLflow would leave a part that never opens."""
+    from mlflow import MlflowClient
+
+    if path.is_file():
+        return
+    with locks.hold(path.with_name(f"{path.name}.lock")):
+        if not path.is_file():
+            with whole_file(path) as work:
+                MlflowClient(tracking_uri=f"sqlite:///{work}", registry_uri=f"sqlite:///{work}")
 
 
 def ensure_experiment(client: Any, study: str, artifacts: str | None) -> str:

@@ -15,6 +15,7 @@ from autoopt.search.study.verification import Verified, verify
 from autoopt.search.trial.record import State, TrialRecord
 from autoopt.strategies.errors import CorruptArtefact
 from autoopt.strategies.system.checked_files import put_aside
+from autoopt.strategies.system.files import whole_folder
 
 
 def verify_front(
@@ -86,7 +87,8 @@ def keep_models(outcome: Outcome, folder: StudyFolder) -> None:
             shutil.rmtree(path)
     for path, source in sources.items():
         if not path.exists():
-            shutil.copytree(source, path)
+            with whole_folder(path) as work:
+                shutil.copytree(source, work, dirs_exist_ok=True)
     current = {folder.predictions(number) for number in {*outcome.tried, outcome.baseline.record.number}}
     for path in set(folder.all_predictions.glob("*")) - current:
         path.unlink()

@@ -19,8 +19,9 @@ from autoopt.objectives.scoring.bootstrap import Difference
 from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.study.evidence import TEST_QUALITY, Gap, Seeds, difference_measurements, gap
 from autoopt.search.trial.record import TrialRecord
-from autoopt.strategies.errors import EnvironmentProblem
+from autoopt.strategies.errors import DiskFull, EnvironmentProblem
 from autoopt.strategies.system import measurement_gate
+from autoopt.strategies.system.disk_full import is_full, mentions_disk_full
 from autoopt.strategies.system.processes import exit_with_parent
 
 
@@ -83,6 +84,8 @@ def verify(
             raise
     if process.returncode != 0:
         last = (log_path.read_text(encoding="utf-8").strip().splitlines() or ["no message"])[-1]
+        if mentions_disk_full(last) or is_full(folder.path):
+            raise DiskFull(f"no space is left on the disk of {folder.path} to verify the front; free some")
         raise EnvironmentProblem(f"the verification of the front failed: {last} (full log: {log_path})")
 
 

@@ -108,7 +108,7 @@ class Run:
 
     def _is_own(self, process: psutil.Process) -> bool:
         try:
-            return process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE
+            return bool(process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE)
         except psutil.Error:
             return False
 
@@ -121,6 +121,8 @@ class Study:
     trials: int = 4
     workers: int = 2
     changes: dict[str, Any] = field(default_factory=dict)
+    root: Path = Path()
+    """By default in the folder."""
 
     def __post_init__(self) -> None:
         search = {"trials": self.trials, "seed": 0, "scheduler": "none", "sampler": "random"}
@@ -142,7 +144,7 @@ class Study:
                 **self.changes,
             },
         )
-        self.root = self.folder / "root"
+        self.root = self.folder / "root" if self.root == Path() else self.root
         self.ledger = self.folder / "ledger"
 
     @property
@@ -211,6 +213,11 @@ class Study:
             running=sum(row.state.name == "RUNNING" for row in rows),
             duplicates=_repeated(numbers) + _repeated(recipes),
         )
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the records of the ended trials, as JSON."""
+        study = load_study(database_url(self.root / "optuna.db"), "news")
+        return [row.user_attrs["record"] for row in study.get_trials() if "lost" not in row.user_attrs]
 
     def events(self) -> list[tuple[str, int, str]]:
         """Return what the trials have written to the ledger: event, number, recipe."""

@@ -40,6 +40,8 @@ def run(driver: TrialSource, folder: StudyFolder, *, resources: ResourcesSection
                     shutil.rmtree(scratch, ignore_errors=True)  # So that there is space for what is still recorded.
                 driver.give_up_running("the search was stopped")
                 raise
+            if isinstance(failure, DiskFull):
+                shutil.rmtree(scratch, ignore_errors=True)  # So that there is space for what is still recorded.
             if not isinstance(failure, DatabaseUnavailable):
                 driver.give_up_running(driver.stopped_because or "the search was stopped")
             if failure is not None:
