@@ -5,31 +5,37 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from typing import TypeAlias
 
-from autoopt.objectives.data.gc_pause import gc_paused
-from autoopt.objectives.data.overlaps import (
-    HELD_OUT,
-    conflict_warnings,
-    drop_duplicates,
-    remove_leaks,
-    shared_context_warnings,
+from autoopt.objectives.checking.classes import (
+    check_class_count,
+    check_same_classes,
+    drop_rare,
+    keep_warning,
+    rare_classes,
 )
+from autoopt.objectives.checking.overlaps import HELD_OUT
+from autoopt.objectives.data.gc_pause import gc_paused
 from autoopt.objectives.data.rows import Row
 from autoopt.objectives.data.settings import DataSettings, SplitSettings
-from autoopt.objectives.data.sources import read_source
-from autoopt.objectives.data.splits import REST, consecutive_split, example_count, group_split, stratified_split
+from autoopt.objectives.data.splits import (
+    REST,
+    consecutive_split,
+    example_count,
+    group_split,
+    shuffle_key,
+    stratified_split,
+)
 from autoopt.objectives.data.text_data import TextData
 from autoopt.objectives.data.unlabeled import read_unlabeled, sample_texts
-from autoopt.objectives.tables.table import Table
+from autoopt.objectives.pools import PARTS, read_pools
 from autoopt.objectives.task import Task
-from autoopt.strategies.candidate import Example, Span
-from autoopt.strategies.errors import DataError, did_you_mean
+from autoopt.strategies.candidate import Example, Label, Span
+from autoopt.strategies.errors import DataError
 
 DEFAULT_SHARES: Mapping[str, float] = {"validation": 0.15, "test": 0.15}
-PARTS = ("train", "validation", "test")
 _Splitter: TypeAlias = Callable[..., dict[str, tuple[Example, ...]]]
 """Called as ``splitter(examples, sizes, source=...)``."""
 
@@ -42,19 +48,27 @@ def load_text_data(settings: DataSettings, task_type: type[Task], *, metric: str
     validation or test; ``notes`` and ``warnings`` count them. Running text is split into consecutive parts with nothing
     left out, and is not checked for repetitions.
     """
-    sources: dict[str, int] = {}
-    pools, notes, warnings = _read_pools(settings, task_type, metric, sources)
+    pools = read_pools(settings, task_type, metric)
+    rows, notes = pools.rows, pools.notes
     source = settings.source or settings.train or ""
-    labels = task_type.label_names(pools["train"], source=f"{source} ({notes[0]})")
+    is_running_text = task_type.is_running_text(rows["train"])
+    rare = rare_classes(rows["train"], splits=1 + sum(name not in rows for name in HELD_OUT))
+    if rare and settings.rare == "drop":
+        dropped, warnings = drop_rare(rows, rare)
+        pools.left_out += dropped
+        pools.warnings += warnings
+    labels = task_type.label_names(rows["train"], source=f"{source} ({notes[0]})")
+    check_class_count(labels, len(rows["train"]), limit=settings.max_classes, source=source)
+    pools.warnings += check_same_classes(rows, labels, source=source) if labels else []
     notes += _case_notes(labels)
-    examples = {name: _examples(rows, task_type, labels, part=name, source=source) for name, rows in pools.items()}
-    groups = [row.group for row in pools["train"]]
+    examples = {name: _examples(part, task_type, labels) for name, part in rows.items()}
+    groups = [row.group for row in rows["train"]]
     splitter: _Splitter = (
-        consecutive_split
-        if task_type.is_running_text(pools["train"])
-        else partial(stratified_split, seed=settings.split.seed, labels=labels)
+        consecutive_split if is_running_text else partial(stratified_split, seed=settings.split.seed, labels=labels)
     )
-    parts = _split(examples, groups, settings.split, len(labels), source, splitter)
+    kept = frozenset(labels.index(name) for name in rare) if rare and settings.rare == "keep" else frozenset[int]()
+    pools.warnings += [keep_warning(rare)] if kept else []
+    parts = _split(examples, groups, settings.split, len(labels) - len(kept), source, splitter, kept)
     unlabeled, unlabeled_notes = _unlabeled(settings, parts)
     notes += unlabeled_notes
     notes.append(", ".join(f"{len(parts[name]):,} {name}" for name in PARTS) + f", {len(unlabeled):,} unlabeled texts")
@@ -66,8 +80,9 @@ def load_text_data(settings: DataSettings, task_type: type[Task], *, metric: str
         labels=labels,
         fingerprint=_fingerprint(labels, parts, unlabeled),
         notes=tuple(notes),
-        warnings=tuple(warnings),
-        sources=sources,
+        warnings=tuple(pools.warnings),
+        sources=pools.sources,
+        left_out=tuple(item for item in pools.left_out if item.rows),
     )
 
 
@@ -77,60 +92,13 @@ def load_labelled(address: str, task_type: type[Task]) -> tuple[tuple[Example, .
     return (*data.train, *data.validation, *data.test), data.labels
 
 
-def _read_pools(
-    settings: DataSettings, task_type: type[Task], metric: str | None, sources: dict[str, int]
-) -> tuple[dict[str, list[Row]], list[str], list[str]]:
-    """Return the rows given as training, validation and test data, with notes and warnings.
-
-    A single source is training data. ``sources`` receives the number of rows read from each address.
-    """
-    addresses = {"train": settings.source or settings.train, "validation": settings.validation, "test": settings.test}
-    tables: dict[str, Table] = {}
-    for name, address in addresses.items():
-        if address:
-            read = read_source(address, part=name, whole=bool(settings.source))
-            sources[address] = sources.get(address, 0) + sum(len(table.rows) for table in read.values())
-            tables |= read
-    pools: dict[str, list[Row]] = {}
-    notes: list[str] = []
-    warnings: list[str] = []
-    for name in (name for name in PARTS if name in tables):
-        reading = task_type.read(tables[name], settings, metric=metric, train_rows=pools.get("train", ()))
-        pools[name] = list(reading.rows)
-        notes += [*([reading.columns] if not notes else []), *tables[name].notes, *reading.notes]
-        warnings += [*tables[name].warnings, *reading.warnings]
-    if "train" not in pools:
-        raise DataError("there is no training data")
-    if task_type.is_running_text(pools["train"]):
-        return pools, notes, warnings
-    warnings += conflict_warnings(pools)
-    if settings.source:
-        pools["train"], duplicate_notes = drop_duplicates(pools["train"])
-        notes += duplicate_notes
-    warnings += remove_leaks(pools)
-    return pools, notes, warnings + shared_context_warnings(pools)
-
-
-def _examples(
-    rows: Sequence[Row], task_type: type[Task], labels: Sequence[str], *, part: str, source: str
-) -> list[Example]:
-    """Number the classes. Raises ``DataError`` for a class that the training data lacks."""
+def _examples(rows: Sequence[Row], task_type: type[Task], labels: Sequence[str]) -> list[Example]:
+    """Number the classes."""
     numbers = {name: number for number, name in enumerate(labels)}
-    examples, unknown = [], []
-    for row in rows:
-        try:
-            label = task_type.encode_label(row.label, numbers)
-            examples.append(Example(text=row.text, label=label, text_pair=row.text_pair))
-        except KeyError as error:
-            unknown.append((row, error.args[0]))
-    if unknown:
-        row, name = unknown[0]
-        raise DataError(
-            f"{row.place}: the class '{name}' ({len(unknown)} rows of {part}) does not occur in the "
-            f"training data of {source}{did_you_mean(name, labels)}; add training examples of it, or remove "
-            "these rows"
-        )
-    return examples
+    return [
+        Example(text=row.text, label=task_type.encode_label(row.label, numbers), text_pair=row.text_pair)
+        for row in rows
+    ]
 
 
 def _split(
@@ -140,8 +108,12 @@ def _split(
     classes: int,
     source: str,
     splitter: _Splitter,
+    kept: Set[Label],
 ) -> dict[str, tuple[Example, ...]]:
-    """Draw the splits that were not given from the training pool, and samples of those that were if a size is set."""
+    """Draw the splits that were not given from the training pool, and samples of those that were if a size is set.
+
+    Examples of the classes ``kept`` are all training examples.
+    """
     sizes = _sizes(examples, settings, classes)
     if any(groups) and len(sizes) > 1:
         by_group: dict[str, list[Example]] = defaultdict(list)
@@ -151,7 +123,12 @@ def _split(
         if settings.train is None:  # Training has all the rest, also where whole groups missed the sizes.
             parts["train"], parts[REST] = (*parts["train"], *parts[REST]), ()
     else:
-        parts = splitter(examples["train"], sizes, source=source)
+        trained = [example for example in examples["train"] if example.label in kept] if kept else []
+        common = [example for example in examples["train"] if example.label not in kept] if kept else examples["train"]
+        parts = splitter(common, {**sizes, "train": sizes["train"] - len(trained)}, source=source)
+        if trained:
+            key = partial(shuffle_key, seed=settings.seed)
+            parts["train"] = tuple(sorted((*parts["train"], *trained), key=key))
     for name in HELD_OUT:
         if name in examples:
             parts[name] = _sample(examples[name], name, getattr(settings, name), splitter)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from autoopt.objectives.data.columns import Columns
+from autoopt.objectives.tables.bad_rows import check_bad_rows
 from autoopt.objectives.tables.table import MAX_CHARACTERS, Cell, Table
 from autoopt.strategies.errors import DataError
 
@@ -30,12 +30,20 @@ def stripped_texts(table: Table, column: str) -> list[str]:
 
 
 def raw_texts(table: Table, column: str) -> list[str]:
-    """Return the texts of a column unchanged, empty for missing ones. Raises ``DataError``."""
+    """Return the texts of a column unchanged, empty for missing ones. Raises ``DataError`` with all that are none."""
     position = table.columns.index(column)
-    return [_text(row[position], place, column) for row, place in zip(table.rows, table.places, strict=True)]
+    texts, bad = [], []
+    for row, place in zip(table.rows, table.places, strict=True):
+        try:
+            texts.append(cell_text(row[position], place, column))
+        except DataError as error:
+            bad.append(str(error))
+    check_bad_rows(bad, len(table.rows), tolerate=0, source=table.source)
+    return texts
 
 
-def _text(cell: Cell, place: str, column: str) -> str:
+def cell_text(cell: Cell, place: str, column: str) -> str:
+    """Return the text of a cell unchanged, empty if it is missing. Raises ``DataError``."""
     if cell is None:
         return ""
     if not isinstance(cell, str):
@@ -60,13 +68,6 @@ def check_encodable(text: str, place: str, column: str) -> str:
             f"\\u{ord(text[error.start]):04x}; remove it"
         ) from None
     return text
-
-
-def is_missing(cell: Cell) -> bool:
-    """Return whether the cell has no value: None, blanks or ``nan``."""
-    if isinstance(cell, float):
-        return math.isnan(cell)
-    return cell is None or (isinstance(cell, str) and cell.strip().lower() in {"", "nan"})
 
 
 def blank_notes(table: Table, column: str, blank: Sequence[str]) -> list[str]:

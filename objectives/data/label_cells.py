@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from autoopt.objectives.data.cells import is_missing
 from autoopt.objectives.data.columns import LABEL_NAMES, usual_column
 from autoopt.objectives.data.list_text import with_parsed_lists
 from autoopt.objectives.data.rows import Row
-from autoopt.objectives.tables.table import LABEL_COLUMN, Cell, Table
+from autoopt.objectives.tables.table import LABEL_COLUMN, Cell, Table, is_missing
 
 NO_LABEL = "-"
 """Label of a row on which the annotators did not agree, in SNLI and MultiNLI."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from unicodedata import category, normalize
 
-from autoopt.objectives.data.cells import blank_notes, check_encodable, is_missing, stripped_texts
+from autoopt.objectives.data.cells import blank_notes, cell_text, check_encodable
 from autoopt.objectives.data.columns import choose_columns
 from autoopt.objectives.data.label_cells import label_cells, with_one_hot_label
-from autoopt.objectives.data.rows import RawLabel, Reading, Row
+from autoopt.objectives.data.rows import LeftOut, RawLabel, Reading, Row, names_of
 from autoopt.objectives.data.settings import DataSettings
-from autoopt.objectives.tables.table import Cell, Table
+from autoopt.objectives.tables.numbers import are_fractions, number_reader
+from autoopt.objectives.tables.table import Cell, Table, is_missing
 from autoopt.strategies.errors import DataError
 
-MAX_CLASSES = 1000
 NUMBER_METRICS = frozenset({"pearson", "spearman"})
 """Metrics that make labels numbers, whole ones too."""
 
@@ -27,7 +26,8 @@ def read_labelled(
 
     A label is the name of a class; several names if cells hold lists or ``data.label_separator`` is given; a number if
     ``metric`` or the labels of ``train_rows`` say so, or if all labels are numbers and some have fractions. Raises
-    ``DataError`` for a missing label, a cell that is not a text or a label, and if most texts are blank.
+    ``DataError`` if a column cannot be found, if most texts are blank, and if no row has a label. A row with a missing
+    label, or with a cell that is not a text or a label, is bad.
     """
     one_hot_notes: tuple[str, ...] = ()
     if settings.label is None:
@@ -38,30 +38,52 @@ def read_labelled(
             f"{table.source} has one column of texts, '{columns.text}', and this task needs two; its columns are "
             f"{', '.join(table.columns)}; name the other one, for example 'text_pair: COLUMN' under data"
         )
-    texts = stripped_texts(table, columns.text)
-    second_texts = stripped_texts(table, columns.text_pair) if columns.text_pair else [None] * len(texts)
     column = columns.label or ""
     read = label_cells(table, column, train_rows=train_rows)
-    labels = _labels(
-        read.cells, table.places, column, separator=settings.label_separator, metric=metric, train_rows=train_rows
-    )
-    missing = [place for label, place in zip(labels, table.places, strict=True) if label is None]
-    missing_warnings = _missing_warnings(missing, table, column, is_error=not read.may_be_missing)
-    rows, blank = [], []
-    for text, second, label, place in zip(texts, second_texts, labels, table.places, strict=True):
-        if label is None:
+    parse = _label_reader(read.cells, table.source, column, settings, metric=metric, train_rows=train_rows)
+    positions = [(table.columns.index(name), name) for name in (columns.text, columns.text_pair) if name]
+    rows: list[Row] = []
+    blank: list[str] = []
+    unlabelled: list[str] = []
+    bad: list[str] = []
+    for cells, label_cell, place in zip(table.rows, read.cells, table.places, strict=True):
+        try:
+            texts = [cell_text(cells[position], place, name).strip() for position, name in positions]
+            label = parse(label_cell, place)
+        except DataError as error:
+            bad.append(str(error))
             continue
-        if not text or (columns.text_pair and not second):
+        if label is None and read.may_be_missing:
+            unlabelled.append(place)
+        elif not all(texts):
             blank.append(place)
+        elif label is None:
+            bad.append(
+                f"{place}: the column '{column}' has no label; fill it in, remove the row, or give it as data.unlabeled"
+            )
         else:
-            rows.append(Row(text, second, label, place))
+            rows.append(Row(texts[0], texts[1] if columns.text_pair else None, label, place))
     pair_name = f" and '{columns.text_pair}'" if columns.text_pair else ""
     return Reading(
         rows,
         f"texts from the column '{columns.text}'{pair_name}, labels from '{columns.label}'",
         (*one_hot_notes, *read.notes, *blank_notes(table, columns.text, blank)),
-        (*read.warnings, *missing_warnings),
+        (*read.warnings, *_unlabelled_warnings(table, column, unlabelled)),
+        tuple(bad),
+        (LeftOut("blank text", len(blank), blank[:1]), LeftOut("no label", len(unlabelled), unlabelled[:1])),
     )
+
+
+def _unlabelled_warnings(table: Table, column: str, places: Sequence[str]) -> list[str]:
+    if not places:
+        return []
+    if len(places) == len(table.rows):
+        raise DataError(
+            f"{places[0]}: the column '{column}' has no label in {len(places):,} of {len(table.rows):,} rows, the "
+            "first of them here; fill them in, remove these rows, or give them as data.unlabeled"
+        )
+    count = f"{len(places):,} of {len(table.rows):,} rows"
+    return [f"left out {count} without a label in the column '{column}', the first at {places[0]}"]
 
 
 def class_names(rows: Sequence[Row], *, source: str) -> tuple[str, ...]:
@@ -72,7 +94,7 @@ def class_names(rows: Sequence[Row], *, source: str) -> tuple[str, ...]:
     if rows and isinstance(rows[0].label, float):
         _check_not_constant(rows, source)
         return ()
-    counts = Counter(name for row in rows for name in _names(row.label))
+    counts = Counter(name for row in rows for name in names_of(row.label))
     is_multi_label = any(isinstance(row.label, tuple) for row in rows)
     if len(counts) < (1 if is_multi_label else 2):
         only = next(iter(counts), "none")
@@ -80,20 +102,14 @@ def class_names(rows: Sequence[Row], *, source: str) -> tuple[str, ...]:
             f"{source} has one class only ('{only}' in all {len(rows):,} rows); "
             "at least two classes are needed: check data.label, or add examples of another class"
         )
-    if len(counts) > MAX_CLASSES or (len(rows) >= 20 and len(counts) > counts.total() / 2):
+    if len(rows) >= 20 and len(counts) > counts.total() / 2:
         raise DataError(
-            f"{source} has {len(counts):,} different labels in {len(rows):,} rows, which "
-            f"does not look like classes (at most {MAX_CLASSES:,}, several rows each); choose another with data.label"
+            f"{source} has {len(counts):,} different labels in {len(rows):,} rows, which does not look like classes "
+            "(several rows each); choose another with data.label"
         )
     if all(_is_integer(name) for name in counts):
         return tuple(sorted(counts, key=int))
     return tuple(sorted(counts))
-
-
-def _names(label: RawLabel) -> tuple[str, ...]:
-    if isinstance(label, tuple):
-        return tuple(name for name in label if isinstance(name, str))
-    return (label,) if isinstance(label, str) else ()
 
 
 def _check_not_constant(rows: Sequence[Row], source: str) -> None:
@@ -104,60 +120,45 @@ def _check_not_constant(rows: Sequence[Row], source: str) -> None:
         )
 
 
-def _labels(
+def _label_reader(
     cells: Sequence[Cell],
-    places: Sequence[str],
+    source: str,
     column: str,
+    settings: DataSettings,
     *,
-    separator: str | None,
     metric: str | None,
     train_rows: Sequence[Row],
-) -> list[RawLabel]:
+) -> Callable[[Cell, str], RawLabel]:
+    """Return a function that parses a cell of the column of labels at a place, to None without a label.
+
+    It raises ``DataError`` for a cell that holds no label.
+    """
+    separator = settings.label_separator
     if separator or any(isinstance(cell, list) for cell in cells):
-        return [_several(cell, place, column, separator) for cell, place in zip(cells, places, strict=True)]
-    parse: Callable[[Cell, str, str], RawLabel] = (
-        _number if _are_numbers(cells, metric=metric, train_rows=train_rows) else _label
-    )
-    return [parse(cell, place, column) for cell, place in zip(cells, places, strict=True)]
+        return lambda cell, place: _several(cell, place, column, separator)
+    to_number = _number_reader(source, column, cells, metric=metric, train_rows=train_rows)
+    if to_number is None:
+        return lambda cell, place: _label(cell, place, column)
+    return lambda cell, place: _number(cell, place, column, to_number)
 
 
-def _missing_warnings(missing: Sequence[str], table: Table, column: str, *, is_error: bool) -> list[str]:
-    """Return a warning on the rows left out for having no label. Raises ``DataError`` if they must have one."""
-    if not missing:
-        return []
-    if is_error or len(missing) == len(table.rows):
-        raise DataError(
-            f"{missing[0]}: the column '{column}' has no label in {len(missing):,} of {len(table.rows):,} rows, the "
-            "first of them here; fill them in, remove these rows, or give them as data.unlabeled"
-        )
-    count = f"{len(missing):,} of {len(table.rows):,} rows"
-    return [f"left out {count} without a label in the column '{column}', the first at {missing[0]}"]
-
-
-def _are_numbers(cells: Sequence[Cell], *, metric: str | None, train_rows: Sequence[Row]) -> bool:
-    if metric is not None:
-        return metric in NUMBER_METRICS
-    if train_rows:
-        return isinstance(train_rows[0].label, float)
-    values = [_as_float(cell) for cell in cells if not is_missing(cell)]
-    finite = [value for value in values if value is not None and math.isfinite(value)]
-    return bool(finite) and len(finite) == len(values) and not all(value.is_integer() for value in finite)
-
-
-def _as_float(cell: Cell) -> float | None:
-    if isinstance(cell, bool) or not isinstance(cell, str | int | float):
+def _number_reader(
+    source: str, column: str, cells: Sequence[Cell], *, metric: str | None, train_rows: Sequence[Row]
+) -> Callable[[Cell], float | None] | None:
+    """Return a function that parses a number; None if the labels are classes."""
+    if metric is not None and metric not in NUMBER_METRICS:
         return None
-    try:
-        return float(cell)
-    except ValueError:
+    if metric is None and train_rows and not isinstance(train_rows[0].label, float):
         return None
+    parse = number_reader(cells, source=source, column=column)
+    return parse if metric is not None or train_rows or are_fractions(cells, parse) else None
 
 
-def _number(cell: Cell, place: str, column: str) -> float | None:
+def _number(cell: Cell, place: str, column: str, parse: Callable[[Cell], float | None]) -> float | None:
     if is_missing(cell):
         return None
-    value = _as_float(cell)
-    if value is None or not math.isfinite(value):
+    value = parse(cell)
+    if value is None:
         raise DataError(
             f"{place}: the column '{column}' holds {cell!r:.60}, no finite number; choose the column of the numbers "
             "with data.label, or correct it"

@@ -12,6 +12,25 @@ RawLabel: TypeAlias = str | float | tuple[str, ...] | tuple[Span, ...] | None
 """Name of a class, a number, several names, one for each word, or the answers to a question; None if unknown."""
 
 
+def names_of(label: RawLabel) -> tuple[str, ...]:
+    """Return the names of the classes in a label."""
+    if isinstance(label, tuple):
+        return tuple(name for name in label if isinstance(name, str))
+    return (label,) if isinstance(label, str) else ()
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A number of rows that are not used, for one reason."""
+
+    reason: str
+    rows: int
+    details: Sequence[str] = ()
+    """Places of some of them, or messages that begin with a place."""
+    part: str = ""
+    """Split or source that they are missing from; empty until it is known."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A text, or a pair of texts, with its label and its place in the source."""
@@ -40,3 +59,7 @@ class Reading:
     """Remarks for the user, such as what was left out."""
     warnings: tuple[str, ...] = ()
     """Doubtful findings, such as rows without a label."""
+    bad_rows: tuple[str, ...] = ()
+    """For each row that is no example a message that begins with its place; they are not among ``rows``."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Rows left out on purpose, by reason; those with no rows do not count."""

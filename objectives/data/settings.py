@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
@@ -40,6 +40,32 @@ Amount = Annotated[
 ]
 
 
+def _tolerance(value: Any) -> float:
+    """Parse a share from 0, below 1."""
+    try:
+        share = units.parse_quantity(value, units.SHARE) if isinstance(value, str | int | float) else 1.0
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    if share >= 1:
+        raise ValueError(f"'{value}' is no share below 1; write one such as 1%, or 0 to refuse every bad row")
+    return share
+
+
+Tolerance = Annotated[
+    float,
+    BeforeValidator(_tolerance),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+                {"type": "string", "pattern": r"^\s*[0-9.]+\s*%\s*$"},
+            ],
+            "description": "a share such as 0.01 or 1%",
+        }
+    ),
+]
+
+
 class SplitSettings(BaseModel):
     """Sizes of the splits, each a number of examples or a share; by default training has all that remains.
 
@@ -72,6 +98,12 @@ class DataSettings(BaseModel):
     label: str | None = None
     label_separator: Annotated[str, Field(min_length=1)] | None = None
     """Separator of the classes in a cell that names several of them, such as ``|``."""
+    tolerate: Tolerance = 0.01
+    """Share of the rows of a source that may be unusable: so many are left out and listed, more are refused."""
+    rare: Literal["error", "drop", "keep"] = "error"
+    """What happens to a class with fewer examples than splits are drawn: it is refused, left out, or only trained."""
+    max_classes: Annotated[int, Field(ge=2)] = 1000
+    """Maximum number of classes; more are taken for a column of something else."""
     split: SplitSettings = SplitSettings()
     max_length: Annotated[int, Field(ge=4, le=8192)] = 128
     """Maximum length in tokens; longer texts are truncated."""

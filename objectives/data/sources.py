@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autoopt.objectives.file_formats import is_data_file, os_errors_reported, read
+from autoopt.objectives.file_formats import is_data_file, os_errors_reported, read_usable
 from autoopt.objectives.layouts.folder import layout_of
 from autoopt.objectives.layouts.layout import PARTS, without_hidden
 from autoopt.objectives.models import packages
@@ -68,7 +68,7 @@ def split_address(path: Path) -> tuple[Path, str | None, str | None]:
 
 def _read_path(path: Path, configuration: str | None, split: str | None, *, part: str, whole: bool) -> dict[str, Table]:
     if not path.is_dir():
-        return {part: read(path)}
+        return {part: read_usable(path)}
     with os_errors_reported(path):
         return layout_of(path, configuration).tables(part=part, whole=whole, split=split)
 

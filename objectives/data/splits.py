@@ -139,16 +139,25 @@ def _check_sizes(
     by_class: Mapping[int, list[Example]], sizes: Mapping[str, int], labels: Sequence[str], source: str, total: int
 ) -> None:
     _check_total(sizes, source, total)
-    for label, members in sorted(by_class.items()):
-        if len(members) < len(sizes):
-            of_class = f" of the class '{labels[label]}'" if label < len(labels) else ""
-            raise DataError(
-                f"{source} has {len(members)} examples{of_class}, too few for "
-                f"{' and '.join(sizes)} to have one each; add examples of it, or leave the class out"
-            )
+    rare = {label: len(members) for label, members in sorted(by_class.items()) if len(members) < len(sizes)}
+    if rare:
+        raise DataError(
+            f"{source} has {_listed_classes(rare, labels)}, too few for {', '.join(sorted(sizes))} to have one each; "
+            "add examples, or write 'rare: drop' under data to leave them out, or 'rare: keep' to train on them and "
+            "never score them"
+        )
     for name, size in sizes.items():
         if size < len(by_class):
             raise DataError(
                 f"{source} has {len(by_class)} classes, and the {name} split of {size} cannot hold one example of "
                 f"each; raise data.split.{name} to {len(by_class)} or more"
             )
+
+
+def _listed_classes(counts: Mapping[int, int], labels: Sequence[str]) -> str:
+    if not labels:
+        return f"{sum(counts.values())} examples"
+    (first, count), *others = list(counts.items())[:20]
+    more = f" and {len(counts) - 20} more classes" if len(counts) > 20 else ""
+    listed = "".join(f", {count} of '{labels[label]}'" for label, count in others)
+    return f"{count} example{'s' * (count > 1)} of the class '{labels[first]}'{listed}{more}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from autoopt.objectives.data.rows import LeftOut
 from autoopt.strategies.candidate import Example
 
 
@@ -26,3 +27,5 @@ class TextData:
     """Doubtful findings: texts in two splits, or with two labels."""
     sources: Mapping[str, int] = field(default_factory=dict)
     """Number of rows read from each address."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Rows that are in none of the splits, by reason and source."""

@@ -17,6 +17,7 @@ from autoopt.objectives.data.columns import (
 from autoopt.objectives.data.settings import DataSettings
 from autoopt.objectives.data.sources import read_source
 from autoopt.objectives.data.splits import example_count, shuffle_key
+from autoopt.objectives.tables.bad_rows import check_bad_rows
 from autoopt.objectives.tables.table import Cell, Table
 from autoopt.strategies.candidate import Example
 from autoopt.strategies.errors import DataError
@@ -28,9 +29,11 @@ def read_unlabeled(address: str, settings: DataSettings) -> tuple[list[str], lis
     Lists of words are joined by blanks. Of questions with contexts the contexts are read.
     """
     table = read_source(address, part="train", whole=False)["train"]
+    total = len(table.rows) + len(table.bad_rows)
+    check_bad_rows(table.bad_rows, total, tolerate=settings.tolerate, source=table.source)
     columns = _columns(table, settings)
     texts, notes = non_blank_texts(_with_joined_words(table, columns), columns)
-    return list(dict.fromkeys(texts)), [*table.notes, *table.warnings, *notes]
+    return list(dict.fromkeys(texts)), [*table.notes, *table.warnings, *notes, *table.bad_rows[:1]]
 
 
 def sample_texts(texts: Iterable[str], size: int | float | None, *, seed: int) -> tuple[str, ...]:

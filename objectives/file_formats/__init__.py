@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from autoopt.objectives.tables.bad_rows import check_bad_rows
 from autoopt.objectives.tables.gzip_file import SUFFIX as GZIP
 from autoopt.objectives.tables.gzip_file import format_suffix
 from autoopt.objectives.tables.table import Table
@@ -55,10 +56,17 @@ def formats() -> Mapping[str, FileFormat]:
 
 
 def read(path: Path) -> Table:
-    """Read a file by its suffix. Raises ``DataError``, also for a file without rows."""
+    """Read a file by its suffix. Raises ``DataError``, also for a file without rows or with rows that are bad."""
+    table = read_usable(path)
+    check_bad_rows(table.bad_rows, len(table.rows) + len(table.bad_rows), tolerate=0, source=str(path))
+    return table
+
+
+def read_usable(path: Path) -> Table:
+    """Read a file as ``read`` does, but leave out bad rows: the caller must look at ``bad_rows``."""
     with os_errors_reported(path):
         table = _format_of(path).read(path)
-    if not table.rows:
+    if not table.rows and not table.bad_rows:
         raise DataError(f"{path} has a header and no rows; it needs at least one row for each class")
     return table
 
@@ -71,7 +79,8 @@ def read_batches(path: Path, size: int) -> Iterator[Table]:
     is_empty = True
     with os_errors_reported(path):
         file_format = _format_of(path)
-        for table in file_format.batches(path, size) if file_format.batches else _parts(file_format.read(path), size):
+        for table in file_format.batches(path, size) if file_format.batches else _parts(read(path), size):
+            check_bad_rows(table.bad_rows, len(table.rows) + len(table.bad_rows), tolerate=0, source=str(path))
             if table.rows:
                 is_empty = False
                 yield table

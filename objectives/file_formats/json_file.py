@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,25 @@ _EXPECTED_FORM = f'the file must be a list of flat objects, [{{"text": â€¦}}, â€
 
 
 def read_json_lines(path: Path) -> Table:
-    """Read an object from each line that is not blank; missing keys become None. Raises ``DataError``."""
-    return table_of_lines(path, lines(path))
+    """Read an object from each line that is not blank; missing keys become None. Raises ``DataError``.
+
+    A line that is no object is a bad row.
+    """
+    records: list[dict[str, Cell]] = []
+    places: list[str] = []
+    bad: list[str] = []
+    undecodable: dict[int, str] = {}
+    for number, line in lines(path, undecodable=undecodable):
+        place = f"{path}:{number}"
+        try:
+            if number in undecodable:
+                bad.append(undecodable[number])
+            elif line.strip():
+                records.append(_json_record(line, place))
+                places.append(place)
+        except DataError as error:
+            bad.append(str(error))
+    return replace(_table(path, records, places), bad_rows=tuple(bad))
 
 
 def json_lines_batches(path: Path, size: int) -> Iterator[Table]:

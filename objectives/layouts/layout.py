@@ -110,6 +110,7 @@ def concatenated(tables: Sequence[Table]) -> Table:
         tuple(note for table in tables for note in table.notes),
         tuple(warning for table in tables for warning in table.warnings),
         first.class_columns,
+        tuple(problem for table in tables for problem in table.bad_rows),
     )
 
 

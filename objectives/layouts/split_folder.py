@@ -7,7 +7,7 @@ from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
-from autoopt.objectives.file_formats import is_data_file, read
+from autoopt.objectives.file_formats import is_data_file, read_usable
 from autoopt.objectives.layouts.class_folders import read_class_folders
 from autoopt.objectives.layouts.layout import PARTS, SPLIT_NAMES, Layout, concatenated, subfolders
 from autoopt.objectives.layouts.saved_dataset import saved_dataset
@@ -52,7 +52,7 @@ def split_folders(folder: Path) -> Layout | None:
 
 def read_files(files: list[Path]) -> Table:
     """Return the rows of the files of one split. Raises ``DataError``."""
-    return concatenated([read(file) for file in files])
+    return concatenated([read_usable(file) for file in files])
 
 
 def _read_split_folder(folder: Path) -> Table:

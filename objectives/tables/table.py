@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -29,3 +30,12 @@ class Table:
     """Doubtful findings for the user, such as rows that were left out."""
     class_columns: frozenset[str] = frozenset()
     """Columns of class names by the file's own schema; a row without one has no label and is left out."""
+    bad_rows: tuple[str, ...] = ()
+    """For each row that cannot be read a message that begins with its place; ``data.tolerate`` says how many may be."""
+
+
+def is_missing(cell: Cell) -> bool:
+    """Return whether the cell has no value: None, blanks or ``nan``."""
+    if isinstance(cell, float):
+        return math.isnan(cell)
+    return cell is None or (isinstance(cell, str) and cell.strip().lower() in {"", "nan"})

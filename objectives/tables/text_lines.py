@@ -29,11 +29,12 @@ _SIGNATURES: Mapping[bytes, str] = MappingProxyType(
 """File types by their first bytes, with the remedy."""
 
 
-def lines(path: Path) -> Iterator[tuple[int, str]]:
+def lines(path: Path, *, undecodable: dict[int, str] | None = None) -> Iterator[tuple[int, str]]:
     """Yield the number, from 1, and the text of each line with its line end; a byte order mark is dropped.
 
     A file whose name ends in ``.gz`` is decompressed. Raises ``DataError`` with byte offset and line for bytes that
-    are not UTF-8, for NUL, and for a line longer than ``MAX_CHARACTERS``.
+    are not UTF-8, for NUL, and for a line longer than ``MAX_CHARACTERS``. Given ``undecodable``, only the first line
+    must be UTF-8: the message of any other is stored there by its number, and the line has replacement characters.
     """
     number, offset = 0, 0
     _check_size(path)
@@ -43,7 +44,13 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                 raise DataError(
                     f"{path}:{number + 1}: the line is longer than {MAX_CHARACTERS:,} bytes; shorten or split it"
                 )
-            text = decode(raw, path=path, line=number + 1, offset=offset)
+            try:
+                text = decode(raw, path=path, line=number + 1, offset=offset)
+            except DataError as error:
+                if undecodable is None or offset == 0:
+                    raise
+                undecodable[number + 1] = str(error)
+                text = raw.decode("utf-8", errors="replace").replace("\0", "\ufffd")
             offset += len(raw)
             for line in io.StringIO(text, newline="") if "\r" in text else (text,):
                 number += 1

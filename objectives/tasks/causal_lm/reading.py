@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import TypeAlias
 
-from autoopt.objectives.data.cells import blank_notes, check_encodable, raw_texts, stripped_texts
+from autoopt.objectives.data.cells import blank_notes, cell_text, check_encodable, raw_texts
 from autoopt.objectives.data.columns import choose_columns, usual_column
-from autoopt.objectives.data.rows import Reading, Row
+from autoopt.objectives.data.rows import LeftOut, Reading, Row
 from autoopt.objectives.data.settings import DataSettings
 from autoopt.objectives.tables.table import Cell, Table
 from autoopt.strategies.candidate import Example
@@ -113,32 +113,57 @@ def _running_text(table: Table, column: str) -> Reading:
 
 
 def _prompts(table: Table, prompt_columns: Sequence[str], response_column: str) -> Reading:
-    prompts = zip(*(stripped_texts(table, column) for column in prompt_columns), strict=True)
-    responses = stripped_texts(table, response_column)
-    rows, blank = [], []
-    for parts, response, place in zip(prompts, responses, table.places, strict=True):
+    names = (*prompt_columns, response_column)
+    positions = [table.columns.index(name) for name in names]
+    rows: list[Row] = []
+    blank: list[str] = []
+    bad: list[str] = []
+    for cells, place in zip(table.rows, table.places, strict=True):
+        try:
+            *parts, response = (
+                cell_text(cells[position], place, name).strip() for position, name in zip(positions, names, strict=True)
+            )
+        except DataError as error:
+            bad.append(str(error))
+            continue
         if parts[0] and response:
             rows.append(Row("\n".join(filter(None, parts)), response, None, place))
         else:
             blank.append(place)
     listed = " and ".join(f"'{column}'" for column in prompt_columns)
     notes = blank_notes(table, prompt_columns[0], blank)
-    return Reading(rows, f"prompts from the column {listed}, responses from '{response_column}'", tuple(notes))
+    return Reading(
+        rows,
+        f"prompts from the column {listed}, responses from '{response_column}'",
+        tuple(notes),
+        bad_rows=tuple(bad),
+        left_out=(LeftOut("blank prompt or response", len(blank), blank[:1]),),
+    )
 
 
 def _dialogues(table: Table, column: str) -> Reading:
     position = table.columns.index(column)
-    rows = []
+    rows: list[Row] = []
+    bad: list[str] = []
     for cells, place in zip(table.rows, table.places, strict=True):
-        responses = list(_responses(_messages(cells[position], place, column)))
-        if not responses:
-            raise DataError(
-                f"{place}: the dialogue in the column '{column}' has no answer of the role '{ASSISTANT}' after another "
-                "message; add one, or remove the row"
-            )
-        group = place if len(responses) > 1 else ""
-        rows += [Row(dump_messages(before), response, None, place, group) for before, response in responses]
-    return Reading(rows, f"dialogues from the column '{column}', an example for each answer of the role '{ASSISTANT}'")
+        try:
+            rows += _dialogue_rows(cells[position], place, column)
+        except DataError as error:
+            bad.append(str(error))
+    columns = f"dialogues from the column '{column}', an example for each answer of the role '{ASSISTANT}'"
+    return Reading(rows, columns, bad_rows=tuple(bad))
+
+
+def _dialogue_rows(cell: Cell, place: str, column: str) -> list[Row]:
+    """Return a row for each response in a dialogue. Raises ``DataError`` if it has none."""
+    responses = list(_responses(_messages(cell, place, column)))
+    if not responses:
+        raise DataError(
+            f"{place}: the dialogue in the column '{column}' has no answer of the role '{ASSISTANT}' after another "
+            "message; add one, or remove the row"
+        )
+    group = place if len(responses) > 1 else ""
+    return [Row(dump_messages(before), response, None, place, group) for before, response in responses]
 
 
 def _responses(messages: Sequence[Message]) -> Iterator[tuple[Sequence[Message], str]]:

@@ -24,24 +24,37 @@ def read_questions(table: Table, settings: DataSettings) -> Reading:
     """Return a row for each question with its context and answers; none if the context has no answer.
 
     Answers are ``{"text": […], "answer_start": […]}`` or a list of objects with these two keys; a start counts
-    characters. Rows of an article, and of a context, are a group. Raises ``DataError`` with place and remedy for a
-    question, context or answer that is missing, and for an answer that is not in its context.
+    characters. Rows of an article, and of a context, are a group. A row is bad if its question, context or answer is
+    missing, or an answer is not in its context. Raises ``DataError`` if a column cannot be found.
     """
     question_column = find_column(table, QUESTION_NAMES, key="text", setting=settings.text, content="questions")
     context_column = find_column(table, CONTEXT_NAMES, key="text_pair", setting=settings.text_pair, content="contexts")
     answers_column = find_column(table, ANSWERS_NAMES, key="label", setting=settings.label, content="answers")
-    questions = _texts(table, question_column, "text")
-    contexts = _texts(table, context_column, "text_pair")
-    answers, notes = _moved_to_text(_all_answers(table, answers_column), contexts, table)
-    groups = _groups(contexts, _cells(table, "title"))
+    columns_read = zip(
+        *(_cells(table, name) for name in (question_column, context_column, answers_column, "is_impossible", "title")),
+        table.places,
+        strict=True,
+    )
+    read: list[tuple[str, str, tuple[Span, ...], tuple[Span, ...], Cell, str]] = []
+    bad: list[str] = []
+    for question, context, answers, flag, title, place in columns_read:
+        try:
+            text = _text(question, place, question_column, "text").strip()
+            passage = _text(context, place, context_column, "text_pair")
+            spans = _all_answers(answers, flag, place, answers_column)
+            corrected = tuple(_nearest_occurrence(span, passage, place) for span in spans)
+        except DataError as error:
+            bad.append(str(error))
+        else:
+            read.append((text, passage, spans, corrected, title, place))
+    notes = _moved_notes([place for *_, spans, corrected, _, place in read if spans != corrected], len(read))
+    groups = _groups([passage for _, passage, *_ in read], [title for *_, title, _ in read])
     rows = [
-        Row(question.strip(), context, tuple(dict.fromkeys(spans)), place, group)
-        for question, context, spans, place, group in zip(
-            questions, contexts, answers, table.places, groups, strict=True
-        )
+        Row(text, passage, tuple(dict.fromkeys(corrected)), place, group)
+        for (text, passage, _, corrected, _, place), group in zip(read, groups, strict=True)
     ]
     columns = f"questions from the column '{question_column}', contexts from '{context_column}', answers from"
-    return Reading(rows, f"{columns} '{answers_column}'", (*notes, *_unanswerable_notes(rows)))
+    return Reading(rows, f"{columns} '{answers_column}'", (*notes, *_unanswerable_notes(rows)), bad_rows=tuple(bad))
 
 
 def _cells(table: Table, column: str) -> list[Cell]:
@@ -52,33 +65,26 @@ def _cells(table: Table, column: str) -> list[Cell]:
     return [row[position] for row in table.rows]
 
 
-def _texts(table: Table, column: str, key: str) -> list[str]:
-    """Return the texts of a column unchanged, since starts count the blanks before a text too."""
-    texts = []
-    for cell, place in zip(_cells(table, column), table.places, strict=True):
-        if not isinstance(cell, str) or not cell.strip():
-            problem = "is blank" if cell is None or isinstance(cell, str) else f"holds {cell!r:.60}, no text"
-            raise DataError(
-                f"{place}: the column '{column}' {problem}; fill it in, remove the row, or choose another column with "
-                f"data.{key}"
-            )
-        if len(cell) > MAX_CHARACTERS:
-            raise DataError(
-                f"{place}: the text has {len(cell):,} characters, at most {MAX_CHARACTERS:,} are read; shorten it"
-            )
-        texts.append(check_encodable(cell, place, column))
-    return texts
+def _text(cell: Cell, place: str, column: str, key: str) -> str:
+    """Return the text of a cell unchanged, since starts count the blanks before a text too."""
+    if not isinstance(cell, str) or not cell.strip():
+        problem = "is blank" if cell is None or isinstance(cell, str) else f"holds {cell!r:.60}, no text"
+        raise DataError(
+            f"{place}: the column '{column}' {problem}; fill it in, remove the row, or choose another column with "
+            f"data.{key}"
+        )
+    if len(cell) > MAX_CHARACTERS:
+        raise DataError(
+            f"{place}: the text has {len(cell):,} characters, at most {MAX_CHARACTERS:,} are read; shorten it"
+        )
+    return check_encodable(cell, place, column)
 
 
-def _all_answers(table: Table, column: str) -> list[tuple[Span, ...]]:
-    """Return the answers of each row, not yet compared with its context."""
-    answers = []
-    cells, flags = _cells(table, column), _cells(table, "is_impossible")
-    for cell, flag, place in zip(cells, flags, table.places, strict=True):
-        spans = () if cell is None and flag is True else _answers(cell, place, column)
-        check_impossible(flag, len(spans), place)
-        answers.append(spans)
-    return answers
+def _all_answers(cell: Cell, flag: Cell, place: str, column: str) -> tuple[Span, ...]:
+    """Return the answers of a row, not yet compared with its context."""
+    spans = () if cell is None and flag is True else _answers(cell, place, column)
+    check_impossible(flag, len(spans), place)
+    return spans
 
 
 def _answers(cell: Any, place: str, column: str) -> tuple[Span, ...]:
@@ -113,28 +119,18 @@ def _span(text: Any, start: Any, place: str, column: str) -> Span:
     return Span(check_encodable(text, place, column), int(start))
 
 
-def _moved_to_text(
-    answers: Sequence[tuple[Span, ...]], contexts: Sequence[str], table: Table
-) -> tuple[list[tuple[Span, ...]], list[str]]:
-    """Return the answers, each at an occurrence of its text, and a note on those that were moved there.
-
-    Raises ``DataError`` if too many are, or if a text does not occur in its context.
-    """
-    corrected, moved_places = [], []
-    for spans, context, place in zip(answers, contexts, table.places, strict=True):
-        corrected.append(tuple(_nearest_occurrence(span, context, place) for span in spans))
-        if corrected[-1] != spans:
-            moved_places.append(place)
-    if not moved_places:
-        return corrected, []
-    first, moved, total = moved_places[0], len(moved_places), len(corrected)
-    if moved > MAX_MISPLACED_SHARE * total:
+def _moved_notes(places: Sequence[str], total: int) -> list[str]:
+    """Return a note on the questions whose answers were moved to their text. Raises ``DataError`` if too many are."""
+    if not places:
+        return []
+    if len(places) > MAX_MISPLACED_SHARE * total:
         raise DataError(
-            f"{first}: the answer's text is not at its start in the context, and so in {moved:,} of {total:,} "
-            "questions, the first of them here; 'answer_start' counts characters of the context, not bytes or words"
+            f"{places[0]}: the answer's text is not at its start in the context, and so in {len(places):,} of "
+            f"{total:,} questions, the first of them here; 'answer_start' counts characters of the context, not bytes "
+            "or words"
         )
-    note = f"moved the answers of {moved:,} of {total:,} questions to where their text stands, the first at {first}"
-    return corrected, [note]
+    moved = f"{len(places):,} of {total:,} questions"
+    return [f"moved the answers of {moved} to where their text stands, the first at {places[0]}"]
 
 
 def _nearest_occurrence(span: Span, context: str, place: str) -> Span:

@@ -12,9 +12,8 @@ from unicodedata import category, normalize
 
 from autoopt.objectives.data.cells import blank_notes, check_encodable
 from autoopt.objectives.data.columns import WORD_NAMES, find_column, usual_column
-from autoopt.objectives.data.labelled import MAX_CLASSES
 from autoopt.objectives.data.list_text import with_parsed_lists
-from autoopt.objectives.data.rows import Reading, Row
+from autoopt.objectives.data.rows import LeftOut, Reading, Row
 from autoopt.objectives.data.settings import DataSettings
 from autoopt.objectives.tables.table import Cell, Table
 from autoopt.strategies.errors import DataError
@@ -30,27 +29,31 @@ NO_BREAK_SPACE = "\u00a0"
 def read_tagged(table: Table, settings: DataSettings) -> Reading:
     """Return a row for each sentence: its words joined by blanks, and a tag for each word.
 
-    Sentences of a document are a group if there are several documents. Sentences without words are left out. Raises
-    ``DataError`` for cells that are not lists, unequal numbers of words and tags, empty words and invalid tags.
+    Sentences of a document are a group if there are several documents. Sentences without words are left out. A row is
+    bad if a cell is not a list, or for unequal numbers of words and tags, an empty word or an invalid tag. Raises
+    ``DataError`` if a column cannot be found.
     """
     word_column = find_column(table, WORD_NAMES, key="text", setting=settings.text, content="lists of words")
     tag_column = find_column(table, TAG_NAMES, key="label", setting=settings.label, content="lists of tags")
     given_notes = len(table.notes)
     table = with_parsed_lists(table, (word_column, tag_column))
     word_position, tag_position = table.columns.index(word_column), table.columns.index(tag_column)
-    rows, empty, untagged = [], [], []
+    rows: list[Row] = []
+    empty: list[str] = []
+    untagged: list[str] = []
+    bad: list[str] = []
     for cells, place, group in zip(table.rows, table.places, _groups(table), strict=True):
-        words = [_word(item, place, word_column) for item in _list(cells[word_position], place, word_column, "text")]
-        items = _list(cells[tag_position], place, tag_column, "label")
-        if tag_column in table.class_columns and None in items:
-            untagged.append(place)
+        try:
+            words = _words(cells[word_position], place, word_column)
+            items = _list(cells[tag_position], place, tag_column, "label")
+            if tag_column in table.class_columns and None in items:
+                untagged.append(place)
+                continue
+            tags = [_tag(item, place, tag_column) for item in items]
+            _check_lengths(words, tags, place, word_column, tag_column)
+        except DataError as error:
+            bad.append(str(error))
             continue
-        tags = [_tag(item, place, tag_column) for item in items]
-        if len(words) != len(tags):
-            raise DataError(
-                f"{place}: {len(words)} words in the column '{word_column}' and {len(tags)} tags in '{tag_column}'; "
-                "give each word one tag"
-            )
         if words:
             rows.append(Row(" ".join(words), None, tuple(tags), place, group))
         else:
@@ -61,6 +64,8 @@ def read_tagged(table: Table, settings: DataSettings) -> Reading:
         f"words from the column '{word_column}', tags from '{tag_column}'",
         tuple(notes),
         tuple(_untagged_warnings(untagged, table, tag_column)),
+        tuple(bad),
+        (LeftOut("no words", len(empty), empty[:1]), LeftOut("a word without a tag", len(untagged), untagged[:1])),
     )
 
 
@@ -72,18 +77,13 @@ def _untagged_warnings(untagged: Sequence[str], table: Table, column: str) -> li
 
 
 def tag_names(rows: Sequence[Row], *, source: str) -> tuple[str, ...]:
-    """Return the tags that occur, 'O' first, numbers by value. Raises ``DataError`` for a single one or too many."""
+    """Return the tags that occur, 'O' first, numbers by value. Raises ``DataError`` for a single one."""
     counts = Counter(_tags(rows))
     if len(counts) < 2:
         only = next(iter(counts), "none")
         raise DataError(
             f"{source} has no entities: all {counts.total():,} words have the tag '{only}'; choose another column with "
             "data.label, or add sentences with entities"
-        )
-    if len(counts) > MAX_CLASSES:
-        raise DataError(
-            f"{source} has {len(counts):,} different tags, which does not look like tags (at most {MAX_CLASSES:,}); "
-            "choose another column with data.label"
         )
     if _are_numbers(counts):
         return tuple(sorted(counts, key=int))
@@ -115,6 +115,18 @@ def _list(cell: Cell, place: str, column: str, key: str) -> list[Any]:
             f"lists with data.{key}, or give the data as jsonl, parquet or CoNLL"
         )
     return cell
+
+
+def _words(cell: Cell, place: str, column: str) -> list[str]:
+    return [_word(item, place, column) for item in _list(cell, place, column, "text")]
+
+
+def _check_lengths(words: Sequence[str], tags: Sequence[str], place: str, word_column: str, tag_column: str) -> None:
+    if len(words) != len(tags):
+        raise DataError(
+            f"{place}: {len(words)} words in the column '{word_column}' and {len(tags)} tags in '{tag_column}'; "
+            "give each word one tag"
+        )
 
 
 def _word(item: Any, place: str, column: str) -> str:

@@ -29,11 +29,6 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "too few fields": ("a.csv", f"text,label\n{GOOD}one\n", r"a.csv:42: 1 fields where the header has 2"),
     "a ragged tsv": ("a.tsv", "text\tlabel\none\ttwo\ta\n", r"a.tsv:2: 3 fields where the header has 2"),
     "a quote that nobody closes": ("a.csv", f'text,label\n"one,a\n{GOOD}', r"a.csv:2: unexpected end of data .*close the quote"),
-    "a quote that swallows the file": (
-        "a.csv",
-        'text,label\n"one,a\n' + "some text,b\n" * 100_000,
-        r"a.csv:2: the record that begins here is longer than 1,000,000 characters; a quote in it is not closed",
-    ),
     "text behind a quote": ("a.csv", f'text,label\n{GOOD}"one" two,a\n', r"a.csv:42: .*expected after.*double a quote"),
     "one endless line": ("a.csv", "text,label\n" + "x" * 1_000_001, r"a.csv:2: the line is longer than 1,000,000 bytes"),
     "semicolons": ("a.csv", GOOD.replace(",", ";").replace("text 0", "text"), r"a.csv:1: the columns are separated by ';'"),
@@ -41,7 +36,7 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "no column of texts": ("a.csv", f"words,label\n{GOOD}", r"no column that is known to hold texts; its columns are 'words', 'label'; name one"),
     "no column of labels": ("a.csv", f"text,mood\n{GOOD}", r"no column that is known to hold labels; its columns are 'text', 'mood'; name one"),
     "one class only": ("a.csv", "text,label\n" + "".join(f"t {i},a\n" for i in range(9)), r"a.csv \(.*labels from 'label'\) has one class only \('a' in all 9 rows\)"),
-    "no label in some rows": ("a.csv", f"text,label\n{GOOD}one,\ntwo,NaN\n", r"a.csv:42: the column 'label' has no label in 2 of 42 rows.*fill them in"),
+    "no label in some rows": ("a.csv", f"text,label\n{GOOD}one,\ntwo,NaN\n", r"a.csv: 2 of 42 rows cannot be used, and data.tolerate leaves out 1% at most:\n.*a.csv:42: the column 'label' has no label; fill it in.*\n.*a.csv:43: "),
     "labels that are numbers": (
         "a.jsonl",
         "".join(f'{{"text": "t {i}", "label": {i}.25}}\n' for i in range(9)),
@@ -52,14 +47,14 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
         "text,label\n" + "".join(f"t {i},c {i}\n" for i in range(40)),
         r"labels from 'label'\) has 40 different labels in 40 rows, which does not look like classes",
     ),
-    "a class with one example": ("a.csv", f"text,label\n{GOOD}one,c\n", r"1 examples of the class 'c', too few for .*add examples of it, or leave"),
+    "a class with one example": ("a.csv", f"text,label\n{GOOD}one,c\n", r"1 example of the class 'c', too few for .*; add examples, or write 'rare: drop' under data"),
     "mostly blank texts": ("a.csv", "text,label\n" + " ,a\n" * 50 + GOOD, r"a.csv:2: the column 'text' is blank in 50 of 90 rows"),
     "a line that is no JSON": ("a.jsonl", '{"text": "a", "label": 1}\n{"text": \n', r"a.jsonl:2: no JSON at character \d+: .*; each line must be one JSON object"),
     "a JSON array": ("a.jsonl", "[1, 2]\n", r"a.jsonl:1: a JSON list where an object is needed"),
     "a key twice": ("a.jsonl", '{"text": "a", "text": "b", "label": 1}\n', r"a.jsonl:1: .*the key 'text' occurs twice"),
     "JSON nested without end": ("a.jsonl", '{"text": ' + "[" * 100_000 + "\n", r"a.jsonl:1: this JSON cannot be read: .*flat JSON object"),
     "half a character": ("a.jsonl", '{"text": "a\\ud800", "label": 1}\n', r"a.jsonl:1: .*half of a character at place 2: the lone surrogate \\ud800; remove it"),
-    "a list for a label": ("a.jsonl", '{"text": "a", "label": null}\n{"text": "a", "label": 1}\n', r"a.jsonl:1: the column 'label' has no label in 1 of 2 rows"),
+    "a list for a label": ("a.jsonl", '{"text": "a", "label": null}\n{"text": "a", "label": 1}\n', r"a.jsonl:1: the column 'label' has no label; fill it in.*\(1 of 2 rows, and data.tolerate leaves"),
     "a label over two lines": ("a.csv", f'text,label\n{GOOD}one,"a\nb"\n', r"a.csv:42: the label 'a\\nb' in the column 'label' holds a control character"),
     "an escape sequence for a label": ("a.csv", f"text,label\n{GOOD}one,\x1b[31mred\n", r"a.csv:42: the label '\\x1b\[31mred' .* holds a control character"),
     "a number for a text": ("a.jsonl", '{"text": 5, "label": "a"}\n', r"a.jsonl:1: the column 'text' holds 5 \(int\), no text; choose"),
@@ -75,8 +70,7 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, name: str, conten
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(DataError, match=message) as caught:
         load_text_data(DataSettings(source=str(path)), TextClassification)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert all(str(path) in line for line in str(caught.value).splitlines())
 
 
 SETTINGS: dict[str, tuple[dict[str, Any], str]] = {

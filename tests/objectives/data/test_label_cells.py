@@ -78,7 +78,8 @@ def test_test_data_follow_the_training_data_in_what_is_no_label(tmp_path: Path) 
     test.write_text('{"text": "a", "label": -1}\n{"text": "b", "label": 1}\n', "utf-8")
     data = load(train=str(train), test=str(test))
     assert [example.text for example in data.test] == ["b"]
-    assert data.warnings == (f"left out 1 of 2 rows without a label in the column 'label', the first at {test}:1",)
+    left_out = f"left out 1 of 2 rows without a label in the column 'label', the first at {test}:1"
+    assert data.warnings == (left_out, "the test data lacks the class '0' of the training data")
     test.write_text('{"text": "a", "label": -1}\n{"text": "b", "label": -1}\n', "utf-8")
     with pytest.raises(DataError, match=r"test.jsonl:1: the column 'label' has no label in 2 of 2 rows"):
         load(train=str(train), test=str(test))

@@ -91,7 +91,7 @@ def test_a_size_is_a_number_or_a_share(amount: int | float, count: int) -> None:
         (
             [10, 1],
             {"train": 5, "test": 5},
-            "1 examples of the class 'class 1', too few for train and test to have one each",
+            "1 example of the class 'class 1', too few for test, train to have one each",
         ),
         (
             [10, 10, 10],

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from autoopt.objectives.file_formats import read
@@ -59,4 +59,6 @@ def test_what_the_csv_module_writes_is_read_back(
     path = tmp_path_factory.mktemp("csv") / "a.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, quoting=csv.QUOTE_ALL).writerows([["text", "label"], *rows])
-    assert read(path).rows == rows
+    filled = [row for row in rows if any(map(str.strip, row))]
+    assume(filled)
+    assert read(path).rows == filled

@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoopt.objectives.data.rows import Reading
 from autoopt.objectives.data.settings import DataSettings
 from autoopt.objectives.data.text_data import TextData
 from autoopt.objectives.file_formats import read
 from autoopt.objectives.loading import load_text_data
 from autoopt.objectives.tables import squad
+from autoopt.objectives.tables.bad_rows import check_bad_rows
 from autoopt.objectives.tables.table import Table
 from autoopt.objectives.tasks.question_answering.reading import read_questions
 from autoopt.objectives.tasks.question_answering.task import QuestionAnswering
@@ -57,7 +59,14 @@ def flat(*rows: list[Any], columns: tuple[str, ...] = ("question", "context", "a
 
 
 def spans(table: Table) -> list[Any]:
-    return [row.label for row in read_questions(table, SETTINGS).rows]
+    return [row.label for row in strict(table).rows]
+
+
+def strict(table: Table) -> Reading:
+    """Read a table of which no row may be bad."""
+    reading = read_questions(table, SETTINGS)
+    check_bad_rows(reading.bad_rows, len(table.rows), tolerate=0, source=table.source)
+    return reading
 
 
 def load(path: Path, content: Any, **settings: Any) -> TextData:
@@ -192,7 +201,7 @@ WRONG: dict[str, tuple[list[Any], str]] = {
 @pytest.mark.parametrize(("row", "message"), WRONG.values(), ids=WRONG)
 def test_a_row_that_cannot_be_used_is_named_with_the_remedy(row: list[Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        read_questions(flat(["Who?", "Ann", [{"text": "Ann", "answer_start": 0}]], row), SETTINGS)
+        strict(flat(["Who?", "Ann", [{"text": "Ann", "answer_start": 0}]], row))
 
 
 def test_a_flat_table_may_say_what_is_impossible() -> None:

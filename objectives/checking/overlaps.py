@@ -10,6 +10,11 @@ HELD_OUT = ("validation", "test")
 _ADJECTIVES = {"train": "training"}
 
 
+def data_noun(part: str) -> str:
+    """Return ``training data``, ``validation data`` or ``test data``."""
+    return f"{_ADJECTIVES.get(part, part)} data"
+
+
 def drop_duplicates(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     """Return the first row of each text, and a note on the rows left out."""
     first: dict[tuple[str, str | None], Row] = {}
