@@ -7,13 +7,15 @@ Only ``judge_measured`` leaves such limits out, for unfinished trials, which hav
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from autoopt.objectives.judging.budget import IntervalEnd, Limit
 from autoopt.objectives.measurement import Measurement
 
 UNMEASURED = 1.0
 """Violation of a limit on a metric that was not measured: 100 %."""
+NO_CORRECTIONS: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,20 @@ def judge(
     reference: Mapping[str, Measurement],
     *,
     end: IntervalEnd = IntervalEnd.VALUE,
+    corrections: Mapping[str, float] = NO_CORRECTIONS,
 ) -> Verdict:
-    """Judge a finished trial by every limit; ``reference`` holds the baseline's measurements."""
+    """Judge a finished trial by every limit; ``reference`` holds the baseline's measurements.
+
+    ``corrections`` has a factor for each metric whose absolute values are off, because the reference was timed on a
+    disturbed machine. Limits relative to the baseline, which is off alike, do not need it.
+    """
     return Verdict(
         {
             limit: UNMEASURED
             if _unmeasured(limit, measurements, reference)
-            else limit.violation(measurements[limit.metric], reference.get(limit.metric), end=end)
+            else limit.violation(
+                _corrected(limit, measurements[limit.metric], corrections), reference.get(limit.metric), end=end
+            )
             for limit in limits
         }
     )
@@ -62,10 +71,11 @@ def judge_measured(
     reference: Mapping[str, Measurement],
     *,
     end: IntervalEnd = IntervalEnd.VALUE,
+    corrections: Mapping[str, float] = NO_CORRECTIONS,
 ) -> Verdict:
     """Judge an unfinished trial, only by the limits on what was measured so far."""
     measured = [limit for limit in limits if not _unmeasured(limit, measurements, reference)]
-    return judge(measurements, measured, reference, end=end)
+    return judge(measurements, measured, reference, end=end, corrections=corrections)
 
 
 def is_kept(violations: Mapping[str, float]) -> bool:
@@ -76,6 +86,11 @@ def is_kept(violations: Mapping[str, float]) -> bool:
 def total_violation(violations: Mapping[str, float]) -> float:
     """Return the sum of the violations above 0."""
     return sum(max(0.0, excess) for excess in violations.values())
+
+
+def _corrected(limit: Limit, measured: Measurement, corrections: Mapping[str, float]) -> Measurement:
+    factor = 1.0 if limit.of_baseline else corrections.get(limit.metric, 1.0)
+    return replace(measured, value=factor * measured.value, low=factor * measured.low, high=factor * measured.high)
 
 
 def _unmeasured(limit: Limit, measurements: Mapping[str, Measurement], reference: Mapping[str, Measurement]) -> bool:

@@ -67,6 +67,12 @@ class Calibration:
         """Mean time of a call over all lengths."""
         return self.p50_ms if self.mean_ms is None else self.mean_ms
 
+    def relative_to(self, other: Calibration, metric: str) -> float:
+        """Return the ratio of the two times that the metric is based on: a percentile, else the median."""
+        name = {"latency_p95": "p95_ms", "latency_p99": "p99_ms"}.get(metric, "p50_ms")
+        own, others = getattr(self, name), getattr(other, name)
+        return float(own / others) if own and others else self.p50_ms / other.p50_ms
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

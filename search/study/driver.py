@@ -16,7 +16,7 @@ from autoopt.search.paths import StudyFolder
 from autoopt.search.space.recipe import Recipe, Steps
 from autoopt.search.study.rung_scheduler import RungScheduler
 from autoopt.search.study.stopping import TIME_IS_UP, StoppingRule
-from autoopt.search.study.verdicts import violations_of
+from autoopt.search.study.verdicts import rests_on_noise, violations_of
 from autoopt.search.trial.execution import Assignment, fail_if_not_finite, load_result
 from autoopt.search.trial.record import COUNTED, State, TrialRecord
 from autoopt.search.trial.trial_clock import TrialClock
@@ -50,6 +50,9 @@ class Driver:
         self._stopped: dict[int, TrialRecord] = {}
         self._drops = Counter[str]()
         """How often each recipe was dropped by the runner, by its id."""
+        self._second_looks: list[int] = []
+        """Trials to be measured again before the search ends, since only a disturbed measurement rules them out."""
+        self._looked_twice: set[int] = set()
         self._unstarted_baseline: ProposedTrial | None = None
         self.death_reasons: dict[int, str] = {}
         """Why the worker of a trial died, if known; by trial number, set before ``record_result``."""
@@ -108,7 +111,7 @@ class Driver:
         running = sum(record.state is State.RUNNING for record in self._records.values())
         is_full = self.counted + running - len(self._held_back) >= self._stopping.trials
         if self._is_over() or (is_full and not self._unstarted_baseline):
-            return None
+            return self._second_look()
         busy = self._stages_in_progress()
         trial = self._unstarted_baseline or self._study.ask(
             avoid=lambda recipe: not busy.isdisjoint(recipe.stored_prefixes)
@@ -116,10 +119,19 @@ class Driver:
         self._unstarted_baseline = None
         if trial is None:
             self.stopped_because = "the space holds no further recipe"
-            return None
+            return self._second_look()
         self._observe(self._add_running(trial))
         screened = trial.recipe.id != self._baseline.id
         return Assignment(trial.number, trial.recipe, screened, trial.attempt)
+
+    def _second_look(self) -> Assignment | None:
+        """Return a trial to be measured once more; None if there is none, or no time."""
+        if not self._second_looks or self.stopped_because == TIME_IS_UP:
+            return None
+        number = self._second_looks.pop(0)
+        self._looked_twice.add(number)
+        record = self._records[number]
+        return Assignment(number, record.recipe, attempt=record.attempt)
 
     def started(self, number: int) -> None:
         """Start the time of the search with its first trial, and the time of each trial."""
@@ -232,11 +244,19 @@ class Driver:
         reference = self.baseline or (record if record.recipe.id == self._baseline.id else None)
         measurements = reference.measurements if reference else {}
         judged = replace(record, violations=violations_of(record, self._limits, measurements))
+        if self._needs_second_look(judged):
+            self._folder.result(record.number).unlink(missing_ok=True)
+            self._second_looks.append(record.number)
+            return
         self.rungs.update(judged)
         self._study.tell(judged)
         self._records[record.number] = judged
         self._delete_dominated_models()
         self._observe(judged)
+
+    def _needs_second_look(self, record: TrialRecord) -> bool:
+        is_first = record.number not in self._looked_twice and record.recipe.id != self._baseline.id
+        return is_first and rests_on_noise(record, self._limits)
 
     def _delete_dominated_models(self) -> None:
         """Delete the saved candidates that are on no front, except the baseline's and the least violating one."""

@@ -114,7 +114,8 @@ class StudyView:
         measured = verified.record.measurements if verified else record.measurements
         reference = self.baseline.measurements if self.baseline else {}
         end = IntervalEnd.WORSE if verified else IntervalEnd.VALUE
-        violations = judge(measured, limits, reference, end=end).by_text
+        corrections = {} if verified else record.corrections
+        violations = judge(measured, limits, reference, end=end, corrections=corrections).by_text
         judged = replace(record, measurements=measured, violations=violations)
         return JudgedTrial(judged, replace(verified, record=judged) if verified else None)
 

@@ -74,7 +74,9 @@ def _best(experiment: Experiment, records: list[TrialRecord]) -> Iterator[Recipe
         record
         for record in complete
         # The earlier study may not have measured everything that this one limits.
-        if judge_measured(record.measurements, experiment.budget, reference.measurements).feasible
+        if judge_measured(
+            record.measurements, experiment.budget, reference.measurements, corrections=record.corrections
+        ).feasible
     ]
     for record in aliases(pareto(feasible or complete, objectives), objectives).values():
         yield record.recipe

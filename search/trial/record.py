@@ -57,6 +57,8 @@ class TrialRecord:
     """Why it was rejected or stopped, or how it failed, in one line."""
     rungs: Mapping[str, float] = field(default_factory=dict)
     """Quality at each rung it reached, by the rung's name."""
+    corrections: Mapping[str, float] = field(default_factory=dict)
+    """By metric: the factor that makes an absolute value that of a quiet machine, if the study's calibration is not."""
     attempt: str = ""
     """Identifies this attempt at the trial among all studies; empty for trials of earlier versions."""
 
@@ -87,6 +89,7 @@ class TrialRecord:
             "seconds": self.seconds,
             "reason": self.reason,
             "rungs": dict(self.rungs),
+            "corrections": dict(self.corrections),
             "attempt": self.attempt,
         }
 
@@ -102,5 +105,6 @@ class TrialRecord:
             seconds=fields["seconds"],
             reason=fields["reason"],
             rungs=dict(fields["rungs"]),
+            corrections=dict(fields.get("corrections", {})),
             attempt=fields.get("attempt", ""),
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias, cast
 
 from autoopt.objectives.judging.budget import IntervalEnd, Limit
-from autoopt.objectives.judging.verdict import judge_measured
+from autoopt.objectives.judging.verdict import NO_CORRECTIONS, judge_measured
 from autoopt.objectives.measurement import Measurement
 from autoopt.objectives.task import Task
 from autoopt.search.space.recipe import TRUNK, Recipe
@@ -51,40 +51,48 @@ def run_trial(
     report("screening")
     screening_started = time.monotonic()
     measurements = workspace.measure(built[0], recipe) if built else screen(recipe, workspace)
+    corrections, reason = judge_shape(measurements, workspace) if screened else ({}, "")
     screening = StageRecord("screening", time.monotonic() - screening_started, reused=False)
-    reason = excess(measurements, workspace.experiment.budget, workspace.reference) if screened else ""
+    running = TrialRecord(number, recipe, State.RUNNING, measurements, stages=(screening,), corrections=corrections)
     if reason and (built or not is_audited(recipe)):
-        stages = (screening, *(built[1] if built else ()))
-        seconds = time.monotonic() - started
-        return TrialRecord(number, recipe, State.REJECTED, measurements, stages=stages, seconds=seconds, reason=reason)
-    rungs = None
-    if judge is not None:
-        running = TrialRecord(number, recipe, State.RUNNING, measurements, stages=(screening,))
-        rungs = RungScorer(running, workspace, judge, started)
+        return _rejected(running, built[1] if built else (), reason, started)
+    rungs = RungScorer(running, workspace, judge, started) if judge is not None else None
     candidate, stages = built or build(recipe, workspace, report=report, rungs=rungs)
     if not built and (reason or any(type(step).adaptive for step in recipe.steps)):
         report("measuring")
         measurements = workspace.measure(candidate, recipe)
-    if reason and (confirmed := excess(measurements, workspace.experiment.budget, workspace.reference)):
-        seconds = time.monotonic() - started
-        stages = (screening, *stages)
+        running = replace(running, measurements=measurements)
+    if reason and (confirmed := judge_shape(measurements, workspace)[1]):
         reason = f"{confirmed}; built in full to see whether screening is right"
-        return TrialRecord(number, recipe, State.REJECTED, measurements, stages=stages, seconds=seconds, reason=reason)
+        return _rejected(running, stages, reason, started)
     report("scoring")
     scoring_started = time.monotonic()
     candidate = workspace.task.tune(candidate, workspace.data.validation)
     scores = cast("Task", candidate.task).score(candidate, workspace.data.validation)
     workspace.save(candidate, recipe, folder)
     scoring = StageRecord("scoring", time.monotonic() - scoring_started, reused=False)
-    return TrialRecord(
-        number,
-        recipe,
-        State.COMPLETE,
-        {**scores, **measurements, **workspace.exact_costs(candidate, folder)},
+    return replace(
+        running,
+        state=State.COMPLETE,
+        measurements={**scores, **measurements, **workspace.exact_costs(candidate, folder)},
         stages=(screening, *stages, scoring),
         seconds=time.monotonic() - started,
         rungs=rungs.qualities if rungs else {},
     )
+
+
+def judge_shape(measurements: Mapping[str, Measurement], workspace: Workspace) -> tuple[dict[str, float], str]:
+    """Return the corrections of absolute times, and which limits are exceeded in spite of them, as ``excess``."""
+    limits, reference = workspace.experiment.budget, workspace.reference
+    if judge_measured(measurements, limits, reference).feasible:
+        return {}, ""
+    corrections = workspace.corrections()
+    return corrections, excess(measurements, limits, reference, corrections)
+
+
+def _rejected(running: TrialRecord, stages: Sequence[StageRecord], reason: str, started: float) -> TrialRecord:
+    seconds = time.monotonic() - started
+    return replace(running, state=State.REJECTED, stages=(*running.stages, *stages), seconds=seconds, reason=reason)
 
 
 def has_stored_training(recipe: Recipe, workspace: Workspace) -> bool:
@@ -105,13 +113,16 @@ def screen(recipe: Recipe, workspace: Workspace) -> dict[str, Measurement]:
 
 
 def excess(
-    measurements: Mapping[str, Measurement], limits: Sequence[Limit], reference: Mapping[str, Measurement]
+    measurements: Mapping[str, Measurement],
+    limits: Sequence[Limit],
+    reference: Mapping[str, Measurement],
+    corrections: Mapping[str, float] = NO_CORRECTIONS,
 ) -> str:
     """Return which limits are exceeded even at the better end of the interval, as text; empty if none is.
 
     The text says so if the machine was disturbed while a value was measured.
     """
-    verdict = judge_measured(measurements, limits, reference, end=IntervalEnd.BETTER)
+    verdict = judge_measured(measurements, limits, reference, end=IntervalEnd.BETTER, corrections=corrections)
     texts = []
     for limit, over in verdict.exceeded.items():
         noise = ", measured on a disturbed machine" if measurements[limit.metric].noisy else ""

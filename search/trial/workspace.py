@@ -132,6 +132,23 @@ class Workspace:
         """Serving costs of the baseline, which do not depend on its weights."""
         return self.measure(self.base, Recipe(()))
 
+    def corrections(self) -> dict[str, float]:
+        """Return for each absolute limit on a time the factor that makes it that of a quiet machine.
+
+        Empty if the study's calibration was not disturbed, and as long as the machine is. The calibration itself stays,
+        since all trials of a study are compared by it.
+        """
+        metrics = {limit.metric for limit in self.experiment.budget if not limit.of_baseline} & costs().keys()
+        timed = {name for name in metrics if costs()[name].limit_ratio(1.0, 1.0) is not None}
+        if not timed or not self.calibration.noisy:
+            return {}
+        samples = pairs_for(self.metrics).minimum
+        quiet = calibrate_once(self.base.model, self.target, self.shapes, samples=samples)
+        if quiet.noisy:
+            return {}
+        ratios = {name: quiet.relative_to(self.calibration, name) for name in sorted(timed)}
+        return {name: costs()[name].limit_ratio(ratio, 1.0) or 1.0 for name, ratio in ratios.items()}
+
     @cached_property
     def limit_ratio(self) -> float | None:
         """Tightest limit on the time of a call, relative to the baseline's; None if there is none."""

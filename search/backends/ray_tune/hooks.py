@@ -61,7 +61,8 @@ class DriverSearcher(Searcher):  # type: ignore[misc]
             return None
         assignment = self._guard(lambda driver: driver.next(), failed=None)
         if assignment is None:
-            return Searcher.FINISHED
+            # A running trial may have to be measured again.
+            return None if self.numbers and self._guard.failure is None else Searcher.FINISHED
         self.numbers[trial_id] = assignment.number
         return {"assignment": assignment.to_json()}
 

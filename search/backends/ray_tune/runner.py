@@ -15,7 +15,7 @@ from autoopt.search.paths import StudyFolder
 from autoopt.search.ports import TrialSource, Watcher
 from autoopt.search.trial.execution import Assignment, execute
 from autoopt.search.trial.record import TrialRecord
-from autoopt.strategies.errors import DatabaseUnavailable, DiskFull
+from autoopt.strategies.errors import DatabaseUnavailable, DiskFull, StudyLocked
 from autoopt.strategies.system.disk_full import is_disk_full
 
 _WORKER_RETRIES = 1
@@ -42,7 +42,7 @@ def run(driver: TrialSource, folder: StudyFolder, *, resources: ResourcesSection
                 raise
             if isinstance(failure, DiskFull):
                 shutil.rmtree(scratch, ignore_errors=True)  # So that there is space for what is still recorded.
-            if not isinstance(failure, DatabaseUnavailable):
+            if not isinstance(failure, DatabaseUnavailable | StudyLocked):
                 driver.give_up_running(driver.stopped_because or "the search was stopped")
             if failure is not None:
                 raise failure

@@ -54,3 +54,12 @@ def test_records_hold_the_verdict_by_text() -> None:
     assert total_violation({"a": -1.0, "b": 0.5, "c": 0.25}) == 0.75
     assert is_kept({"a": 0.0, "b": -0.1})
     assert not is_kept({"a": 0.0, "b": 1e-9})
+
+
+def test_a_correction_is_for_absolute_limits_alone() -> None:
+    slow = measured("latency_p50", 30.0, spread=3.0)
+    relative = Limit.parse("latency_p50 <= 0.5 * baseline")
+    verdict = judge(slow, [LATENCY, relative], measured("latency_p50", 60.0), corrections={"latency_p50": 0.3})
+    assert verdict.excess == {LATENCY: pytest.approx(-0.1), relative: 0.0}
+    better = judge_measured(slow, [LATENCY], {}, end=IntervalEnd.BETTER, corrections={"latency_p50": 0.5})
+    assert better.excess == {LATENCY: pytest.approx(0.35)}

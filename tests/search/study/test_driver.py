@@ -25,7 +25,7 @@ from autoopt.search.space.space import Space, build_space
 from autoopt.search.space.start_design import baseline, start_design
 from autoopt.search.space.strategy_choice import choose
 from autoopt.search.study.driver import Driver
-from autoopt.search.study.stopping import StoppingRule
+from autoopt.search.study.stopping import TIME_IS_UP, StoppingRule
 from autoopt.search.trial.execution import Assignment, write_record
 from autoopt.search.trial.record import State, TrialRecord
 from autoopt.search.trial.rungs import RUNGS
@@ -539,3 +539,66 @@ def test_a_trial_with_a_damaged_result_was_cut_off_and_runs_again(bench: Bench, 
     again = next_of(resumed)
     assert (again.recipe.id, again.number) == (first.recipe.id, first.number + 1)
     assert [record.number for record in resumed.records] == [again.number]
+
+
+def leave(bench: Bench, assignment: Assignment, latency: float, *, noisy: bool) -> None:
+    """Leave the result of a trial that is rejected if its latency is over 5 ms."""
+    values = {name: replace(item, noisy=noisy) for name, item in measured(0.9, latency).items()}
+    state = State.REJECTED if latency > 5.0 and assignment.screened else State.COMPLETE
+    record = TrialRecord(assignment.number, assignment.recipe, state, values, attempt=assignment.attempt)
+    bench.ran.append(assignment.number)
+    write_record(record, bench.folder.result(assignment.number))
+
+
+def test_what_was_rejected_on_a_disturbed_machine_is_measured_again_when_the_rest_is_done(bench: Bench) -> None:
+    bench.limits = LIMITS[:1]
+    driver = bench.driver()
+
+    def work(trial: Assignment) -> None:
+        disturbed = trial.number in (2, 4) and bench.ran.count(trial.number) == 0
+        leave(bench, trial, 20.0 if disturbed else 10.0 if trial.number == 0 else 4.0, noisy=disturbed)
+
+    bench.run(driver, work)
+    assert bench.ran == [0, 1, 2, 3, 4, 5, 2, 4]
+    stored = records(database_url(bench.folder.path / "optuna.db"), "bench")
+    assert [record.number for record in stored] == list(range(6))
+    assert {record.state for record in stored} == {State.COMPLETE}
+    assert stored == driver.records
+    assert all(record.feasible for record in stored[1:])
+
+
+def test_a_machine_that_is_never_quiet_has_the_last_word_the_second_time(bench: Bench) -> None:
+    bench.limits = LIMITS[:1]
+    driver = bench.driver()
+    bench.run(driver, lambda trial: leave(bench, trial, 20.0 if trial.number else 10.0, noisy=True))
+    assert bench.ran == [0, 1, 2, 3, 4, 5, 1, 2, 3, 4, 5]
+    assert [record.state for record in driver.records] == [State.COMPLETE] + [State.REJECTED] * 5
+
+
+def test_a_verdict_on_a_quiet_machine_is_final(bench: Bench) -> None:
+    bench.limits = LIMITS[:1]
+    driver = bench.driver()
+    bench.run(driver, lambda trial: leave(bench, trial, 20.0 if trial.number else 10.0, noisy=False))
+    assert bench.ran == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("is_crash", [True, False])
+def test_a_trial_that_waits_for_its_second_look_runs_when_the_search_goes_on(bench: Bench, *, is_crash: bool) -> None:
+    bench.limits = LIMITS[:1]
+    driver = bench.driver()
+    first, second = next_of(driver), next_of(driver)
+    leave(bench, first, 10.0, noisy=False)
+    driver.record_result(first.number)
+    leave(bench, second, 20.0, noisy=True)
+    driver.record_result(second.number)
+    assert [record.state for record in driver.records] == [State.COMPLETE, State.RUNNING]
+    if is_crash:
+        resumed = bench.driver()
+    else:
+        driver.stopped_because = TIME_IS_UP
+        assert driver.next() is None
+        driver.give_up_running(TIME_IS_UP)
+        assert [record.number for record in driver.records] == [0]
+        resumed = bench.driver()
+    again = next_of(resumed)
+    assert (again.recipe.id, again.number) == (second.recipe.id, second.number + 1)

@@ -13,7 +13,7 @@ from autoopt.objectives.measurement import QUALITY, Direction, Measurement
 from autoopt.search.experiment.experiment import load_experiment
 from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.study.study_view import StudyView
-from autoopt.search.study.verdicts import judge_verified
+from autoopt.search.study.verdicts import judge_verified, rests_on_noise
 from autoopt.search.study.verification import Verified
 from autoopt.search.trial.execution import write_record
 from autoopt.search.trial.record import State, TrialRecord
@@ -98,3 +98,35 @@ def test_screening_says_the_same_of_what_is_measured_by_then(case: str, reason: 
     numbers, reference, _ = CASES[case]
     costs = {name: value for name, value in numbers.items() if name != QUALITY}
     assert excess(measured(costs), LIMITS, measured(reference)) == reason
+
+
+ABSOLUTE = "latency_p50 <= 5 ms"
+
+
+@pytest.mark.parametrize(
+    ("limits", "noisy", "changes", "doubtful"),
+    [
+        ([FASTER], {"latency_p50"}, {}, False),
+        ([FASTER], {"latency_ratio", "latency_p50"}, {}, True),
+        ([ABSOLUTE], {"latency_p50"}, {}, True),
+        ([ABSOLUTE], {"latency_p50"}, {"corrections": {"latency_p50": 0.9}}, False),
+        ([ABSOLUTE], {"latency_p50"}, {"state": State.REJECTED}, True),
+        ([ABSOLUTE], {"latency_p50"}, {"state": State.FAILED}, False),
+        ([ABSOLUTE], {"latency_p50"}, {"state": State.STOPPED}, False),
+        ([ABSOLUTE], {"memory"}, {}, False),
+        ([ABSOLUTE, SMALLER], {"latency_p50"}, {}, False),
+        ([ABSOLUTE, SMALLER], {"latency_p50", "memory"}, {}, True),
+        ([AS_GOOD], {"latency_p50"}, {}, False),
+    ],
+)
+def test_a_verdict_is_doubtful_if_every_exceeded_limit_was_measured_on_a_disturbed_machine(
+    limits: list[str], noisy: set[str], changes: dict[str, object], *, doubtful: bool
+) -> None:
+    parsed = [Limit.parse(text) for text in limits]
+    numbers = {"quality": 0.5, "latency_p50": 9.0, "latency_ratio": 0.9, "memory": 9e6}
+    measurements = {name: replace(item, noisy=name in noisy) for name, item in measured(numbers).items()}
+    record = TrialRecord(1, SMALL, State.COMPLETE, measurements)
+    record = replace(record, **changes)  # type: ignore[arg-type]
+    judged = replace(record, violations=dict.fromkeys(limits, 0.5))
+    assert rests_on_noise(judged, parsed) is doubtful
+    assert not rests_on_noise(replace(judged, violations={}), parsed) or record.state is State.REJECTED

@@ -26,6 +26,7 @@ from autoopt.search.cli.main import autoopt
 from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.experiment.opening import check_measurable, directions, single_target_of, target_of
 from autoopt.search.space.recipe import Recipe
+from autoopt.search.study.verdicts import violations_of
 from autoopt.search.trial.record import State
 from autoopt.search.trial.run import excess, run_trial, screen
 from autoopt.search.trial.stage_store import StageStore
@@ -33,6 +34,7 @@ from autoopt.search.trial.workspace import Workspace
 from autoopt.strategies.catalog import find
 from autoopt.strategies.errors import EnvironmentProblem
 from autoopt.strategies.stand_ins.structure import structure_digest
+from autoopt.strategies.system.checked_files import write_json
 from tests import tiny
 from tests.search.samples import write_experiment
 
@@ -187,6 +189,24 @@ def test_a_verdict_on_a_disturbed_machine_says_so(tmp_path: Path) -> None:
     assert excess(found, limits, reference) == reason
     noisy = {name: replace(item, noisy=True) for name, item in found.items()}
     assert excess(noisy, limits, reference) == f"{reason}, measured on a disturbed machine"
+
+
+@pytest.mark.parametrize(
+    ("limit", "factor"),
+    [("latency_p50 <= 12ms", 0.1), ("latency_p95 <= 12ms", 0.05), ("throughput >= 150/s", 10.0), ("size <= 1MB", None)],
+)
+def test_an_absolute_limit_is_not_judged_by_a_calibration_on_a_disturbed_machine(
+    tmp_path: Path, limit: str, factor: float | None
+) -> None:
+    experiment = experiment_of(["quality", "latency_p50"], budget=[limit])
+    workspace = replace(opened(tmp_path, experiment), study_folder=tmp_path / "tiny")
+    disturbed = replace(CALIBRATION, p50_ms=100.0, p95_ms=300.0, noisy=True)
+    write_json(tmp_path / "tiny" / "calibration.json", disturbed.to_json())
+    record = run_trial(3, CUT, workspace, folder=tmp_path / "model", report=lambda _: None)
+    assert record.state is State.COMPLETE, record.reason
+    assert record.measurements["latency_p50"].value == pytest.approx(50.0), "on the scale of the study's other trials"
+    assert record.corrections == ({} if factor is None else {limit.split()[0]: pytest.approx(factor)})
+    assert violations_of(record, experiment.budget, workspace.reference)[limit] <= 0
 
 
 @pytest.mark.parametrize(
