@@ -11,7 +11,7 @@ from autoopt.strategies.errors import DataError, did_you_mean
 # Usual names of each kind of column, the likeliest first.
 TEXT_NAMES = (
     *("text", "sentence", "content", "document", "review", "utterance", "query", "message", "body", "comment", "tweet"),
-    *("article", "description", "question", "title"),
+    *("article", "description", "question", "title", "data"),
 )
 PAIR_NAMES = (
     *(("text", "text_pair"), ("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2")),

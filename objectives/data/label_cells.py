@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from autoopt.objectives.data.columns import LABEL_NAMES, usual_column
-from autoopt.objectives.data.list_text import with_parsed_lists
 from autoopt.objectives.data.rows import Row
+from autoopt.objectives.tables.list_text import with_parsed_lists
 from autoopt.objectives.tables.table import LABEL_COLUMN, Cell, Table, is_missing
 
 NO_LABEL = "-"

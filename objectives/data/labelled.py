@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from unicodedata import category, normalize
 
+from autoopt.objectives.annotations.spans import span_error
 from autoopt.objectives.data.cells import blank_notes, cell_text, check_encodable
 from autoopt.objectives.data.columns import choose_columns
 from autoopt.objectives.data.label_cells import label_cells, with_one_hot_label
@@ -190,6 +191,8 @@ def _label(cell: Cell, place: str, column: str) -> str | None:
             "with data.label"
         )
     if not isinstance(cell, str | int | float):
+        if error := span_error([cell], place, column):
+            raise error
         raise DataError(f"{place}: the column '{column}' holds {cell!r:.60}, no class; choose another with data.label")
     if isinstance(cell, str):
         name = normalize("NFC", check_encodable(cell, place, column)).strip()

@@ -10,6 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from autoopt.objectives.annotations.records import Converted
+from autoopt.objectives.annotations.spacy import spacy_record
+from autoopt.objectives.annotations.tools import converted
 from autoopt.objectives.file_formats import FileFormat
 from autoopt.objectives.tables.squad import is_squad, question_table
 from autoopt.objectives.tables.table import Cell, Table
@@ -25,9 +28,10 @@ _EXPECTED_FORM = f'the file must be a list of flat objects, [{{"text": …}}, �
 
 
 def read_json_lines(path: Path) -> Table:
-    """Read an object from each line that is not blank; missing keys become None. Raises ``DataError``.
+    """Read an object from each line that is not blank; missing keys become None.
 
-    A line that is no object is a bad row.
+    A line that is no object is a bad row. Records of annotation tools become texts with labels and spans. Raises
+    ``DataError``.
     """
     records: list[dict[str, Cell]] = []
     places: list[str] = []
@@ -55,12 +59,17 @@ def json_lines_batches(path: Path, size: int) -> Iterator[Table]:
 
 def table_of_lines(source: Path, numbered: Iterable[tuple[int, str]]) -> Table:
     """Return the table of numbered lines of JSON Lines; blank lines are no rows. Raises ``DataError``."""
+    records, places = _records_of_lines(source, numbered)
+    return _plain_table(source, Converted(records, places))
+
+
+def _records_of_lines(source: Path, numbered: Iterable[tuple[int, str]]) -> tuple[list[dict[str, Cell]], list[str]]:
     records, places = [], []
     for number, line in numbered:
         if line.strip():
             records.append(_json_record(line, f"{source}:{number}"))
             places.append(f"{source}:{number}")
-    return _table(source, records, places)
+    return records, places
 
 
 def read_json(path: Path) -> Table:
@@ -80,7 +89,7 @@ def read_json(path: Path) -> Table:
         document = dict(scanner.members())
         if scanner.peek() == "{":
             return read_json_lines(path)
-        values = document.get(RECORDS)
+        values = document.get(RECORDS, _spacy_annotations(path, document))
     if scanner.peek():
         raise scanner.error("there is more after the end of the document; keep one list of records")
     if not isinstance(values, list):
@@ -94,9 +103,22 @@ def read_json(path: Path) -> Table:
     return _table(path, [_object(value, place) for place, value in values], [place for place, _ in values])
 
 
+def _spacy_annotations(path: Path, document: dict[str, Any]) -> list[tuple[str, Any]] | None:
+    """Return the pairs in ``{"classes": [...], "annotations": [["text", {...}], ...]}`` with places; None if absent."""
+    items = document.get("annotations")
+    if not isinstance(items, list) or not all(item is None or spacy_record(item) for item in items):
+        return None
+    return [(f"{path}: annotations[{number}]", item) for number, item in enumerate(items) if item is not None]
+
+
 def _table(path: Path, records: Sequence[dict[str, Cell]], places: Sequence[str]) -> Table:
-    columns = tuple(dict.fromkeys(name for record in records for name in record))
-    return Table(str(path), columns, [[record.get(name) for name in columns] for record in records], places)
+    return _plain_table(path, converted(records, places))
+
+
+def _plain_table(path: Path, plain: Converted) -> Table:
+    columns = tuple(dict.fromkeys(name for record in plain.records for name in record))
+    rows = [[record.get(name) for name in columns] for record in plain.records]
+    return Table(str(path), columns, rows, plain.places, plain.notes, plain.warnings)
 
 
 def _json_record(line: str, place: str) -> dict[str, Cell]:
@@ -113,6 +135,9 @@ def _json_record(line: str, place: str) -> dict[str, Cell]:
 
 def _object(value: Any, place: str) -> dict[str, Cell]:
     if not isinstance(value, dict):
+        record = spacy_record(value)
+        if record is not None:
+            return record
         raise DataError(f'{place}: a JSON {type(value).__name__} where an object is needed, such as {{"text": …}}')
     return value
 

@@ -12,10 +12,11 @@ from unicodedata import category, normalize
 
 from autoopt.objectives.data.cells import blank_notes, check_encodable
 from autoopt.objectives.data.columns import WORD_NAMES, find_column, usual_column
-from autoopt.objectives.data.list_text import with_parsed_lists
 from autoopt.objectives.data.rows import LeftOut, Reading, Row
 from autoopt.objectives.data.settings import DataSettings
+from autoopt.objectives.tables.list_text import with_parsed_lists
 from autoopt.objectives.tables.table import Cell, Table
+from autoopt.objectives.tasks.token_classification.span_tags import COLUMNS, span_column, with_span_tags
 from autoopt.strategies.errors import DataError
 from autoopt.strategies.texts.tag_schemes import OUTSIDE
 
@@ -33,6 +34,10 @@ def read_tagged(table: Table, settings: DataSettings) -> Reading:
     bad if a cell is not a list, or for unequal numbers of words and tags, an empty word or an invalid tag. Raises
     ``DataError`` if a column cannot be found.
     """
+    spans, span_warnings = span_column(table, settings), list[str]()
+    if spans:
+        table, span_warnings = with_span_tags(table, spans, settings)
+        settings = settings.model_copy(update={"text": COLUMNS[0], "label": COLUMNS[1]})
     word_column = find_column(table, WORD_NAMES, key="text", setting=settings.text, content="lists of words")
     tag_column = find_column(table, TAG_NAMES, key="label", setting=settings.label, content="lists of tags")
     given_notes = len(table.notes)
@@ -63,7 +68,7 @@ def read_tagged(table: Table, settings: DataSettings) -> Reading:
         rows,
         f"words from the column '{word_column}', tags from '{tag_column}'",
         tuple(notes),
-        tuple(_untagged_warnings(untagged, table, tag_column)),
+        (*span_warnings, *_untagged_warnings(untagged, table, tag_column)),
         tuple(bad),
         (LeftOut("no words", len(empty), empty[:1]), LeftOut("a word without a tag", len(untagged), untagged[:1])),
     )

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.objectives.data.list_text import parse_list
 from autoopt.objectives.data.settings import DataSettings
 from autoopt.objectives.data.text_data import TextData
 from autoopt.objectives.loading import load_text_data
+from autoopt.objectives.tables.list_text import parse_list
 from autoopt.objectives.tasks.text_classification.task import TextClassification
 from autoopt.objectives.tasks.token_classification.task import TokenClassification
 from autoopt.strategies.errors import DataError

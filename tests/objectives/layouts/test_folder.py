@@ -160,7 +160,7 @@ def test_folders_of_configurations_without_a_readme_are_listed(tmp_path: Path) -
         ("configs:\n- config_name: a\n  data_files: ../x.csv\n", r"README.md: the files '../x.csv' of 'train' are out"),
         (
             "configs:\n- config_name: a\n  data_files: x-*.csv\n",
-            r"has no data files 'x-\*.csv', which .*README names",
+            r"has no data files 'x-\*.csv', which .* names for",
         ),
         ("configs: [\n", r"README.md: its front matter is no YAML"),
     ],
