@@ -35,8 +35,9 @@ def read_tagged(table: Table, settings: DataSettings) -> Reading:
     ``DataError`` if a column cannot be found.
     """
     spans, span_warnings = span_column(table, settings), list[str]()
+    bad: list[str] = []
     if spans:
-        table, span_warnings = with_span_tags(table, spans, settings)
+        table, span_warnings, bad = with_span_tags(table, spans, settings)
         settings = settings.model_copy(update={"text": COLUMNS[0], "label": COLUMNS[1]})
     word_column = find_column(table, WORD_NAMES, key="text", setting=settings.text, content="lists of words")
     tag_column = find_column(table, TAG_NAMES, key="label", setting=settings.label, content="lists of tags")
@@ -46,7 +47,6 @@ def read_tagged(table: Table, settings: DataSettings) -> Reading:
     rows: list[Row] = []
     empty: list[str] = []
     untagged: list[str] = []
-    bad: list[str] = []
     for cells, place, group in zip(table.rows, table.places, _groups(table), strict=True):
         try:
             words = _words(cells[word_position], place, word_column)

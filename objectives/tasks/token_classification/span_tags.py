@@ -5,9 +5,10 @@ from __future__ import annotations
 import bisect
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from autoopt.objectives.annotations.spans import TextSpan, is_span, parse_span
-from autoopt.objectives.data.cells import stripped_texts
+from autoopt.objectives.data.cells import cell_text
 from autoopt.objectives.data.columns import TEXT_NAMES, find_column, usual_column
 from autoopt.objectives.data.settings import DataSettings
 from autoopt.objectives.tables.table import Table
@@ -45,20 +46,23 @@ def holds_spans(table: Table, column: str) -> bool:
     return any(cells) and all(isinstance(cell, list) and all(map(is_span, cell)) for cell in cells)
 
 
-def with_span_tags(table: Table, spans: str, settings: DataSettings) -> tuple[Table, list[str]]:
-    """Return a table with the words of each text and their BIO tags in ``COLUMNS``, and warnings.
+def with_span_tags(table: Table, spans: str, settings: DataSettings) -> tuple[Table, list[str], list[str]]:
+    """Return a table with the words of each text and their BIO tags in ``COLUMNS``, warnings, and bad rows.
 
     A span has the words that it covers by more than half; one that shares a word with a longer span, or covers none, is
     left out. Raises ``DataError`` if many spans are outside their texts.
     """
     text_column = find_column(table, TEXT_NAMES, key="text", setting=settings.text, content="texts")
-    stripped_texts(table, text_column)  # Raises the usual errors for cells that are no texts.
     text_position, span_position = table.columns.index(text_column), table.columns.index(spans)
-    faults, rows = Counter[str](), []
+    faults, rows, places, bad = Counter[str](), [], [], []
     first: dict[str, str] = {}
     count = 0
     for row, place in zip(table.rows, table.places, strict=True):
-        text, cell = str(row[text_position] or ""), row[span_position]
+        try:
+            text, cell = cell_text(row[text_position], place, text_column), row[span_position]
+        except DataError as error:
+            bad.append(str(error))
+            continue
         parsed = [parse_span(item, text) for item in cell] if isinstance(cell, list) else []
         words = split_words(text)
         tags, of_row = _tagged(words, parsed, text)
@@ -66,6 +70,7 @@ def with_span_tags(table: Table, spans: str, settings: DataSettings) -> tuple[Ta
         faults.update(of_row)
         for fault in of_row:
             first.setdefault(fault, place)
+        places.append(place)
         rows.append([*row, [word.text for word in words], tags])
     if faults[_OUTSIDE] > MAX_OUTSIDE_SHARE * count:
         count_outside = f"{faults[_OUTSIDE]:,} of {count:,} spans"
@@ -77,7 +82,7 @@ def with_span_tags(table: Table, spans: str, settings: DataSettings) -> tuple[Ta
     positions = [table.columns.index(name) for name in kept]
     tagged = [[*(row[position] for position in positions), *row[-2:]] for row in rows]
     warnings = _warnings(faults, first, count)
-    return Table(table.source, (*kept, *COLUMNS), tagged, table.places, table.notes, table.warnings), warnings
+    return replace(table, columns=(*kept, *COLUMNS), rows=tagged, places=places), warnings, bad
 
 
 def _tagged(words: Sequence[Word], spans: Sequence[TextSpan], text: str) -> tuple[list[str], list[str]]:
