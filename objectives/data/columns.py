@@ -75,6 +75,12 @@ def find_column(table: Table, usual: Sequence[str], *, key: str, setting: str | 
             f"{table.source} holds texts without {content}; give a file with a column of {content}, or a folder with a "
             "folder of .txt files for each class"
         )
+    words = usual_column(table, WORD_NAMES)
+    if column is None and words and content in ("texts", "labels") and _holds_lists(table, words):
+        raise DataError(
+            f"{table.source} holds lists of words, and no {content} for them; write 'task: token_classification' if "
+            f"each word has a tag, or name a column of {content} with data.{key}: its columns are {_listed(table.columns)}"
+        )
     if column is None:
         raise DataError(
             f"{table.source} has no column that is known to hold {content}; its columns are {_listed(table.columns)}; "
@@ -87,6 +93,11 @@ def usual_column(table: Table, usual: Sequence[str]) -> str | None:
     """Return the column with the first of these names that occurs, in any case; None if none occurs."""
     names = _names(table)
     return next((names[name] for name in usual if name in names), None)
+
+
+def _holds_lists(table: Table, column: str) -> bool:
+    position = table.columns.index(column)
+    return any(isinstance(row[position], list) for row in table.rows[:100])
 
 
 def _names(table: Table) -> dict[str, str]:

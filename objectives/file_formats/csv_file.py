@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from autoopt.objectives.file_formats import FileFormat
+from autoopt.objectives.file_formats.conll import is_conll, read_conll
 from autoopt.objectives.tables.csv_records import csv_records
 from autoopt.objectives.tables.gzip_file import format_suffix
 from autoopt.objectives.tables.table import Table
@@ -24,6 +25,11 @@ def read_csv(path: Path) -> Table:
     columns = _header(path, records)
     rows, places = _rows(path, columns, records, bad.append)
     return Table(str(path), columns, rows, places, bad_rows=tuple(bad))
+
+
+def read_tsv(path: Path) -> Table:
+    """Read a table, or a CoNLL file, which has no header. Raises ``DataError``."""
+    return read_conll(path) if is_conll(path) else read_csv(path)
 
 
 def csv_batches(path: Path, size: int) -> Iterator[Table]:
@@ -91,7 +97,7 @@ CSV = FileFormat(
 )
 TSV = FileFormat(
     suffixes=(".tsv",),
-    read=read_csv,
+    read=read_tsv,
     batches=csv_batches,
     example=lambda: b"text\tlabel\nChelsea won the cup\tsport\nshares fell\tbusiness\n",
 )

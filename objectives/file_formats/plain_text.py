@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from autoopt.objectives.file_formats import FileFormat
+from autoopt.objectives.file_formats.conll import is_conll, read_conll
 from autoopt.objectives.tables.table import TEXT_COLUMN, Table
 from autoopt.objectives.tables.text_lines import lines
 
@@ -15,8 +16,10 @@ from autoopt.objectives.tables.text_lines import lines
 def read_text(path: Path) -> Table:
     r"""Return every line with ``\n`` at its end, which tells a line of a text from a whole text.
 
-    Blank lines are rows too, unless the file has no others. Raises ``DataError``.
+    Blank lines are rows too, unless the file has no others. A CoNLL file is read as one. Raises ``DataError``.
     """
+    if is_conll(path):
+        return read_conll(path)
     table = _table(path, lines(path))
     return table if any(str(row[0]).strip() for row in table.rows) else replace(table, rows=[], places=[])
 

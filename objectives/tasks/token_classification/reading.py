@@ -7,6 +7,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 from unicodedata import category, normalize
 
@@ -15,12 +16,13 @@ from autoopt.objectives.data.columns import WORD_NAMES, find_column, usual_colum
 from autoopt.objectives.data.rows import LeftOut, Reading, Row
 from autoopt.objectives.data.settings import DataSettings
 from autoopt.objectives.tables.list_text import with_parsed_lists
-from autoopt.objectives.tables.table import Cell, Table
+from autoopt.objectives.tables.table import TEXT_COLUMN, Cell, Table
+from autoopt.objectives.tables.tagged_lines import tagged_table
 from autoopt.objectives.tasks.token_classification.span_tags import COLUMNS, span_column, with_span_tags
 from autoopt.strategies.errors import DataError
 from autoopt.strategies.texts.tag_schemes import OUTSIDE
 
-TAG_NAMES = ("ner_tags", "tags", "ner", "labels", "label", "tag", "entities", "ner_labels", "tag_names")
+TAG_NAMES = ("ner_tags", "tags", "ner", "labels", "label", "tag", "entities", "ner_labels", "tag_names", "upos")
 """Usual names of a column of lists of tags, the likeliest first."""
 DOCUMENT_NAMES = ("document", "document_id", "doc_id", "doc")
 NO_BREAK_SPACE = "\u00a0"
@@ -34,6 +36,9 @@ def read_tagged(table: Table, settings: DataSettings) -> Reading:
     bad if a cell is not a list, or for unequal numbers of words and tags, an empty word or an invalid tag. Raises
     ``DataError`` if a column cannot be found.
     """
+    given_notes = len(table.notes)
+    if _is_plain_lines(table):
+        table = _from_lines(table)
     spans, span_warnings = span_column(table, settings), list[str]()
     bad: list[str] = []
     if spans:
@@ -41,7 +46,6 @@ def read_tagged(table: Table, settings: DataSettings) -> Reading:
         settings = settings.model_copy(update={"text": COLUMNS[0], "label": COLUMNS[1]})
     word_column = find_column(table, WORD_NAMES, key="text", setting=settings.text, content="lists of words")
     tag_column = find_column(table, TAG_NAMES, key="label", setting=settings.label, content="lists of tags")
-    given_notes = len(table.notes)
     table = with_parsed_lists(table, (word_column, tag_column))
     word_position, tag_position = table.columns.index(word_column), table.columns.index(tag_column)
     rows: list[Row] = []
@@ -72,6 +76,17 @@ def read_tagged(table: Table, settings: DataSettings) -> Reading:
         tuple(bad),
         (LeftOut("no words", len(empty), empty[:1]), LeftOut("a word without a tag", len(untagged), untagged[:1])),
     )
+
+
+def _is_plain_lines(table: Table) -> bool:
+    return table.columns == (TEXT_COLUMN,) and any(str(row[0]).endswith("\n") for row in table.rows)
+
+
+def _from_lines(table: Table) -> Table:
+    """Return the sentences in the lines of a text file. Raises ``DataError`` if they are not those of CoNLL."""
+    numbers = [int(place.rpartition(":")[2]) for place in table.places]
+    read = tagged_table(table.source, zip(numbers, (str(row[0]) for row in table.rows), strict=True))
+    return replace(read, notes=(*table.notes, *read.notes), warnings=table.warnings, bad_rows=table.bad_rows)
 
 
 def _untagged_warnings(untagged: Sequence[str], table: Table, column: str) -> list[str]:
