@@ -79,7 +79,7 @@ def find_column(table: Table, usual: Sequence[str], *, key: str, setting: str | 
     if column is None and words and content in ("texts", "labels") and _holds_lists(table, words):
         raise DataError(
             f"{table.source} holds lists of words, and no {content} for them; write 'task: token_classification' if "
-            f"each word has a tag, or name a column of {content} with data.{key}: its columns are {_listed(table.columns)}"
+            f"each word has a tag, or name a column of {content} with data.{key}; it has {_listed(table.columns)}"
         )
     if column is None:
         raise DataError(

@@ -19,6 +19,8 @@ NONE = "none"
 RECIPE_NEEDS = frozenset({"teacher", "cut", "layers"})
 """Needs that depend on the other strategies of a recipe; all others depend on the study."""
 
+_NEEDS = {"text": "texts whose words may change while the answer stays the same"}
+"""Needs in words, where their name does not say what the data lack."""
 _WITHOUT = "_without_"
 """Separates a group's parameter from the names of unusable strategies."""
 
@@ -192,7 +194,7 @@ def build_space(choices: Mapping[str, StrategyChoice], facts: frozenset[str], la
         if name not in choices:
             withheld[name] = "switched off in the experiment file"
         elif missing:
-            withheld[name] = f"it needs {' and '.join(sorted(missing))}"
+            withheld[name] = f"it needs {' and '.join(_NEEDS.get(need, need) for need in sorted(missing))}"
         elif unset:
             example = ", ".join(f"{setting}: ..." for setting in unset)
             withheld[name] = f"it needs the setting {' and '.join(unset)}: {name}: {{{example}}} under strategies"

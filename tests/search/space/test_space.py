@@ -74,6 +74,8 @@ def test_a_strategy_is_offered_only_where_its_needs_are_met_and_the_reason_is_ke
     narrowed = space(facts=FACTS - {"unlabeled"})
     assert narrowed.offer("masked_language_modeling") is None
     assert narrowed.withheld["masked_language_modeling"] == "it needs unlabeled"
+    of_words = space(facts=FACTS - {"text"}).withheld["character_noise"]
+    assert of_words == "it needs texts whose words may change while the answer stays the same"
 
 
 def test_a_strategy_that_is_switched_off_is_not_offered() -> None:
