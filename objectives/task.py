@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_type_hints
@@ -141,6 +142,28 @@ class Task(ABC):
     def inputs(cls, table: Table, columns: InputColumns) -> list[Input]:
         """Return what ``predict`` takes for each row. Raises ``DataError`` with the place of a row without a text."""
         return read_inputs(table, columns)
+
+    # What a person is told of the data
+
+    def describe_answers(self, examples: Sequence[Example]) -> str:  # noqa: ARG002
+        """Return what a model has to answer, such as ``one of 5 classes``."""
+        return "labels"
+
+    def class_counts(self, examples: Sequence[Example]) -> Counter[str]:
+        """Return how many examples each class has; by default each class of a label counts."""
+        labels = (example.label if isinstance(example.label, tuple) else (example.label,) for example in examples)
+        return Counter(self.labels[number] for label in labels for number in label if isinstance(number, int))
+
+    def constant_answers(
+        self,
+        train: Sequence[Example],  # noqa: ARG002
+        examples: Sequence[Example],  # noqa: ARG002
+    ) -> list[Any] | None:
+        """Return the answers to ``examples`` of a model that always gives the commonest of the training data.
+
+        They have the form that ``outcomes`` takes; None if the task has no such answer.
+        """
+        return None
 
     # Saving
 

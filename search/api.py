@@ -15,6 +15,7 @@ from autoopt.search.paths import Root, default_root
 if TYPE_CHECKING:
     import pandas as pd
 
+    from autoopt.objectives.summary import DataSummary
     from autoopt.search.experiment.experiment import Experiment
     from autoopt.search.space.space import Space
     from autoopt.search.study.lifecycle import Audience
@@ -147,13 +148,14 @@ def search(
     root: str | Path | None = None,
     progress: Progress | None = None,
     warn: Callable[[str], None] = lambda _: None,
+    describe: Callable[[DataSummary], None] = lambda _: None,
 ) -> SearchResult:
     """Run a search, or resume the study of this name, and return its verified front.
 
     ``experiment`` is the path of an experiment file, the name of a built-in example, or the content of such a file, in
     which paths are relative to the current folder. ``overrides`` are ``key.sub=value`` as on the command line. ``root``
     is the folder of all studies, by default ``storage.root``, ``$AUTOOPT_ROOT`` or ``autoopt-studies``. ``warn`` is
-    called with possible problems of the data.
+    called with possible problems of the data, ``describe`` with what was understood of the data.
 
     Raises ``ExperimentError``, ``DataError`` or ``ModelError`` before anything is created, ``StudyLocked`` if another
     process runs this study, ``EnvironmentProblem`` if the machine or a service is at fault, and ``TrialError`` if the
@@ -174,12 +176,21 @@ def search(
 
     validated = _load_experiment(experiment, overrides)
     home = root_of(validated, Path(root) if root is not None else None)
-    space, inputs = checked_inputs(validated, warn)
+    space, inputs, summary = checked_inputs(validated, warn)
+    describe(summary)
     shown = progress(validated, space) if progress else nullcontext(SilentAudience())
     with (
         study_lock(home.study(validated.study).lock, study=validated.study, url=validated.storage.address()) as holder,
         shown as audience,
-        assemble(validated, home, space, audience, inputs=inputs, holder=holder) as assembled,
+        assemble(
+            validated,
+            home,
+            space,
+            audience,
+            inputs=inputs,
+            holder=holder,
+            constant_quality=summary.constant_quality,
+        ) as assembled,
     ):
         assembled.complete()
     return open_study(validated.study, root=home.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -102,6 +103,24 @@ class SequenceClassification(Task):
                 "with data.label"
             )
         return replace(task, metric=metric or "")
+
+    def describe_answers(self, examples: Sequence[Example]) -> str:
+        match self.kind:
+            case Problem.CLASS:
+                return f"one of {len(self.labels):,} classes"
+            case Problem.CLASSES:
+                return f"any number of {len(self.labels):,} classes"
+            case Problem.NUMBER:
+                numbers = [example.label for example in examples if isinstance(example.label, float)]
+                return f"a number; the training data have {min(numbers):.4g} to {max(numbers):.4g}"
+            case _:
+                assert_never(self.kind)
+
+    def constant_answers(self, train: Sequence[Example], examples: Sequence[Example]) -> list[Any]:
+        if self.kind is Problem.NUMBER:
+            return [0.0] * len(examples)
+        (commonest, _), *_ = Counter(example.label for example in train).most_common(1)
+        return [commonest] * len(examples)
 
     def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Features]:
         """Tokenize, truncated to ``max_length`` and unpadded, with ``labels`` for each example that has one."""

@@ -22,6 +22,7 @@ from autoopt.search.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from autoopt.objectives.summary import DataSummary
     from autoopt.objectives.timing.latency import Calibration
     from autoopt.search.choosing.forecast import Work
     from autoopt.search.experiment.experiment import Experiment
@@ -36,6 +37,7 @@ class Preview:
 
     experiment: Experiment
     space: Space
+    data: DataSummary
     notes: Sequence[str]
     """Which columns, splits and rows of the data are used."""
     warnings: Sequence[str]
@@ -87,11 +89,12 @@ def _print_schema(context: click.Context, _: click.Parameter, is_set: bool) -> N
     callback=_print_schema,
     help="Print the JSON Schema of experiment files and exit.",
 )
-def plan(file: str, overrides: tuple[str, ...], root: Path | None, as_json: bool) -> None:
+@click.option("--knobs", is_flag=True, help="Also show the searched knobs, the first recipes and the experiment.")
+def plan(file: str, overrides: tuple[str, ...], root: Path | None, as_json: bool, knobs: bool) -> None:
     """Validate an experiment and preview its search. Nothing is trained.
 
-    FILE is an experiment file or the name of a built-in example. Shows the resolved experiment, the space of recipes,
-    the first recipes, the baseline's latency on this machine (measured in about ten seconds) and the expected time.
+    FILE is an experiment file or the name of a built-in example. Shows the expected time and the baseline's latency on
+    this machine (measured in about ten seconds), what was understood of the data, and the space of recipes.
     """
     from autoopt.search.experiment.experiment import load_experiment
     from autoopt.search.study.assembly import checked_space, root_of
@@ -104,6 +107,8 @@ def plan(file: str, overrides: tuple[str, ...], root: Path | None, as_json: bool
         print_json(_document(preview))
     else:
         _print(preview, command_line("search", file, set=overrides, root=root))
+        if knobs:
+            _print_details(preview)
 
 
 def _preview(experiment: Experiment, space: Space, root: Root) -> Preview:
@@ -112,6 +117,7 @@ def _preview(experiment: Experiment, space: Space, root: Root) -> Preview:
 
     import torch
 
+    from autoopt.objectives.summary import DataSummary
     from autoopt.search.choosing.forecast import Work
     from autoopt.search.space.start_design import start_design
     from autoopt.search.trial.workspace import Workspace
@@ -130,7 +136,8 @@ def _preview(experiment: Experiment, space: Space, root: Root) -> Preview:
         validation=round(len(workspace.data.validation) * len(lengths) / len(workspace.data.train)),
     )
     data = workspace.data
-    return Preview(experiment, space, data.notes, data.warnings, calibration, work, start_design(space))
+    summary = DataSummary.of(workspace.task, data)
+    return Preview(experiment, space, summary, data.notes, data.warnings, calibration, work, start_design(space))
 
 
 def _document(preview: Preview) -> dict[str, Any]:
@@ -140,6 +147,7 @@ def _document(preview: Preview) -> dict[str, Any]:
     return {
         "experiment": preview.experiment.to_json(),
         "data": list(preview.notes),
+        "understood": preview.data.to_json(),
         "warnings": list(preview.warnings),
         "offered": preview.space.to_json(),
         "withheld": dict(preview.space.withheld),
@@ -155,51 +163,62 @@ def _document(preview: Preview) -> dict[str, Any]:
 
 
 def _print(preview: Preview, command: str) -> None:
-    from math import isfinite
-
-    from autoopt.search.report.formats import format_clock, format_seconds
+    """Print the answer first: how long it takes and how to start it; then what it rests on."""
+    from autoopt.search.report.data_tables import print_data
     from autoopt.search.report.sanitize import plain_text
+    from autoopt.search.report.space_tables import describe_size, families_table, withheld_lines
+
+    out, experiment = console(), preview.experiment
+    out.print(
+        f"[bold]{plain_text(experiment.study)}[/bold]: {plain_text(experiment.task.name)} with "
+        f"{plain_text(experiment.model)}",
+        soft_wrap=True,
+    )
+    for line in _forecast_lines(preview):
+        out.print(line, soft_wrap=True)
+    click.echo(f"To start:\n  {command}\n")
+    print_data(preview.data, out)
+    out.print(f"[bold]Space[/bold]: {describe_size(preview.space)}; 'autoopt plan --knobs' lists the searched values")
+    out.print(families_table(preview.space))
+    for line in withheld_lines(preview.space):
+        out.print(plain_text(line), soft_wrap=True)
+
+
+def _forecast_lines(preview: Preview) -> list[str]:
+    from autoopt.search.report.formats import format_clock, format_seconds
+
+    experiment, calibration = preview.experiment, preview.calibration
+    noisy = "; unreliable, the machine was never quiet" if calibration.noisy else ""
+    p95 = f", p95 {calibration.p95_ms:.1f} ms" if calibration.p95_ms is not None else ""
+    trials = f"{experiment.search.trials} trials on {experiment.resources.workers} workers"
+    times = f"{format_seconds(preview.baseline_s)} for the baseline, {format_clock(preview.search_s)} for {trials}"
+    lines = [
+        f"[bold]Expected time[/bold] (within a factor of two): {times}",
+        f"[bold]Baseline[/bold]: {calibration.p50_ms:.1f} ms p50{p95} ({calibration.samples} samples{noisy})",
+    ]
+    if experiment.search.confirm_seeds > 1:
+        lines.insert(
+            1,
+            f"Then {format_clock(preview.confirmation_s)} per model of the front, and for the baseline, to train it "
+            f"with {experiment.search.confirm_seeds - 1} more seeds; each worker trains one seed at a time",
+        )
+    return lines
+
+
+def _print_details(preview: Preview) -> None:
+    """Print the searched knobs, the first recipes, and the experiment with all defaults."""
+    from autoopt.search.report.sanitize import plain_text
+    from autoopt.search.report.space_tables import knobs_table
     from autoopt.search.report.tables import new_table
 
     out, experiment = console(), preview.experiment
-    for line in experiment.to_yaml().splitlines():
-        out.print(plain_text(line), soft_wrap=True)
-    out.print("\n[bold]Data[/bold]: " + plain_text("; ".join(preview.notes)), soft_wrap=True)
-    size = preview.space.size()
-    recipes = f"up to {size:,.0f}" if isfinite(size) else "infinitely many"
-    out.print(f"\n[bold]Space[/bold]: {recipes} recipes, from")
-    out.print(_offers_table(preview.space))
-    for name, reason in preview.space.withheld.items():
-        out.print(plain_text(f"without {name}: {reason}"), soft_wrap=True)
+    out.print(knobs_table(preview.space))
     first = new_table("", "recipe", title="First recipes")
     for number, recipe in enumerate(preview.design[: experiment.search.trials]):
         first.add_row(str(number), plain_text(recipe))
     out.print(first)
-    calibration = preview.calibration
-    noisy = "; unreliable, the machine was never quiet" if calibration.noisy else ""
-    p95 = f", p95 {calibration.p95_ms:.1f} ms" if calibration.p95_ms is not None else ""
-    out.print(f"[bold]Baseline[/bold]: {calibration.p50_ms:.1f} ms p50{p95} ({calibration.samples} samples{noisy})")
-    out.print(
-        f"[bold]Expected time[/bold] (within a factor of two): {format_seconds(preview.baseline_s)} for the "
-        f"baseline, {format_clock(preview.search_s)} for {experiment.search.trials} trials on "
-        f"{experiment.resources.workers} workers"
-    )
-    if experiment.search.confirm_seeds > 1:
-        out.print(
-            f"Then {format_clock(preview.confirmation_s)} per model of the front, and for the baseline, to train it "
-            f"with {experiment.search.confirm_seeds - 1} more seeds; each worker trains one seed at a time",
-            soft_wrap=True,
-        )
-    click.echo(f"To start:\n  {command}")
-
-
-def _offers_table(space: Space) -> Any:
-    from autoopt.search.report.sanitize import plain_text
-    from autoopt.search.report.tables import new_table
-    from autoopt.search.space.strategy_choice import legal_values
-
-    table = new_table("family", "strategy", "searched")
-    for offer in space.offers:
-        searched = "; ".join(f"{name}: {legal_values(knob)}" for name, knob in offer.searched.items()) or "nothing"
-        table.add_row(*map(plain_text, (offer.strategy.family.value, offer.strategy.name, searched)))
-    return table
+    for note in preview.notes:
+        out.print(plain_text(note), soft_wrap=True)
+    out.print()
+    for line in experiment.to_yaml().splitlines():
+        out.print(plain_text(line), soft_wrap=True)

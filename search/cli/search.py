@@ -23,6 +23,7 @@ from autoopt.search.cli.options import (
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from autoopt.objectives.summary import DataSummary
     from autoopt.search.experiment.experiment import Experiment
     from autoopt.search.paths import Root
     from autoopt.search.space.space import Space
@@ -108,7 +109,7 @@ def search(
     folder = home.study(experiment.study).path
     note = f"Trials that have ended are kept in {folder}. To resume: {invocation.command()}"
     with note_on_failure(note, folder=folder):
-        result = api.search(experiment, root=home.path, progress=_progress, warn=warn)
+        result = api.search(experiment, root=home.path, progress=_progress, warn=warn, describe=_describe)
     outcome = result.outcome
     assert outcome is not None  # noqa: S101 - a search that returns has verified its front
     if as_json:
@@ -118,6 +119,13 @@ def search(
     _print_next_steps(outcome, home, invocation, to_stderr=as_json)
     if not outcome.models:
         click.get_current_context().exit(NOTHING_FEASIBLE)
+
+
+def _describe(summary: DataSummary) -> None:
+    """Show on stderr what was understood of the data."""
+    from autoopt.search.report.data_tables import print_data
+
+    print_data(summary, console(stderr=True))
 
 
 def _progress(experiment: Experiment, space: Space) -> AbstractContextManager[Audience]:
@@ -159,6 +167,8 @@ def _print_next_steps(outcome: Outcome, root: Root, invocation: Invocation, *, t
     from autoopt.search.report.formats import format_clock
     from autoopt.search.report.sanitize import printable
 
+    if outcome.doubt:
+        warn(outcome.doubt)
     if outcome.stopped_because:
         click.echo(f"The search ended early: {printable(outcome.stopped_because)}.", err=True)
     if outcome.saved_s >= 1:

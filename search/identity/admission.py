@@ -92,7 +92,7 @@ class Admission:
         name = self.experiment.study
         if stored := attributes.get("experiment"):
             self._refuse_other_experiment(validate(Document(f"the study '{name}' in the database", stored, {})))
-        if attributes.get("space", self.space.to_json()) != self.space.to_json():
+        if not self.space.is_stored_as(attributes.get("space", self.space.to_json())):
             raise ExperimentError(
                 f"the study '{name}' was started with another catalog of strategies, so its trials "
                 "cannot be compared with new ones; give the study another name with --set study=NAME"

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 from autoopt.search.space.recipe import Recipe
-from autoopt.search.space.strategy_choice import StrategyChoice
+from autoopt.search.space.strategy_choice import SWITCHED_OFF, StrategyChoice, knob_json
 from autoopt.strategies.catalog import catalog
 from autoopt.strategies.knobs import Choice, Int, Knob, KnobValue
 from autoopt.strategies.strategy import Family, Strategy
@@ -162,11 +162,22 @@ class Space:
         """Return what must stay the same for a study to be resumed."""
         return {
             offer.strategy.name: {
+                "knobs": {name: knob_json(knob) for name, knob in offer.searched.items()},
+                "settings": dict(offer.fixed),
+            }
+            for offer in self.offers
+        }
+
+    def is_stored_as(self, stored: Mapping[str, Any]) -> bool:
+        """Return whether ``to_json``, now or in versions that wrote a knob as Python does, returned ``stored``."""
+        written = {
+            offer.strategy.name: {
                 "knobs": {name: repr(knob) for name, knob in offer.searched.items()},
                 "settings": dict(offer.fixed),
             }
             for offer in self.offers
         }
+        return stored in (self.to_json(), written)
 
 
 def check(recipe: Recipe) -> None:
@@ -192,7 +203,7 @@ def build_space(choices: Mapping[str, StrategyChoice], facts: frozenset[str], la
         )
         absent = sorted(package for package in strategy.packages if find_spec(package) is None)
         if name not in choices:
-            withheld[name] = "switched off in the experiment file"
+            withheld[name] = SWITCHED_OFF
         elif missing:
             withheld[name] = f"it needs {' and '.join(_NEEDS.get(need, need) for need in sorted(missing))}"
         elif unset:

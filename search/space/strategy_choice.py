@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from pydantic import ValidationError
 
@@ -21,6 +21,8 @@ from autoopt.strategies.strategy import Strategy
 
 MAX_CACHED = 1000
 """Number of built instances of a strategy that are cached."""
+SWITCHED_OFF = "switched off in the experiment file"
+"""Why a strategy is not offered that the experiment excludes."""
 BOUNDS = frozenset({"low", "high"})
 
 
@@ -121,6 +123,19 @@ def legal_values(knob: Knob) -> str:
     kind = "a whole number" if isinstance(knob, Int) else "a number"
     step = f" in steps of {knob.step}" if isinstance(knob, Int) and knob.step > 1 and not knob.log else ""
     return f"{kind} from {knob.low} to {knob.high}{step}"
+
+
+def knob_json(knob: Knob) -> dict[str, object]:
+    """Return the type of a knob and its options or its range."""
+    match knob:
+        case Choice():
+            return {"type": "choice", "options": list(knob.options)}
+        case Int():
+            return {"type": "int", "low": knob.low, "high": knob.high, "step": knob.step, "log": knob.log}
+        case Float():
+            return {"type": "float", "low": knob.low, "high": knob.high, "log": knob.log}
+        case _:
+            assert_never(knob)
 
 
 def _parse_fixed(key: str, knob: Knob, value: Any) -> KnobValue:

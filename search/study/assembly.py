@@ -14,6 +14,7 @@ from autoopt.strategies.errors import EnvironmentProblem
 if TYPE_CHECKING:
     from autoopt.objectives.data.text_data import TextData
     from autoopt.objectives.models.model_folder import ModelFolder
+    from autoopt.objectives.summary import DataSummary
     from autoopt.search.experiment.experiment import Experiment
     from autoopt.search.identity.fingerprints import Inputs
     from autoopt.search.identity.owner import Holder
@@ -37,24 +38,25 @@ def checked_space(experiment: Experiment, warn: Callable[[str], None]) -> Space:
     return _checked(experiment, warn)[0]
 
 
-def checked_inputs(experiment: Experiment, warn: Callable[[str], None]) -> tuple[Space, Inputs]:
-    """Check model and data as ``checked_space``, and return their fingerprints too."""
+def checked_inputs(experiment: Experiment, warn: Callable[[str], None]) -> tuple[Space, Inputs, DataSummary]:
+    """Check model and data as ``checked_space``; return their fingerprints and what was understood of the data too."""
     from autoopt.search.identity.fingerprints import Inputs
 
-    space, data, model = _checked(experiment, warn)
-    return space, Inputs.of(experiment, data, model)
+    space, data, model, summary = _checked(experiment, warn)
+    return space, Inputs.of(experiment, data, model), summary
 
 
-def _checked(experiment: Experiment, warn: Callable[[str], None]) -> tuple[Space, TextData, ModelFolder]:
+def _checked(experiment: Experiment, warn: Callable[[str], None]) -> tuple[Space, TextData, ModelFolder, DataSummary]:
+    from autoopt.objectives.summary import DataSummary
     from autoopt.search.experiment.opening import check_measurable, model_of, open_data, space_of, task_of
 
     check_measurable(experiment)
     model = model_of(experiment)
     data = open_data(experiment)
-    task_of(experiment, data)
+    summary = DataSummary.of(task_of(experiment, data), data)
     for warning in data.warnings:
         warn(warning)
-    return space_of(experiment, data, model), data, model
+    return space_of(experiment, data, model), data, model, summary
 
 
 @contextmanager
@@ -66,6 +68,7 @@ def assemble(
     *,
     inputs: Inputs | None = None,
     holder: Holder | None = None,
+    constant_quality: float | None = None,
 ) -> Iterator[Search]:
     """Yield the search and report to MLflow how it ended. The caller must hold the study's lock."""
     from autoopt.search.backends.mlflow_runs import Ending
@@ -92,7 +95,18 @@ def assemble(
 
     ending = Ending.FAILED
     try:
-        yield Search(experiment, root, space, run, register, tracker, audience, inputs, holder or Holder.here())
+        yield Search(
+            experiment,
+            root,
+            space,
+            run,
+            register,
+            tracker,
+            audience,
+            inputs,
+            holder or Holder.here(),
+            constant_quality=constant_quality,
+        )
         ending = Ending.FINISHED
     except KeyboardInterrupt:
         ending = Ending.KILLED

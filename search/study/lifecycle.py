@@ -20,6 +20,7 @@ from autoopt.search.space.recipe import Recipe
 from autoopt.search.space.space import Space
 from autoopt.search.space.start_design import baseline, start_design
 from autoopt.search.study.confirmation import confirm
+from autoopt.search.study.constant_answer import doubt_about
 from autoopt.search.study.driver import Driver
 from autoopt.search.study.front import keep_models, verify_front
 from autoopt.search.study.outcome import Outcome, compute_of, write_front, write_trials
@@ -79,6 +80,8 @@ class Search:
     """Fingerprints of data and model; read again if None."""
     holder: Holder = field(default_factory=Holder.here)
     """Who holds the study's lock."""
+    constant_quality: float | None = None
+    """Quality of always giving the commonest answer, if known."""
 
     @property
     def folder(self) -> StudyFolder:
@@ -106,7 +109,13 @@ class Search:
             observe=self.audience.verified,
         )
         compute_s, saved_s = compute_of(driver.records)
-        outcome = replace(outcome, stopped_because=driver.stopped_because, compute_s=compute_s, saved_s=saved_s)
+        outcome = replace(
+            outcome,
+            stopped_because=driver.stopped_because,
+            compute_s=compute_s,
+            saved_s=saved_s,
+            doubt=doubt_about(driver.baseline, self.constant_quality),
+        )
         keep_models(outcome, self.folder)
         failpoint("before-front")
         write_front(outcome, self.folder.front)
@@ -184,6 +193,8 @@ class Search:
         self.audience.observe(record)
         if record.state is not State.RUNNING:
             self.tracking.record(record)
+        if record.recipe.id == baseline(self.space).id and (doubt := doubt_about(record, self.constant_quality)):
+            self.audience.say(f"warning: {doubt}")
 
     def _stages_of_front(self, records: Sequence[TrialRecord]) -> list[str]:
         """Return the addresses of the stages of the front's recipes, which must not be evicted during the search."""

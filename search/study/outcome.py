@@ -37,6 +37,8 @@ class Outcome:
     stopped_because: str = ""
     """Why the search ended before its number of trials; empty if it did not."""
 
+    doubt: str = ""
+    """Why the results may mean nothing; empty if nothing speaks for it."""
     compute_s: float = 0.0
     """Total compute of all trials, in seconds."""
     saved_s: float = 0.0
@@ -62,6 +64,7 @@ class Outcome:
             "named": dict(self.named),
             "versions": {str(number): version for number, version in self.versions.items()},
             "stopped_because": self.stopped_because,
+            "doubt": self.doubt,
             "compute_s": self.compute_s,
             "saved_s": self.saved_s,
         }
@@ -77,6 +80,7 @@ class Outcome:
             named=dict(fields["named"]),
             versions={int(number): version for number, version in fields["versions"].items()},
             stopped_because=fields["stopped_because"],
+            doubt=fields.get("doubt", ""),
             compute_s=fields["compute_s"],
             saved_s=fields["saved_s"],
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -69,6 +69,26 @@ class TagScheme:
                 entities.append(Entity(kind, start, index + 1))
             previous = part
         return entities
+
+
+def scheme_name(labels: Sequence[str], sentences: Iterable[Sequence[str]]) -> str:
+    """Return the name of the tag scheme: ``BIO``, ``IOB1``, ``IO``, ``IOBES``, ``BILOU`` or ``tags without prefixes``.
+
+    In ``IOB1`` an entity begins with B only right after another of its type, so that most begin with I.
+    """
+    scheme = TagScheme.of(labels)
+    prefixes = {tag[0] for tag, (_, kind) in scheme.parts.items() if kind != tag}
+    if not prefixes:
+        return "tags without prefixes"
+    if prefixes & {"L", "U"}:
+        return "BILOU"
+    if prefixes & {"E", "S"}:
+        return "IOBES"
+    if prefixes == {"I"}:
+        return "IO"
+    first = (tags[entity.start][0] for tags in sentences for entity in scheme.entities(tags))
+    begins = Counter(first)
+    return "IOB1" if begins["I"] > begins["B"] else "BIO"
 
 
 def _have_prefixes(tags: Sequence[str]) -> bool:

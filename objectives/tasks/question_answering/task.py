@@ -154,6 +154,14 @@ class QuestionAnswering(Task):
         answers = self._best_answers(candidate, examples)
         return [answer.unless_above(self.null_threshold) for answer in answers] if self.unanswerable else answers
 
+    def describe_answers(self, examples: Sequence[Example]) -> str:
+        without = sum(not example.label for example in examples)
+        return "a span of the context" + (f", none for {without:,} of {len(examples):,} questions" if without else "")
+
+    def constant_answers(self, train: Sequence[Example], examples: Sequence[Example]) -> list[Any]:  # noqa: ARG002
+        """Return no answer to any question."""
+        return [""] * len(examples)
+
     def outcomes(self, examples: Sequence[Example], answers: Sequence[Answer | str]) -> NDArray[Any]:
         """Return (examples, 3): exact match, F1, and 1 if there is an answer. ``answers`` may be texts."""
         import numpy as np

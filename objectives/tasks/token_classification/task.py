@@ -22,7 +22,7 @@ from autoopt.objectives.tasks.token_classification.windows import word_windows
 from autoopt.objectives.tasks.token_classification.words import Word, split_words
 from autoopt.strategies.candidate import Candidate, Example, Features
 from autoopt.strategies.errors import UsageError
-from autoopt.strategies.texts.tag_schemes import TagScheme
+from autoopt.strategies.texts.tag_schemes import TagScheme, scheme_name
 from autoopt.strategies.training.batches import IGNORED_LABEL, forward
 
 if TYPE_CHECKING:
@@ -94,6 +94,23 @@ class TokenClassification(Task):
     def facts(cls, examples: Sequence[Example]) -> frozenset[str]:
         """Return ``labels``, ``tags`` and ``single``; not ``text``, since each word has a tag."""
         return frozenset({"labels", "tags"}) | label_facts(examples)
+
+    def describe_answers(self, examples: Sequence[Example]) -> str:
+        scheme, tags = self.scheme, (self._tags(example) for example in examples)
+        types = f"{len(scheme.types):,} types of {'entities' if scheme.outside else 'words'}"
+        return f"a tag for each word; {scheme_name(self.labels, tags)}, {types}"
+
+    def class_counts(self, examples: Sequence[Example]) -> Counter[str]:
+        """Return how many entities there are of each type."""
+        scheme = self.scheme
+        return Counter(entity.type for example in examples for entity in scheme.entities(self._tags(example)))
+
+    def constant_answers(self, train: Sequence[Example], examples: Sequence[Example]) -> list[Any]:
+        (commonest, _), *_ = Counter(number for example in train for number in _classes(example)).most_common(1)
+        return [(commonest,) * len(_classes(example)) for example in examples]
+
+    def _tags(self, example: Example) -> list[str]:
+        return [self.labels[number] for number in _classes(example)]
 
     def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Features]:
         """Tokenize, unpadded; a sentence longer than ``max_length`` gives several overlapping windows.
@@ -212,3 +229,8 @@ class TokenClassification(Task):
 
 def _sentences(examples: Sequence[Example]) -> list[list[str]]:
     return [example.text.split(" ") for example in examples]
+
+
+def _classes(example: Example) -> tuple[int, ...]:
+    label: Any = example.label
+    return tuple(label)

@@ -334,6 +334,10 @@ def test_plan_shows_space_start_design_and_forecast_and_makes_no_study(finished:
     plan = json.loads(result.stdout)
     assert plan["experiment"]["study"] == "other"
     assert set(plan["offered"]) == {"full_finetuning", "layer_drop", "recovery_finetuning"}
+    assert plan["offered"]["layer_drop"]["knobs"]["keep"]["type"] in ("choice", "float", "int")
+    assert "(options=" not in result.stdout
+    assert plan["understood"]["rows"]["train"] == 60
+    assert sum(counts["train"] for counts in plan["understood"]["classes"].values()) == 60
     assert plan["withheld"]["lora"] == "switched off in the experiment file"
     assert [step["strategy"] for step in plan["start_design"][0]] == ["full_finetuning"]
     assert plan["baseline_latency"]["p50_ms"] > 0
@@ -345,9 +349,19 @@ def test_plan_shows_space_start_design_and_forecast_and_makes_no_study(finished:
     confirmed = run("plan", finished.file, "--root", finished.root.path, "--set", "search.confirm_seeds=3")
     assert "per model of the front, and for the baseline, to train it with 2 more seeds" in confirmed.stdout
     assert shown.exit_code == 0
-    for part in ("max_length: 16", "up to ", " recipes, from", "First recipes", "ms p50", "within a factor of two"):
-        assert part in shown.stdout
-    assert shown.stdout.endswith(f"autoopt search {finished.file} --root {finished.root.path}\n")
+    lines = shown.stdout.splitlines()
+    assert "within a factor of two" in lines[1]
+    assert "ms p50" in lines[2]
+    assert lines[4] == f"  autoopt search {finished.file} --root {finished.root.path}"
+    assert ["examples", "60", "40", "40"] in [line.split() for line in lines]
+    assert "to answer: one of " in shown.stdout
+    assert "up to " in shown.stdout
+    assert len(lines) < 40
+    for part in ("max_length: 16", "First recipes", "one of 0.0001"):
+        assert part not in shown.stdout
+    detailed = run("plan", finished.file, "--root", finished.root.path, "--knobs")
+    for part in ("max_length: 16", "First recipes", "keep: "):
+        assert part in detailed.stdout
 
 
 def test_each_plan_measures_its_own_model_and_writes_nothing_beside_its_temporary_folder(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -192,3 +193,19 @@ def test_a_strategy_that_has_to_be_told_something_is_offered_once_it_is() -> Non
     offer = build_space({**choices, "back_translation": configured}, facts).offer("back_translation")
     assert offer is not None
     assert set(offer.searched) == {"share"}
+
+
+def test_a_space_that_an_earlier_version_stored_is_the_same_space() -> None:
+    whole = space()
+    stored = whole.to_json()
+    assert whole.is_stored_as(json.loads(json.dumps(stored)))
+    earlier = {
+        offer.strategy.name: {
+            "knobs": {name: repr(knob) for name, knob in offer.searched.items()},
+            "settings": dict(offer.fixed),
+        }
+        for offer in whole.offers
+    }
+    assert whole.is_stored_as(json.loads(json.dumps(earlier)))
+    assert not whole.is_stored_as({**earlier, "another": {"knobs": {}, "settings": {}}})
+    assert "options=" not in json.dumps(stored)
