@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -13,7 +15,9 @@ from autoopt.search.backends import mlflow_serving
 from autoopt.strategies.catalog import find
 from autoopt.strategies.saving import describe
 
-_REQUIRED = ("autoopt", "torch", "transformers", "safetensors", "mlflow")
+_REQUIRED = ("torch", "transformers", "safetensors", "mlflow", "filelock", "numpy", "pandas", "pydantic")
+_CARRIED = ("strategies", "objectives")
+"""Packages of autoopt that come along as code, since no package index has them."""
 
 
 def upload_candidate(
@@ -23,7 +27,7 @@ def upload_candidate(
     logged = client.create_logged_model(experiment_id, name=name, source_run_id=run_id, tags=tags)
     with tempfile.TemporaryDirectory() as work:
         packed = Path(work) / "model"
-        _pack(folder, packed, logged, run_id)
+        _pack(folder, packed, logged, run_id, code=carry_code(Path(work)))
         client.log_model_artifacts(logged.model_id, str(packed))
     return str(logged.model_id)
 
@@ -31,19 +35,22 @@ def upload_candidate(
 def requirements(edits: Sequence[Mapping[str, Any]] = ()) -> list[str]:
     """Return what a machine that serves a model with these edits must install, at the versions installed here.
 
-    Local version labels such as ``+cpu`` are removed, since package indices do not have them.
+    autoopt itself comes along with the model. Local version labels such as ``+cpu`` are removed, since package indices
+    do not have them.
     """
-    pins = []
     packages = sorted({package for edit in edits for package in find(edit["strategy"]).packages})
-    for name in (*_REQUIRED, *packages):
-        try:
-            pins.append(f"{name}=={metadata.version(name).partition('+')[0]}")
-        except metadata.PackageNotFoundError:  # Run from a checkout that is not installed.
-            pins.append(name)
-    return pins
+    return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in (*_REQUIRED, *packages)]
 
 
-def _pack(folder: Path, packed: Path, logged: Any, run_id: str) -> None:
+def carry_code(folder: Path) -> Path:
+    """Copy what serves a model into the package ``autoopt`` in this folder, and return the package's folder."""
+    for name in _CARRIED:
+        source = Path(importlib.import_module(f"autoopt.{name}").__path__[0])
+        shutil.copytree(source, folder / "autoopt" / name, ignore=shutil.ignore_patterns("__pycache__", "*.md", ".*"))
+    return folder / "autoopt"
+
+
+def _pack(folder: Path, packed: Path, logged: Any, run_id: str, *, code: Path) -> None:
     import mlflow.pyfunc
     import pandas as pd
     from mlflow.models import Model
@@ -51,6 +58,7 @@ def _pack(folder: Path, packed: Path, logged: Any, run_id: str) -> None:
     mlflow.pyfunc.save_model(
         path=str(packed),
         python_model=mlflow_serving.__file__,
+        code_paths=[str(code)],
         artifacts={mlflow_serving.ARTIFACT: str(folder)},
         signature=_signature(),
         input_example=pd.DataFrame([find_task(describe(folder)["task"]["name"]).sample_input()]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from autoopt.objectives.data.labelled import read_labelled
 from autoopt.objectives.data.rows import Reading, Row
@@ -11,6 +12,8 @@ from autoopt.objectives.data.settings import DataSettings
 from autoopt.objectives.inputs import InputNames
 from autoopt.objectives.tables.table import Table
 from autoopt.objectives.tasks.sequence_classification import SequenceClassification
+from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,16 @@ class SentencePair(SequenceClassification):
         {"text": "A train leaves the station.", "text_pair": "A train is moving.", "label": "entailment"},
         {"text": "The shop opens at nine.", "text_pair": "The shop never opens.", "label": "contradiction"},
     )
+
+    def predict(self, candidate: Candidate, texts: Sequence[str | tuple[str, str]]) -> list[dict[str, Any]]:
+        """Return the answers to pairs of texts. Raises ``UsageError`` for a single text."""
+        single = next((text for text in texts if isinstance(text, str)), None)
+        if single is not None:
+            raise UsageError(
+                f"{self.name} compares two texts, and was given '{single:.60}' alone; give pairs: --text FIRST "
+                "--text-pair SECOND, or a column 'text_pair'"
+            )
+        return super().predict(candidate, texts)
 
     @classmethod
     def read(
