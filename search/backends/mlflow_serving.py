@@ -139,7 +139,14 @@ def served_model() -> Any:
             self.candidate = saving.load(Path(context.artifacts[ARTIFACT]), open_task=open_task)
 
         def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:  # noqa: ARG002
-            return predict(self.candidate, model_input, probabilities=bool((params or {}).get(PROBABILITIES)))
+            from mlflow.exceptions import MlflowException
+
+            from autoopt.strategies.errors import AutooptError
+
+            try:
+                return predict(self.candidate, model_input, probabilities=bool((params or {}).get(PROBABILITIES)))
+            except AutooptError as error:  # MLflow's server shows the message of its own errors alone.
+                raise MlflowException.invalid_parameter_value(str(error)) from error
 
     return ServedCandidate()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -226,6 +227,16 @@ def test_the_scoring_server_of_mlflow_answers_tables_and_lists(
         answer = client.post("/invocations", json=body)
         assert answer.status_code == 200, answer.text
         assert [row["label"] for row in answer.json()["predictions"]] == expected
+    refused: dict[str, dict[str, Any]] = {
+        "row 1 has no 'text'; give one to every row": {"inputs": ["chelsea won", None]},
+        "row 0 has no 'text'; give one to every row": {"dataframe_records": [{"txt": "a"}, {"text": "b"}]},
+        "row 0: 'text' is 5 (int), no text; give a string": {"dataframe_split": {"columns": ["text"], "data": [[5]]}},
+        "row 0: 'text' is ['a'] (list), no text; give a string": {"dataframe_records": [{"text": ["a"]}]},
+    }
+    for message, body in refused.items():
+        answer = client.post("/invocations", json=body)
+        assert answer.status_code == 400
+        assert answer.json()["message"].endswith(f"Error: {message}")
 
 
 def test_the_requirements_are_those_of_this_machine_without_the_build_of_torch() -> None:
