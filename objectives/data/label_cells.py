@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from autoopt.objectives.data.columns import LABEL_NAMES, usual_column
 from autoopt.objectives.data.rows import Row
@@ -82,21 +84,27 @@ def _from_lists(read: LabelCells, column: str, train_rows: Sequence[Row]) -> Lab
 
 
 def _without_placeholders(read: LabelCells, column: str, train_rows: Sequence[Row]) -> LabelCells:
-    names = [_name(cell) for cell in read.cells]
-    classes = {name for name, cell in zip(names, read.cells, strict=True) if not is_missing(cell)}
+    cells: Sequence[Any] = read.cells
+    if any(isinstance(cell, dict) for cell in cells):
+        return read
+    counts = Counter[str]()
+    for cell, count in Counter(cells).items():
+        if not is_missing(cell):
+            counts[_name(cell)] += count
+    classes = set(counts)
     placeholder = next((name for name in (NO_LABEL, HIDDEN) if name in classes), None)
     if placeholder is None or any(row.label == placeholder for row in train_rows):
         return read
-    count, others = names.count(placeholder), classes - {placeholder}
+    count, others = counts[placeholder], classes - {placeholder}
     if not train_rows:
         if placeholder == NO_LABEL and not (len(others) > 1 and all(_has_letter(name) for name in others)):
             return read
         if placeholder == HIDDEN and others != {str(number) for number in range(max(2, len(others)))}:
             return read
-        if placeholder == HIDDEN and count > MAX_HIDDEN_SHARE * len(names):
-            return replace(read, warnings=(*read.warnings, _doubt(column, count, len(names))))
-    cells: list[Cell] = [None if name == placeholder else cell for name, cell in zip(names, read.cells, strict=True)]
-    return replace(read, cells=cells, may_be_missing=True)
+        if placeholder == HIDDEN and count > MAX_HIDDEN_SHARE * len(cells):
+            return replace(read, warnings=(*read.warnings, _doubt(column, count, len(cells))))
+    labels = [None if _name(cell) == placeholder else cell for cell in cells]
+    return replace(read, cells=labels, may_be_missing=True)
 
 
 def _doubt(column: str, count: int, total: int) -> str:

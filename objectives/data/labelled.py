@@ -139,8 +139,23 @@ def _label_reader(
         return lambda cell, place: _several(cell, place, column, separator)
     to_number = _number_reader(source, column, cells, metric=metric, train_rows=train_rows)
     if to_number is None:
-        return lambda cell, place: _label(cell, place, column)
+        return _class_reader(column)
     return lambda cell, place: _number(cell, place, column, to_number)
+
+
+def _class_reader(column: str) -> Callable[[Cell, str], str | None]:
+    """Return a function that parses the name of a class, each different text once."""
+    known: dict[str, str] = {}
+
+    def parse(cell: Cell, place: str) -> str | None:
+        name = known.get(cell) if isinstance(cell, str) else None
+        if name is None:
+            name = _label(cell, place, column)
+            if isinstance(cell, str) and name is not None:
+                known[cell] = name
+        return name
+
+    return parse
 
 
 def _number_reader(
