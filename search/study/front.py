@@ -10,6 +10,7 @@ from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.experiment.opening import directions
 from autoopt.search.paths import StudyFolder
 from autoopt.search.study.outcome import Outcome, read_front
+from autoopt.search.study.rebuild import damage_of, rebuild_damaged
 from autoopt.search.study.verdicts import judge_verified
 from autoopt.search.study.verification import Verified, verify
 from autoopt.search.trial.record import State, TrialRecord
@@ -39,9 +40,10 @@ def verify_front(
     earlier = _read_earlier(folder, say)
     if earlier and earlier.tried == {record.number for record in candidates}:
         return earlier
+    again = [record for record in candidates if record.number != baseline.number]
+    rebuild_damaged(folder, [record.number for record in (baseline, *again)], say)
     say(f"verifying the front in a fresh process, models to measure: {len(candidates)}")
     verified: list[Verified] = []
-    again = [record for record in candidates if record.number != baseline.number]
     for model in verify(folder, baseline, again, say=say):
         judged = judge_verified(model, verified[0] if verified else model, experiment.budget)
         observe(judged)
@@ -86,7 +88,7 @@ def keep_models(outcome: Outcome, folder: StudyFolder) -> None:
         if path not in sources:
             shutil.rmtree(path)
     for path, source in sources.items():
-        if not path.exists():
+        if damage_of(path):  # It may also not be there yet.
             with whole_folder(path) as work:
                 shutil.copytree(source, work, dirs_exist_ok=True)
     current = {folder.predictions(number) for number in {*outcome.tried, outcome.baseline.record.number}}
