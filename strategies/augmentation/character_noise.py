@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.texts.words import join_words, split_for_editing
 
 KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 """Rows of a keyboard; neighbours in a row are mistaken for each other."""
@@ -44,10 +45,10 @@ class CharacterNoise(Strategy):
 
     def _add_noise(self, text: str, rng: random.Random) -> str:
         corrupt = _mistype if self.errors == "keyboard" else _misread
-        words = text.split()
+        words = split_for_editing(text)
         for index in rng.sample(range(len(words)), min(len(words), max(1, round(self.share * len(words))))):
             words[index] = corrupt(words[index], rng)
-        return " ".join(words)
+        return join_words(words)
 
 
 def _mistype(word: str, rng: random.Random) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.texts.words import join_words, split_for_editing
 
 
 class RandomEdits(Strategy):
@@ -38,7 +39,7 @@ class RandomEdits(Strategy):
 
 def _edit(text: str, share: float, rng: random.Random) -> str:
     """Edit ``share`` of the words, at least one; a text of a single word is returned unchanged."""
-    words = text.split()
+    words = split_for_editing(text)
     if len(words) < 2:
         return text
     for _ in range(max(1, round(share * len(words)))):
@@ -51,4 +52,4 @@ def _edit(text: str, share: float, rng: random.Random) -> str:
                 del words[index]
             case _:
                 words.insert(index, rng.choice(words))
-    return " ".join(words)
+    return join_words(words)

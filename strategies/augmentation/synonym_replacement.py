@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.texts.words import join_words, split_for_editing
 
 if TYPE_CHECKING:
     import torch
@@ -36,14 +37,16 @@ class SynonymReplacement(Strategy):
             return candidate.evolve("synonym replacement, none made")
         rng = random.Random(seed)
         texts = [text for example in candidate.train for text in (example.text, example.text_pair) if text is not None]
-        replacements = neighbours(candidate, sorted({word for text in texts for word in text.split()}), self.closeness)
+        replacements = neighbours(
+            candidate, sorted({word for text in texts for word in split_for_editing(text)}), self.closeness
+        )
 
         def replace_words(text: str) -> str:
-            words = text.split()
+            words = split_for_editing(text)
             indices = [index for index, word in enumerate(words) if word in replacements]
             for index in rng.sample(indices, min(len(indices), max(1, round(self.share * len(words))))):
                 words[index] = rng.choice(replacements[words[index]])
-            return " ".join(words)
+            return join_words(words)
 
         copies = [example.edited(replace_words) for _ in range(self.copies) for example in candidate.train]
         return candidate.evolve(f"synonym replacement, {len(copies)} examples added", train=(*candidate.train, *copies))

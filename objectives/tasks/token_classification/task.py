@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from autoopt.objectives.data.columns import TEXT_NAMES, WORD_NAMES
 from autoopt.objectives.data.rows import Reading, Row
@@ -19,16 +19,18 @@ from autoopt.objectives.task import Task, label_facts
 from autoopt.objectives.tasks.outputs import check_finite, softmax
 from autoopt.objectives.tasks.token_classification.reading import read_tagged, tag_names
 from autoopt.objectives.tasks.token_classification.windows import word_windows
-from autoopt.objectives.tasks.token_classification.words import Word, split_words
+from autoopt.objectives.tasks.token_classification.words import Word, split_words, word_cutter
 from autoopt.strategies.candidate import Candidate, Example, Features
 from autoopt.strategies.errors import UsageError
 from autoopt.strategies.texts.tag_schemes import TagScheme, scheme_name
+from autoopt.strategies.texts.words import lexicon_of
 from autoopt.strategies.training.batches import IGNORED_LABEL, forward
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerBase
 
+    from autoopt.objectives.data.text_data import TextData
     from autoopt.objectives.scoring.bootstrap import Statistic
 
 _TOTALS = 5
@@ -60,6 +62,9 @@ class TokenClassification(Task):
         {"tokens": ["It", "rained", "in", "New", "York"], "tags": ["O", "O", "O", "B-LOC", "I-LOC"]},
         {"tokens": ["Nobody", "saw", "Peter"], "tags": ["O", "O", "B-PER"]},
     )
+
+    lexicon: tuple[str, ...] = ()
+    """Words of the training data in scripts without blanks between words, such as Chinese; a text is cut into these."""
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
@@ -94,6 +99,16 @@ class TokenClassification(Task):
     def facts(cls, examples: Sequence[Example]) -> frozenset[str]:
         """Return ``labels``, ``tags`` and ``single``; not ``text``, since each word has a tag."""
         return frozenset({"labels", "tags"}) | label_facts(examples)
+
+    @classmethod
+    def of_data(cls, data: TextData, *, max_length: int, metric: str | None) -> Self:
+        task = super().of_data(data, max_length=max_length, metric=metric)
+        return replace(task, lexicon=lexicon_of(_sentences(data.train)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything needed to rebuild the task; without a lexicon what earlier versions returned."""
+        values = super().to_json()
+        return values if self.lexicon else {key: value for key, value in values.items() if key != "lexicon"}
 
     def describe_answers(self, examples: Sequence[Example]) -> str:
         scheme, tags = self.scheme, (self._tags(example) for example in examples)
@@ -176,7 +191,8 @@ class TokenClassification(Task):
         pair = next((text for text in texts if not isinstance(text, str)), None)
         if pair is not None:
             raise UsageError(f"{self.name} reads single texts, and {pair!r:.80} is a pair; give its texts one by one")
-        sentences = [split_words(str(text)) for text in texts]
+        cut = word_cutter(self.lexicon, candidate.tokenizer)
+        sentences = [split_words(str(text), cut) for text in texts]
         probabilities = self._probabilities(candidate, [[word.text for word in words] for words in sentences])
         scheme = self.scheme
         return [

@@ -13,7 +13,7 @@ from autoopt.objectives.tasks.token_classification.words import split_words
         ("Chelsea won, 2:1!", ["Chelsea", "won", ",", "2", ":", "1", "!"]),
         ("don't @paul_w", ["don", "'", "t", "@", "paul_w"]),
         ("cafe\u0301s नमस्ते می\u200cخواهم", ["cafe\u0301s", "नमस्ते", "می\u200cخواهم"]),
-        ("東京…ok", ["東京", "…", "ok"]),
+        ("東京…ok", ["東", "京", "…", "ok"]),
         (" \t\n", []),
         ("", []),
     ],
