@@ -323,6 +323,8 @@ def test_after_kill_9_nothing_that_had_finished_runs_again(inputs: Path, tmp_pat
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     before = {path: path.stat().st_mtime_ns for path in folder.path.glob("trials/*/result.json")}
+    # A verdict on a disturbed machine is looked at twice.
+    final = {path: when for path, when in before.items() if '"noisy": true' not in path.read_text()}
     unread = {path: json.loads(path.read_text())["recipe_id"] for path in before}
 
     listener = Listener()
@@ -337,6 +339,6 @@ def test_after_kill_9_nothing_that_had_finished_runs_again(inputs: Path, tmp_pat
     ended = [record for record in stored if record.state in (State.COMPLETE, State.REJECTED, State.FAILED)]
     assert len(ended) == 6
     assert all(record.state is not State.RUNNING for record in stored)
-    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert {path: path.stat().st_mtime_ns for path in final} == final
     assert len({record.recipe.id for record in ended}) == 6
     assert set(unread.values()) <= {record.recipe.id for record in ended}
