@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.texts.words import join_words, split_for_editing
+from autoopt.strategies.texts.words import edit_words
 
 KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 """Rows of a keyboard; neighbours in a row are mistaken for each other."""
@@ -45,10 +45,13 @@ class CharacterNoise(Strategy):
 
     def _add_noise(self, text: str, rng: random.Random) -> str:
         corrupt = _mistype if self.errors == "keyboard" else _misread
-        words = split_for_editing(text)
-        for index in rng.sample(range(len(words)), min(len(words), max(1, round(self.share * len(words))))):
-            words[index] = corrupt(words[index], rng)
-        return join_words(words)
+
+        def corrupt_some(words: list[str]) -> list[str]:
+            for index in rng.sample(range(len(words)), min(len(words), max(1, round(self.share * len(words))))):
+                words[index] = corrupt(words[index], rng)
+            return words
+
+        return edit_words(text, corrupt_some)
 
 
 def _mistype(word: str, rng: random.Random) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.texts.words import join_words, split_for_editing
+from autoopt.strategies.texts.words import edit_words, split_for_editing
 
 if TYPE_CHECKING:
     import torch
@@ -41,14 +41,17 @@ class SynonymReplacement(Strategy):
             candidate, sorted({word for text in texts for word in split_for_editing(text)}), self.closeness
         )
 
-        def replace_words(text: str) -> str:
-            words = split_for_editing(text)
+        def replace_words(words: list[str]) -> list[str]:
             indices = [index for index, word in enumerate(words) if word in replacements]
             for index in rng.sample(indices, min(len(indices), max(1, round(self.share * len(words))))):
                 words[index] = rng.choice(replacements[words[index]])
-            return join_words(words)
+            return words
 
-        copies = [example.edited(replace_words) for _ in range(self.copies) for example in candidate.train]
+        copies = [
+            example.edited(lambda text: edit_words(text, replace_words))
+            for _ in range(self.copies)
+            for example in candidate.train
+        ]
         return candidate.evolve(f"synonym replacement, {len(copies)} examples added", train=(*candidate.train, *copies))
 
 

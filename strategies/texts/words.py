@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import groupby
 
@@ -128,11 +128,21 @@ class Lexicon:
 
 def split_for_editing(text: str) -> list[str]:
     """Return the words between blanks, and single characters of scripts without blanks."""
-    words: list[str] = []
-    for word in text.split():
-        for run in script_runs(word):
-            words += characters(run) if script_of(run[0]) else [run]
-    return words
+    return [part for word in text.split() for part in _parts(word)]
+
+
+def edit_words(text: str, edit: Callable[[list[str]], Sequence[str]]) -> str:
+    """Return the text with each word of ``split_for_editing`` replaced by the one that ``edit`` returns in its place.
+
+    Blanks stay where they are, one for each run of them.
+    """
+    parts = [_parts(word) for word in text.split()]
+    edited = iter(edit([part for of_word in parts for part in of_word]))
+    return " ".join("".join(next(edited) for _ in of_word) for of_word in parts)
+
+
+def _parts(word: str) -> list[str]:
+    return [part for run in script_runs(word) for part in (characters(run) if script_of(run[0]) else [run])]
 
 
 def join_words(words: Sequence[str]) -> str:

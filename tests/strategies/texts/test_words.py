@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from autoopt.strategies.texts.words import (
     Lexicon,
     characters,
+    edit_words,
     join_words,
     lexicon_of,
     script_of,
@@ -69,6 +70,14 @@ def test_runs_and_characters_are_all_of_a_word(text: str) -> None:
 def test_words_between_blanks_are_split_and_joined_as_before(text: str) -> None:
     assert split_for_editing(text) == text.split()
     assert join_words(text.split()) == " ".join(text.split())
+
+
+@given(MIXED)
+def test_words_that_are_replaced_keep_the_blanks_between_them(text: str) -> None:
+    assert edit_words(text, lambda words: words) == " ".join(text.split())
+    assert edit_words(text, lambda words: ["x"] * len(words)).split() == [
+        "x" * len(split_for_editing(word)) for word in text.split()
+    ]
 
 
 def test_texts_without_blanks_are_edited_by_the_character() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ CHINESE = {"name": ("小明", "王芳", "李雷"), "place": ("北京", "上海",
 THAI = {"name": ("สมชาย", "มานี", "ปิติ"), "place": ("กรุงเทพ", "เชียงใหม่", "ภูเก็ต"), "rest": ("อยู่", "ที่", "ไป")}
 
 
-def sentences(words: dict[str, Sequence[str]], cut: Callable[[str], list[str]]) -> list[dict[str, Any]]:
+def sentences(words: Mapping[str, Sequence[str]], cut: Callable[[str], list[str]]) -> list[dict[str, Any]]:
     """A person, something, a place, something: cut into words or characters."""
     chance = random.Random(1)
     rows = []
@@ -63,7 +63,7 @@ def learn(tmp_path: Path, rows: list[dict[str, Any]], vocabulary: Sequence[str])
     data = load_text_data(DataSettings(source=str(path)), TokenClassification)
     task = TokenClassification.of_data(data, max_length=32, metric=None)
     opened = task.open_model(body(tmp_path / "body", vocabulary), data=data)
-    learned = FullFinetuning(learning_rate=5e-3, epochs=10, batch_size=8).apply(opened, effort=1, seed=0)
+    learned = FullFinetuning(learning_rate=5e-3, epochs=20, batch_size=8).apply(opened, effort=1, seed=0)
     saving.save(learned, tmp_path / "model")
     return saving.load(tmp_path / "model", open_task=open_task)
 
