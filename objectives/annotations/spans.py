@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autoopt.objectives.tables.table import Cell
+from autoopt.objectives.tables.table import Table
 from autoopt.strategies.errors import DataError
 
 STARTS, ENDS = ("start", "start_offset", "startOffset", "begin"), ("end", "end_offset", "endOffset")
@@ -45,14 +45,18 @@ def parse_span(item: Any, text: str) -> TextSpan:
     return TextSpan(start, end, str(kind).strip())
 
 
-def span_error(cell: Cell, place: str, column: str) -> DataError | None:
-    """Return an error for a cell that holds spans where classes are needed; None for another cell."""
-    if not (isinstance(cell, list) and cell and all(map(is_span, cell))):
-        return None
-    return DataError(
-        f"{place}: the column '{column}' holds spans, such as {cell[0]!r:.60}; write 'task: token_classification' to "
-        "find entities, or choose the column of the classes with data.label"
-    )
+def check_no_spans(table: Table, column: str) -> None:
+    """Raise ``DataError`` if a column of labels holds spans where classes are needed."""
+    position = table.columns.index(column)
+    for row, place in zip(table.rows, table.places, strict=True):
+        cell = row[position]
+        if isinstance(cell, list) and cell:
+            if not all(map(is_span, cell)):
+                return
+            raise DataError(
+                f"{place}: the column '{column}' holds spans, such as {cell[0]!r:.60}; write 'task: "
+                "token_classification' to find entities, or choose the column of the classes with data.label"
+            )
 
 
 def _from_utf16(text: str, start: int, end: int, covered: str) -> tuple[int, int]:

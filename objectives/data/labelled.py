@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from unicodedata import category, normalize
 
-from autoopt.objectives.annotations.spans import span_error
+from autoopt.objectives.annotations.spans import check_no_spans
 from autoopt.objectives.data.cells import blank_notes, cell_text, check_encodable
 from autoopt.objectives.data.columns import choose_columns
 from autoopt.objectives.data.label_cells import label_cells, with_one_hot_label
@@ -40,6 +40,7 @@ def read_labelled(
             f"{', '.join(table.columns)}; name the other one, for example 'text_pair: COLUMN' under data"
         )
     column = columns.label or ""
+    check_no_spans(table, column)
     read = label_cells(table, column, train_rows=train_rows)
     parse = _label_reader(read.cells, table.source, column, settings, metric=metric, train_rows=train_rows)
     positions = [(table.columns.index(name), name) for name in (columns.text, columns.text_pair) if name]
@@ -206,8 +207,6 @@ def _label(cell: Cell, place: str, column: str) -> str | None:
             "with data.label"
         )
     if not isinstance(cell, str | int | float):
-        if error := span_error([cell], place, column):
-            raise error
         raise DataError(f"{place}: the column '{column}' holds {cell!r:.60}, no class; choose another with data.label")
     if isinstance(cell, str):
         name = normalize("NFC", check_encodable(cell, place, column)).strip()
