@@ -55,6 +55,14 @@ def path_exists(path: Path) -> bool:
         return False
 
 
+def _is_link(path: Path) -> bool:
+    """Return whether the path is a symbolic link; False for one that the system cannot look up."""
+    try:
+        return path.is_symlink()
+    except OSError:
+        return False
+
+
 def split_address(path: Path) -> tuple[Path, str | None, str | None]:
     """Return folder, configuration and split of ``FOLDER:CONFIGURATION@SPLIT``, the last two None if not given.
 
@@ -172,7 +180,7 @@ def _unreachable(name: str, error: Exception) -> str:
 
 def _no_such_path(path: Path) -> str:
     folder = path.parent
-    if path.is_symlink():
+    if _is_link(path):
         return f"{path} is a link to {path.readlink()}, which leads to no file; link it to the data, or name the data"
     try:
         names = sorted(item.name for item in folder.iterdir())

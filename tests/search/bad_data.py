@@ -198,8 +198,8 @@ CASES: dict[str, BadData] = {
     "a pickle": BadData(r"a.pkl has an unsupported format; convert", {"a.pkl": pickle.dumps({"text": ["a"]})}),
     "a pickle under another name": BadData(r"a.csv:1: byte 0 begins a pickle, which is never read; save the data as csv", {"a.csv": pickle.dumps({"text": ["a"]})}),
     # Folders
-    "a folder without class folders": BadData(r"data has no class folders; it holds notes.md. Give a file, a folder", {"data/notes.md": "x"}, {"source": "data"}),
-    "a class folder without texts": BadData(r"sports holds no .txt files; each class folder needs one", {"data/sports/a.md": "x"}, {"source": "data"}),
+    "a folder without class folders": BadData(r"data holds notes.md, and no data that can be read; a folder of data holds", {"data/notes.md": "x"}, {"source": "data"}),
+    "a class folder without texts": BadData(r"sports holds a.md, and no .txt files, one for each text of the class 'sports'; a folder", {"data/sports/a.md": "x"}, {"source": "data"}),
     "a folder of one class": BadData(r"has one class only \('sports' in all 1 rows\)", {"data/sports/1.txt": "goal"}, {"source": "data"}),
     "a link out of the folder": BadData(r"b/2.txt is a link that leads out of .*; put the file itself there", data={"source": "data"}, make=way_out),
     "two files for one split": BadData(r"train.csv and train.tsv, which would both be the train data; keep one", {"data/train.csv": GOOD, "data/train.tsv": GOOD}, {"source": "data"}),
@@ -244,4 +244,4 @@ HOSTILE = "\x1b]0;owned\x07\x1b[31m.csv"
 """A file name that sets a window's title and colours what follows."""
 CASES["a terminal escape in a file name"] = BadData(r"\.csv:2: 3 fields", {HOSTILE: "text,label\na,b,c\n"})
 CASES["a terminal escape in a column"] = BadData(r"a.csv has no column that is known to hold texts; its columns are '\\x1b\[31mred', 'label'", {"a.csv": "\x1b[31mred,label\na,b\n"})  # fmt: skip
-CASES["a terminal escape in a folder"] = BadData(r"\[31mred holds no \.txt files", {"data/\x1b[31mred/a.md": "x"}, {"source": "data"})  # fmt: skip
+CASES["a terminal escape in a folder"] = BadData(r"\[31mred holds a.md, and no \.txt files", {"data/\x1b[31mred/a.md": "x"}, {"source": "data"})  # fmt: skip
