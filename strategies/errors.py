@@ -20,7 +20,8 @@ AutooptError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 
@@ -94,5 +95,12 @@ class OutOfMemory(TrialError):
 
 def did_you_mean(given: str, allowed: Iterable[str]) -> str:
     """Return ``"; did you mean 'lora'?"`` for the nearest allowed word, or ``""`` if none is near."""
-    near = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.6)
+    words = list(allowed)
+    near = difflib.get_close_matches(given, words, n=1, cutoff=0.6) or _parts_of(given, words)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _parts_of(given: str, words: Sequence[str]) -> list[str]:
+    """Return the allowed words that are a part of the one given: ``text`` of ``text_column``; the longest first."""
+    parts = re.split(r"[_\W]+", given.lower())
+    return sorted((word for word in words if len(word) > 2 and word.lower() in parts), key=len, reverse=True)

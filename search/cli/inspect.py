@@ -89,15 +89,19 @@ def _resume_command(view: StudyView) -> str:
 
 @click.command(short_help="Show one trial in detail.")
 @click.argument("study")
-@click.argument("trial", type=click.IntRange(min=0))
+@click.argument("name", metavar="TRIAL")
 @root_option
 @json_option
-def show(study: str, trial: int, root: Path | None, as_json: bool) -> None:
-    """Show the recipe, the measurements, the stages and any error of trial number TRIAL of STUDY."""
+def show(study: str, name: str, root: Path | None, as_json: bool) -> None:
+    """Show the recipe, the measurements, the stages and any error of a trial of STUDY.
+
+    TRIAL is its number, 'baseline', or a name of the front: champion, fastest, smallest or balanced.
+    """
     from autoopt.search.api import open_study
     from autoopt.search.study.outcome import verified_json
 
     view = open_study(study, root=studies_root(root).path).view
+    trial = view.number_of(name)
     record = view.trial(trial)
     error_file = view.folder.trial(trial) / "error.txt"
     traceback = error_file.read_text(encoding="utf-8", errors="replace") if error_file.is_file() else ""

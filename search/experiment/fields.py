@@ -35,6 +35,10 @@ def as_validator(parse: Callable[[Any], _T]) -> Callable[[Any], _T]:
 
 
 def _study_name(value: Any) -> str:
+    if isinstance(value, bool | int | float):
+        shown = str(value).lower() if isinstance(value, bool) else str(value)
+        kind = "true or false" if isinstance(value, bool) else "a number"
+        raise ValueError(f'{shown} is {kind}, and the name of a study is text; put it in quotes: study: "{shown}"')
     if not isinstance(value, str) or not re.fullmatch(NAME, value) or ".." in value:
         raise ValueError(
             f"{value!r:.80} cannot name a study; use up to 128 letters, digits, '.', '_' and '-', beginning with a "

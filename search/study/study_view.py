@@ -87,6 +87,24 @@ class StudyView:
         there = f"there are {min(numbers)} to {max(numbers)}" if numbers else "it has none yet"
         raise UnknownName(f"the study '{self.name}' has no trial {number}; {there}")
 
+    def number_of(self, trial: str) -> int:
+        """Return the number of a trial by its number, ``baseline`` or an alias such as ``champion``.
+
+        Raises ``UnknownName``, which lists the names that there are.
+        """
+        if trial.isascii() and trial.isdecimal():
+            return int(trial)
+        named = dict(self.outcome.named) if self.outcome else {}
+        if self.baseline:
+            named["baseline"] = self.baseline.number
+        if trial in named:
+            return named[trial]
+        names = ", ".join(named) or "none yet, since its front was not verified"
+        raise UnknownName(
+            f"the study '{self.name}' has no trial '{trial}'{did_you_mean(trial, named)}; give the number of a trial, "
+            f"or one of its names: {names}"
+        )
+
     def verified(self, number: int) -> Verified | None:
         """Return the verified model of a trial; None if it was not verified."""
         outcome = self.outcome

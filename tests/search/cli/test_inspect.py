@@ -119,6 +119,22 @@ def test_status_tells_how_far_a_study_is(finished: FinishedStudy) -> None:
     assert "3 of 3" in shown.stdout
 
 
+def test_show_takes_the_names_of_the_front(finished: FinishedStudy) -> None:
+    def number(trial: object) -> int:
+        result = run("show", "news", trial, "--root", finished.root.path, "--json")
+        assert result.exit_code == 0, result.output
+        return int(json.loads(result.stdout)["number"])
+
+    named = json.loads(run("front", "news", "--root", finished.root.path, "--json").stdout)["named"]
+    assert named
+    assert {alias: number(alias) for alias in named} == named
+    assert number("baseline") == 0
+    unknown = run("show", "news", "champ", "--root", finished.root.path)
+    assert unknown.exit_code == 2
+    assert "has no trial 'champ'; did you mean 'champion'?; give the number of a trial, or one of its" in unknown.output
+    assert run("show", "news", "--root", finished.root.path, "--", "-1").exit_code == 2
+
+
 def test_show_has_every_value_of_the_recipe_and_every_stage(finished: FinishedStudy) -> None:
     number = finished.front["named"]["fastest"]
     shown = run("show", "news", number, "--root", finished.root.path)
