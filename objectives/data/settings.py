@@ -87,7 +87,10 @@ class DataSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     source: str | None = None
-    """A file, a folder of class folders, ``package://name/path``, or a dataset's name on the Hub."""
+    """A file, a folder, ``package://name/path``, or a dataset's name on the Hub.
+
+    A folder or a dataset may be followed by ``:CONFIGURATION`` and ``@SPLIT``.
+    """
     train: str | None = None
     validation: str | None = None
     test: str | None = None

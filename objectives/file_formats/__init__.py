@@ -21,6 +21,8 @@ from autoopt.strategies.errors import DataError
 UNSUPPORTED = frozenset({".xlsx", ".zip"})
 """Suffixes of data files that cannot be read."""
 
+_LFS_POINTER = b"version https://git-lfs"
+
 
 @dataclass(frozen=True)
 class FileFormat:
@@ -115,4 +117,7 @@ def _format_of(path: Path) -> FileFormat:
         raise DataError(f"{path} has an unsupported format; convert it to one of {', '.join(sorted(by_suffix))}")
     if path.suffix.lower() == GZIP and not by_suffix[suffix].is_text:
         raise DataError(f"{path}: {suffix} is compressed itself and is not read out of {GZIP}; unpack the file")
+    with path.open("rb") as file:
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise DataError(f"{path} is a pointer of Git LFS and holds no data; run 'git lfs pull' in its folder")
     return by_suffix[suffix]

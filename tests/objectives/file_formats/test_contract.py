@@ -99,6 +99,14 @@ def test_bytes_that_are_no_utf8_are_refused_with_their_line(tmp_path: Path, suff
         read(path)
 
 
+@every_suffix
+def test_a_pointer_of_git_lfs_is_no_data(tmp_path: Path, suffix: str) -> None:
+    path = example(tmp_path, suffix)
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    with pytest.raises(DataError, match=r"is a pointer of Git LFS and holds no data; run 'git lfs pull' in its folder"):
+        read(path)
+
+
 def test_a_format_is_one_file_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "words_file.py").write_text(
         "from autoopt.objectives.file_formats import FileFormat\n"
