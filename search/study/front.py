@@ -10,9 +10,9 @@ from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.experiment.opening import directions
 from autoopt.search.paths import StudyFolder
 from autoopt.search.study.outcome import Outcome, read_front
-from autoopt.search.study.rebuild import damage_of, rebuild_damaged
 from autoopt.search.study.verdicts import judge_verified
 from autoopt.search.study.verification import Verified, verify
+from autoopt.search.trial.rebuild import damage_of, rebuild_damaged
 from autoopt.search.trial.record import State, TrialRecord
 from autoopt.strategies.errors import CorruptArtefact
 from autoopt.strategies.system.checked_files import put_aside

@@ -12,7 +12,7 @@ from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.study import lifecycle
 from autoopt.search.study.driver import Driver
 from autoopt.search.study.outcome import Outcome
-from autoopt.search.study.rebuild import damage_of
+from autoopt.search.trial.rebuild import damage_of
 from tests.search.samples import RecordingAudience, run_here, write_experiment
 
 

@@ -1,4 +1,4 @@
-"""Make damaged models of trials again: ``python -m autoopt.search.study.rebuild STUDY_FOLDER NUMBER ...``."""
+"""Make damaged models of trials again: ``python -m autoopt.search.trial.rebuild STUDY_FOLDER NUMBER ...``."""
 
 from __future__ import annotations
 
