@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from autoopt.search.backends.mlflow_moves import mend_addresses
 from autoopt.search.paths import Root
 from autoopt.strategies.errors import EnvironmentProblem
 from autoopt.strategies.system import locks
@@ -48,7 +50,7 @@ def tracking_uri(uri: str | None, root: Root) -> str:
 
 
 def open_client(uri: str | None, root: Root) -> Any:
-    """Return an ``MlflowClient``, and create the local database if it does not exist.
+    """Return an ``MlflowClient``; create the local database if it does not exist, and mend one that was moved.
 
     MLflow's process-wide state is left alone, so clients of several servers can coexist.
     """
@@ -57,6 +59,7 @@ def open_client(uri: str | None, root: Root) -> Any:
 
     if uri is None:
         _create_database(root.mlflow_database)
+        mend_addresses(root)
     address = tracking_uri(uri, root)
     return MlflowClient(tracking_uri=address, registry_uri=address)
 
@@ -96,7 +99,7 @@ def failures() -> tuple[type[Exception], ...]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    return (MlflowException, SQLAlchemyError, OSError)
+    return (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 
 
 @contextmanager

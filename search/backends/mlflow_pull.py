@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from autoopt.search.backends.mlflow_client import open_client, reaching, tracking_uri
+from autoopt.search.backends.mlflow_moves import current_address
 from autoopt.search.backends.mlflow_registry import RegisteredVersion, registered
 from autoopt.search.names import ModelReference
 from autoopt.search.paths import Root
@@ -79,6 +80,8 @@ def _download(version: RegisteredVersion, work: Path, *, uri: str | None, root: 
     source = client.get_model_version_download_uri(version.name, str(version.version))
     if source.startswith("models:/"):
         source = client.get_logged_model(source.removeprefix("models:/")).artifact_location
+    if uri is None:
+        source = current_address(source, root)
     return Path(download_artifacts(artifact_uri=source, dst_path=str(work), tracking_uri=tracking_uri(uri, root)))
 
 

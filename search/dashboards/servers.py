@@ -63,6 +63,9 @@ def mlflow_ui(root: Root, port: int) -> Server:
     edit and delete runs, as its interface can.
     """
     from autoopt.search.backends.mlflow_client import tracking_uri
+    from autoopt.search.backends.mlflow_moves import mend_addresses
+
+    mend_addresses(root)
 
     command = [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1"]
     environment = {

@@ -129,6 +129,13 @@ def _write_model(folder: Path) -> None:
     (folder / saving.MANIFEST).unlink()
 
 
+def forget_artifact_places() -> None:
+    """Make MLflow look up where runs keep their files, as a new process does; it remembers them by the run's id."""
+    from mlflow.tracking._tracking_service import utils
+
+    utils._artifact_repos_cache.clear()
+
+
 class RecordingAudience:
     """Audience and tracking that record the messages and ignore the rest."""
 

@@ -24,7 +24,7 @@ from autoopt.search.paths import Root, StudyFolder
 from autoopt.strategies import saving
 from autoopt.strategies.saving import MANIFEST
 from tests import tiny
-from tests.search.samples import run_here, write_experiment
+from tests.search.samples import forget_artifact_places, run_here, write_experiment
 
 WIDE = {"COLUMNS": "200"}
 
@@ -397,3 +397,27 @@ def test_each_plan_measures_its_own_model_and_writes_nothing_beside_its_temporar
         latencies[layers] = json.loads(result.stdout)["baseline_latency"]["p50_ms"]
     assert latencies[16] > 4 * latencies[1]
     assert [path.name for path in temporary.rglob("*.json")] == []
+
+
+@pytest.mark.slow
+def test_a_study_goes_on_and_its_model_is_pulled_after_its_root_was_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_runner, "run", run_here)
+    copied, root = tmp_path / "before", tmp_path / "after"
+    file = write_experiment(tmp_path / "given")
+    assert run("search", file, "--root", copied).exit_code == 0
+    copied.rename(root)
+    forget_artifact_places()
+    result = run("search", file, "--root", root, "--set", "search.trials=4", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert "failed" not in result.stderr
+    assert json.loads(run("status", "--root", root, "--json").stdout)[0]["trials"] == 4
+    pulled = run("pull", "news", "-o", tmp_path / "model", "--root", root)
+    assert pulled.exit_code == 0, pulled.stderr
+    assert run("predict", tmp_path / "model", "--text", "chelsea won").exit_code == 0
+    for command in (("show", "news", 0), ("front", "news"), ("status", "news")):
+        shown = run(*command, "--root", root)
+        assert shown.exit_code == 0
+        assert str(copied) not in shown.stdout
+    assert not copied.exists(), "nothing is written where the root was"
