@@ -63,15 +63,21 @@ def tagged_table(source: str, numbered: Iterable[tuple[int, str]]) -> Table:
     others = [column for column in range(1, width) if column != tag]
     tags = {line.fields[tag] for line in words if len(line.fields) == width}
     rows: list[list[Cell]] = []
-    places = []
+    places: list[str] = []
+    bad: list[str] = []
     for sentence, document in _sentences(parsed, width, tag, tags):
-        for line in sentence:
-            _check(source, line, width)
+        try:
+            for line in sentence:
+                _check(source, line, width)
+        except DataError as error:
+            bad.append(str(error))
+            continue
         columns = [[line.fields[column] for line in sentence] for column in (0, tag, *others)]
         rows.append([*columns[:2], document, *columns[2:]])
         places.append(f"{source}:{sentence[0].number}")
     names = tuple(f"column_{column + first_column}" for column in others)
-    return Table(source, (*COLUMNS, *names), rows, places, _notes(names, tag + first_column))
+    notes = _notes(names, tag + first_column)
+    return Table(source, (*COLUMNS, *names), rows, places, notes, bad_rows=tuple(bad))
 
 
 def is_tagged(lines: Iterable[str]) -> bool:

@@ -235,6 +235,15 @@ def test_a_bad_sentence_of_many_is_left_out(tmp_path: Path) -> None:
     ]
 
 
+def test_a_broken_sentence_of_a_conll_file_is_left_out(tmp_path: Path) -> None:
+    sentences = [f"Anna\tB-PER\nx{i}\tO\n" for i in range(150)]
+    sentences[7] = "Anna\tB-PER\nlost\n"
+    path = write(tmp_path / "a.conll", "\n".join(sentences))
+    data = load(TokenClassification, source=path)
+    assert len(everything(data)) == 149
+    assert data.left_out[0].details[0].startswith(f"{path}:23: the word 'lost' has no tag")
+
+
 @pytest.mark.parametrize("value", ["100%", 1, "much", -0.1, None])
 def test_a_tolerance_that_is_no_share_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match=r"write one (such )?as|must be finite and not negative"):

@@ -380,6 +380,21 @@ def test_plan_shows_space_start_design_and_forecast_and_makes_no_study(finished:
         assert part in detailed.stdout
 
 
+def test_plan_lists_the_rows_that_it_leaves_out(tmp_path: Path) -> None:
+    file = write_experiment(tmp_path)
+    texts = tmp_path / "texts.csv"
+    texts.write_text(texts.read_text("utf-8") + "one, field too many,sport\n", encoding="utf-8")
+    number = len(texts.read_text("utf-8").splitlines())
+    shown = run("plan", file, "--root", tmp_path / "root")
+    assert shown.exit_code == 0, shown.output
+    (row,) = [line for line in shown.stdout.splitlines() if "cannot be read" in line]
+    assert row.split()[:2] == ["1", "train"]
+    assert f"texts.csv:{number}: 3 fields where the header has 2" in shown.stdout.replace("\n", "")
+    refused = run("plan", file, "--root", tmp_path / "root", "--set", "data.tolerate=0")
+    assert refused.exit_code == 2
+    assert f"texts.csv:{number}: 3 fields where the header has 2" in refused.stderr
+
+
 def test_each_plan_measures_its_own_model_and_writes_nothing_beside_its_temporary_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
