@@ -83,9 +83,9 @@ def read_batches(path: Path, size: int) -> Iterator[Table]:
         file_format = _format_of(path)
         for table in file_format.batches(path, size) if file_format.batches else _parts(read(path), size):
             check_bad_rows(table.bad_rows, len(table.rows) + len(table.bad_rows), tolerate=0, source=str(path))
-            if table.rows:
+            for part in _parts(table, size):
                 is_empty = False
-                yield table
+                yield part
     if is_empty:
         raise DataError(f"{path} has a header and no rows")
 

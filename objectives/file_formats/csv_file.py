@@ -45,6 +45,14 @@ def csv_batches(path: Path, size: int) -> Iterator[Table]:
         yield Table(str(path), columns, [], [], bad_rows=tuple(bad))
 
 
+def tsv_batches(path: Path, size: int) -> Iterator[Table]:
+    """Yield the rows of ``read_tsv`` in tables made of at most ``size`` records; a CoNLL file as a whole."""
+    if is_conll(path):
+        yield read_conll(path)
+    else:
+        yield from csv_batches(path, size)
+
+
 def _rows(
     path: Path, columns: tuple[str, ...], records: Iterable[tuple[int, list[str]]], reject: Callable[[str], None]
 ) -> tuple[list[list[str]], list[str]]:
@@ -98,6 +106,6 @@ CSV = FileFormat(
 TSV = FileFormat(
     suffixes=(".tsv",),
     read=read_tsv,
-    batches=csv_batches,
+    batches=tsv_batches,
     example=lambda: b"text\tlabel\nChelsea won the cup\tsport\nshares fell\tbusiness\n",
 )

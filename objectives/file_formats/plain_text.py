@@ -25,7 +25,10 @@ def read_text(path: Path) -> Table:
 
 
 def text_batches(path: Path, size: int) -> Iterator[Table]:
-    """Yield every line in tables of at most ``size`` rows. Raises ``DataError``."""
+    """Yield the rows of ``read_text`` in tables of at most ``size`` lines; a CoNLL file as a whole."""
+    if is_conll(path):
+        yield read_conll(path)
+        return
     numbered = lines(path)
     while batch := list(islice(numbered, size)):
         yield _table(path, batch)
