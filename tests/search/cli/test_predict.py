@@ -271,7 +271,7 @@ def test_entities_are_written_with_their_places(tmp_path: Path) -> None:
     expected = [row[lines.columns.index("predicted_entities")] for row in lines.rows]
     assert [row[position] for row in table.rows] == expected
     for name in ("conll.txt", "conll.tsv", "a.conll"):
-        (tmp_path / name).write_text("chelsea\tB-PER\nwon\tO\n\nshares\tO\nfell\tO\n" * 4)
+        (tmp_path / name).write_text("chelsea\tB-PER\nwon\tO\n\nshares\tO\nfell\tO\n\n" * 4)
         answers = json.loads(run(model, "--file", tmp_path / name, "--json").stdout)
         assert [answer["text"] for answer in answers][:2] == ["chelsea won", "shares fell"]
     refused = run(model, "--file", tmp_path / "a.jsonl", "--pair-column", "tokens")
