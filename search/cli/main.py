@@ -22,6 +22,7 @@ from autoopt.search.cli.signals import interruption
 from autoopt.search.cli.strategies import strategies
 from autoopt.search.cli.sync import sync
 from autoopt.search.cli.tasks import tasks
+from autoopt.strategies.errors import UsageError
 
 
 class Commands(click.Group):
@@ -42,6 +43,16 @@ class Commands(click.Group):
                 context.exit(PIPE_CLOSED)
             except Exception as error:  # noqa: BLE001  The outermost handler.
                 context.exit(_end(error, session.folder))
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Refuse arguments that cannot be stored or printed, before anything is begun."""
+        for argument in args:
+            try:
+                argument.encode()
+            except UnicodeEncodeError as error:
+                print_error(error, f"the argument {argument!a} is not valid UTF-8; rename the file or folder")
+                context.exit(UsageError.exit_code)
+        return super().parse_args(context, args)
 
     def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002
         """Return the commands in the order of their use, not of the alphabet."""

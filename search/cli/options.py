@@ -54,7 +54,14 @@ def console(*, stderr: bool = False) -> Console:
 
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
-    return Console(file=stream, emoji=False, highlight=False, width=width)
+    made = Console(file=stream, emoji=False, highlight=False, width=width)
+    made.on_broken_pipe = _raise_broken_pipe  # type: ignore[method-assign]
+    return made
+
+
+def _raise_broken_pipe() -> None:
+    """Leave a closed pipe to the outermost handler; Rich would exit with 1."""
+    raise BrokenPipeError
 
 
 def warn(message: str) -> None:

@@ -17,6 +17,7 @@ from autoopt.objectives.timing.lengths import typical_lengths
 from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.space.space import Space, build_space
 from autoopt.strategies.candidate import Candidate, Example
+from autoopt.strategies.errors import EnvironmentProblem
 from autoopt.strategies.networks.architectures import layer_count
 
 
@@ -52,9 +53,23 @@ def _target(experiment: Experiment, candidate: Candidate, validation: Sequence[E
 
 
 def check_measurable(experiment: Experiment) -> None:
-    """Raise ``EnvironmentProblem`` if the experiment needs a measurement that this machine cannot make."""
+    """Raise ``EnvironmentProblem`` if the experiment needs a device or a measurement that this machine lacks."""
+    _check_device(experiment.target.device)
     for metric in sorted(experiment.metrics() - {QUALITY}):
         costs()[metric].check(Target(device=experiment.target.device))
+
+
+def _check_device(device: str) -> None:
+    if device == "cpu":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the processor only"
+        raise EnvironmentProblem(
+            f"target.device is {device}, but torch sees no GPU here (torch {torch.__version__}, built for {build}); "
+            "the front is measured on this machine: run on one with a GPU, or set target.device to cpu"
+        )
 
 
 def directions(experiment: Experiment) -> dict[str, Direction]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -27,6 +28,7 @@ _ENVIRONMENT = {
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "30",  # A stopped trial frees its memory; Tune would drop the next after 2 s.
 }
 _LOCAL = "local"
+CONNECT_TIMEOUT_S = 10.0
 JOIN_PATIENCE_S = 40.0
 """How long a cluster that grows on demand has to offer what a trial needs."""
 
@@ -44,6 +46,7 @@ def cluster(resources: ResourcesSection) -> Iterator[None]:
         os.environ.setdefault(name, value)
     address = os.environ.get("RAY_ADDRESS") or _LOCAL
     _refuse_client(address)
+    _check_reachable(address)
     try:
         with _preserved_sigterm_handler():
             _connect(address, resources)
@@ -69,6 +72,19 @@ def _refuse_client(address: str) -> None:
             f"RAY_ADDRESS={address} is an address of Ray Client, which cannot run a search; run autoopt on a node of "
             "the cluster with RAY_ADDRESS=auto or RAY_ADDRESS=HOST:6379, or submit it with 'ray job submit'"
         )
+
+
+def _check_reachable(address: str) -> None:
+    """Raise ``EnvironmentProblem`` if nobody listens at HOST:PORT; Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"no Ray cluster at '{address}': {error}; check RAY_ADDRESS, or unset it to use this machine alone"
+        ) from None
 
 
 def _connect(address: str, resources: ResourcesSection) -> None:

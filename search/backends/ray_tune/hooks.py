@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from ray.tune import Callback, Stopper
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
@@ -119,6 +120,13 @@ class DriverStopper(Stopper):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+class SilentProgress(TrialProgressCallback):  # type: ignore[misc]
+    """Stands in for Tune's own report of trials, which it prints to stdout even if it is told to be quiet."""
+
+    def log_result(self, trial: Any, result: dict[str, Any], error: bool = False) -> None: ...
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None: ...
 
 
 class DriverCallback(Callback):  # type: ignore[misc]

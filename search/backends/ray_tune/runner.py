@@ -77,7 +77,7 @@ def _fit(
             name="tune",
             storage_path=str(scratch),
             verbose=0,
-            callbacks=[hooks.DriverCallback(guard, searcher, watcher)],
+            callbacks=[hooks.SilentProgress(), hooks.DriverCallback(guard, searcher, watcher)],
             failure_config=tune.FailureConfig(max_failures=_WORKER_RETRIES),
             stop=hooks.DriverStopper(guard),
         ),
