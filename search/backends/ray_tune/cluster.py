@@ -25,10 +25,14 @@ _ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would swallow Ctrl-C and end as if successful.
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",  # Without its head Ray would end this process after 60 s.
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "30",  # A stopped trial frees its memory; Tune would drop the next after 2 s.
 }
 _LOCAL = "local"
 CONNECT_TIMEOUT_S = 10.0
+HEAD_INTERVAL_S = 3.0
+HEAD_PATIENCE_S = 30.0
+SHUTDOWN_TIMEOUT_S = 20.0
 JOIN_PATIENCE_S = 40.0
 """How long a cluster that grows on demand has to offer what a trial needs."""
 
@@ -40,7 +44,6 @@ def cluster(resources: ResourcesSection) -> Iterator[None]:
     Raises ``EnvironmentProblem`` if there is none, or if no node of it can ever run a trial. Ray replaces the handler
     of SIGTERM by one that exits silently, both when it starts and when it ends; ours is kept.
     """
-    import ray
 
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -54,8 +57,47 @@ def cluster(resources: ResourcesSection) -> Iterator[None]:
         yield
     finally:
         with _preserved_sigterm_handler():
-            ray.shutdown()
+            _shut_down()
         sys.stdout.flush()
+
+
+def _shut_down() -> None:
+    """Disconnect from the cluster; without its head that would wait for minutes, so then it is left to the exit."""
+    import ray
+
+    thread = threading.Thread(target=ray.shutdown, daemon=True)
+    thread.start()
+    thread.join(SHUTDOWN_TIMEOUT_S)
+
+
+class HeadWatch:
+    """Watches the cluster's head from a thread; Ray itself waits for a lost one without a word."""
+
+    def __init__(self) -> None:
+        import ray
+
+        self._address = ray.get_runtime_context().gcs_address
+        self._seen_at = time.monotonic()
+        self._ended = threading.Event()
+        threading.Thread(target=self._watch, name="autoopt-head-watch", daemon=True).start()
+
+    def check(self) -> None:
+        """Raise ``EnvironmentProblem`` if the head could not be reached for a while."""
+        if time.monotonic() - self._seen_at > HEAD_PATIENCE_S:
+            raise EnvironmentProblem(
+                f"the head of the Ray cluster at {self._address} is gone; start it again, or another one"
+            )
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._ended.set()
+
+    def _watch(self) -> None:
+        host, _, port = self._address.rpartition(":")
+        while not self._ended.wait(HEAD_INTERVAL_S):
+            with contextlib.suppress(OSError):
+                socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+                self._seen_at = time.monotonic()
 
 
 def check_cluster() -> str:

@@ -12,6 +12,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from autoopt.search.backends.ray_tune.cluster import HeadWatch
 from autoopt.search.backends.ray_tune.private import error_text, kill_worker
 from autoopt.search.ports import TrialSource, Watcher
 from autoopt.search.trial.record import TrialRecord
@@ -132,8 +133,8 @@ class SilentProgress(TrialProgressCallback):  # type: ignore[misc]
 class DriverCallback(Callback):  # type: ignore[misc]
     """Tells the watcher what happens, and ends what Tune would wait for without end."""
 
-    def __init__(self, guard: Guard, searcher: DriverSearcher, watcher: Watcher) -> None:
-        self._guard, self._searcher, self._watcher = guard, searcher, watcher
+    def __init__(self, guard: Guard, searcher: DriverSearcher, watcher: Watcher, head: HeadWatch) -> None:
+        self._guard, self._searcher, self._watcher, self._head = guard, searcher, watcher, head
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:  # noqa: ARG002
         number = result["number"]
@@ -142,6 +143,7 @@ class DriverCallback(Callback):  # type: ignore[misc]
             self._watcher.stage(number, result.get("stage", "at a rung"))
 
     def on_step_end(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:  # noqa: ARG002
+        self._head.check()
         for trial in trials:
             number = self._searcher.numbers.get(trial.trial_id)
             if number is not None:

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from autoopt.search.backends.ray_tune.cluster import cluster
+from autoopt.search.backends.ray_tune.cluster import HeadWatch, cluster
 from autoopt.search.backends.ray_tune.private import treat_oom_kill_as_worker_death
 from autoopt.search.experiment.sections import ResourcesSection
 from autoopt.search.paths import StudyFolder
@@ -61,7 +61,7 @@ def _fit(
     for name in ("ray.tune", "ray.train", "ray.air"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     treat_oom_kill_as_worker_death()
-    guard = hooks.Guard(driver)
+    guard, head = hooks.Guard(driver), HeadWatch()
     searcher = hooks.DriverSearcher(guard, resources.workers)
     slot = {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}
     tuner = tune.Tuner(
@@ -77,13 +77,16 @@ def _fit(
             name="tune",
             storage_path=str(scratch),
             verbose=0,
-            callbacks=[hooks.SilentProgress(), hooks.DriverCallback(guard, searcher, watcher)],
+            callbacks=[hooks.SilentProgress(), hooks.DriverCallback(guard, searcher, watcher, head)],
             failure_config=tune.FailureConfig(max_failures=_WORKER_RETRIES),
             stop=hooks.DriverStopper(guard),
         ),
         param_space={"folder": str(folder.path)},
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    finally:
+        head.close()
     return guard.failure
 
 
