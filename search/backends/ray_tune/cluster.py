@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -68,6 +69,8 @@ def _shut_down() -> None:
     thread = threading.Thread(target=ray.shutdown, daemon=True)
     thread.start()
     thread.join(SHUTDOWN_TIMEOUT_S)
+    if thread.is_alive():
+        atexit.unregister(ray.shutdown)
 
 
 class HeadWatch:

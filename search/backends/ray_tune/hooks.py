@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -12,7 +13,6 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from autoopt.search.backends.ray_tune.cluster import HeadWatch
 from autoopt.search.backends.ray_tune.private import error_text, kill_worker
 from autoopt.search.ports import TrialSource, Watcher
 from autoopt.search.trial.record import TrialRecord
@@ -34,16 +34,24 @@ class Guard:
         self.driver = driver
         self.failure: Exception | None = None
         """What ended the search; to be raised once Tune has returned."""
+        self._lock = threading.RLock()
+        self._is_closed = False
 
     def __call__(self, ask: Callable[[TrialSource], Answer], *, failed: Answer) -> Answer:
         """Return what ``ask`` returns; ``failed`` if it raises, or if the driver has failed before."""
-        if self.failure is not None:
-            return failed
-        try:
-            return ask(self.driver)
-        except Exception as error:  # noqa: BLE001  Raised again by the runner.
-            self.failure = error
-            return failed
+        with self._lock:
+            if self.failure is not None or self._is_closed:
+                return failed
+            try:
+                return ask(self.driver)
+            except Exception as error:  # noqa: BLE001  Raised again by the runner.
+                self.failure = error
+                return failed
+
+    def close(self) -> None:
+        """Wait for the call that is going on, and let none follow: the driver belongs to the caller again."""
+        with self._lock:
+            self._is_closed = True
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -133,8 +141,8 @@ class SilentProgress(TrialProgressCallback):  # type: ignore[misc]
 class DriverCallback(Callback):  # type: ignore[misc]
     """Tells the watcher what happens, and ends what Tune would wait for without end."""
 
-    def __init__(self, guard: Guard, searcher: DriverSearcher, watcher: Watcher, head: HeadWatch) -> None:
-        self._guard, self._searcher, self._watcher, self._head = guard, searcher, watcher, head
+    def __init__(self, guard: Guard, searcher: DriverSearcher, watcher: Watcher) -> None:
+        self._guard, self._searcher, self._watcher = guard, searcher, watcher
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:  # noqa: ARG002
         number = result["number"]
@@ -143,7 +151,6 @@ class DriverCallback(Callback):  # type: ignore[misc]
             self._watcher.stage(number, result.get("stage", "at a rung"))
 
     def on_step_end(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:  # noqa: ARG002
-        self._head.check()
         for trial in trials:
             number = self._searcher.numbers.get(trial.trial_id)
             if number is not None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shutil
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from autoopt.search.backends.ray_tune.cluster import HeadWatch, cluster
+from autoopt.search.backends.ray_tune.cluster import HEAD_INTERVAL_S, HeadWatch, cluster
 from autoopt.search.backends.ray_tune.private import treat_oom_kill_as_worker_death
 from autoopt.search.experiment.sections import ResourcesSection
 from autoopt.search.paths import StudyFolder
@@ -77,17 +81,41 @@ def _fit(
             name="tune",
             storage_path=str(scratch),
             verbose=0,
-            callbacks=[hooks.SilentProgress(), hooks.DriverCallback(guard, searcher, watcher, head)],
+            callbacks=[hooks.SilentProgress(), hooks.DriverCallback(guard, searcher, watcher)],
             failure_config=tune.FailureConfig(max_failures=_WORKER_RETRIES),
             stop=hooks.DriverStopper(guard),
         ),
         param_space={"folder": str(folder.path)},
     )
     try:
-        tuner.fit()
+        _wait_for(tuner.fit, head)
     finally:
+        guard.close()
         head.close()
     return guard.failure
+
+
+def _wait_for(fit: Callable[[], object], head: HeadWatch) -> None:
+    """Call ``fit`` in a thread, so that this one can end the search whatever Ray is waiting for.
+
+    Raises what ``fit`` raises, and ``EnvironmentProblem`` if the head of the cluster is gone.
+    """
+    result: Future[None] = Future()
+
+    def call() -> None:
+        try:
+            fit()
+        except BaseException as error:  # noqa: BLE001  Raised again by the thread that waits.
+            result.set_exception(error)
+        else:
+            result.set_result(None)
+
+    threading.Thread(target=call, name="autoopt-tune", daemon=True).start()
+    while not result.done():
+        head.check()
+        with contextlib.suppress(TimeoutError):
+            result.result(timeout=HEAD_INTERVAL_S)
+    result.result()
 
 
 def _trial(config: dict[str, Any]) -> None:
