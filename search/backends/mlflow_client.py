@@ -15,7 +15,7 @@ from autoopt.search.backends.mlflow_moves import mend_addresses
 from autoopt.search.paths import Root
 from autoopt.strategies.errors import EnvironmentProblem
 from autoopt.strategies.system import locks
-from autoopt.strategies.system.files import whole_file
+from autoopt.strategies.system.files import remove_unfinished, whole_file
 
 _ENFORCED: Final = (
     ("MLFLOW_DISABLE_TELEMETRY", "true"),
@@ -72,6 +72,7 @@ def _create_database(path: Path) -> None:
         return
     with locks.hold(path.with_name(f"{path.name}.lock")):
         if not path.is_file():
+            remove_unfinished(path.parent, path.name)
             with whole_file(path) as work:
                 MlflowClient(tracking_uri=f"sqlite:///{work}", registry_uri=f"sqlite:///{work}")
 

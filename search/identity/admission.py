@@ -20,6 +20,7 @@ from autoopt.search.trial.execution import read_record, write_record
 from autoopt.search.trial.record import State
 from autoopt.strategies.errors import CorruptArtefact, ExperimentError
 from autoopt.strategies.system.checked_files import put_aside, verify_yaml, write_yaml
+from autoopt.strategies.system.files import remove_unfinished
 
 REMEDY = "undo the change, or give the study another name with --set study=NAME"
 
@@ -47,6 +48,7 @@ class Admission:
         catalog, data or model.
         """
         self.folder.path.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(self.folder.path)
         original, damage = _stored_experiment(self.folder.experiment)
         if original is not None:
             self._refuse_other_experiment(original)

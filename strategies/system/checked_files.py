@@ -62,7 +62,7 @@ def verify_yaml(path: Path) -> None:
 
 def put_aside(path: Path) -> Path:
     """Rename a damaged file, so that it counts as absent, and return its new path."""
-    return path.replace(path.with_name(f"{path.name}{BROKEN}"))
+    return path.rename(path.with_name(f"{path.name}{BROKEN}"))
 
 
 def _digest(fields: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import stat
 import uuid
@@ -98,6 +99,17 @@ def _umask() -> int:
         before = os.umask(0o077)
         os.umask(before)
         return before
+
+
+def remove_unfinished(folder: Path, name: str = "*") -> None:
+    """Remove what killed processes have left of writing ``name`` in the folder, or below it if it is ``*``.
+
+    Nobody may be writing there.
+    """
+    paths = folder.rglob(".*") if name == "*" else folder.glob(f".{name}.*")
+    for path in list(paths):
+        if re.fullmatch(r"\..+\.[0-9a-f]{8}", path.name):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

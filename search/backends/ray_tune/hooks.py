@@ -20,6 +20,7 @@ from autoopt.strategies.errors import DiskFull
 
 Answer = TypeVar("Answer")
 
+CLOSE_TIMEOUT_S = 3.0
 _OUT_OF_MEMORY = "low on memory"
 """Part of Ray's message about a worker that it killed for lack of memory."""
 
@@ -48,10 +49,16 @@ class Guard:
                 self.failure = error
                 return failed
 
-    def close(self) -> None:
-        """Wait for the call that is going on, and let none follow: the driver belongs to the caller again."""
-        with self._lock:
-            self._is_closed = True
+    def close(self) -> bool:
+        """Let no call follow, and return whether none is going on, so that the driver belongs to the caller again.
+
+        A call that waits for a database is not waited for.
+        """
+        is_free = self._lock.acquire(timeout=CLOSE_TIMEOUT_S)
+        self._is_closed = True
+        if is_free:
+            self._lock.release()
+        return is_free
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

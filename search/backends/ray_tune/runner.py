@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoopt.search.backends.ray_tune.cluster import HEAD_INTERVAL_S, HeadWatch, cluster
 from autoopt.search.backends.ray_tune.private import treat_oom_kill_as_worker_death
@@ -21,6 +21,9 @@ from autoopt.search.trial.execution import Assignment, execute
 from autoopt.search.trial.record import TrialRecord
 from autoopt.strategies.errors import DatabaseUnavailable, DiskFull, StudyLocked
 from autoopt.strategies.system.disk_full import is_disk_full
+
+if TYPE_CHECKING:
+    from autoopt.search.backends.ray_tune.hooks import Guard
 
 _WORKER_RETRIES = 1
 """Number of times a trial is run again if its worker dies."""
@@ -37,27 +40,31 @@ def run(driver: TrialSource, folder: StudyFolder, *, resources: ResourcesSection
     shutil.rmtree(scratch, ignore_errors=True)  # The study holds all results; the state of Tune is not needed.
     try:
         with cluster(resources):
+            from autoopt.search.backends.ray_tune.hooks import Guard
+
+            guard = Guard(driver)
             try:
-                failure = _fit(driver, folder, scratch, resources, watcher)
+                _fit(guard, folder, scratch, resources, watcher)
             except BaseException as error:
-                if is_disk_full(error):
-                    shutil.rmtree(scratch, ignore_errors=True)  # So that there is space for what is still recorded.
-                driver.give_up_running("the search was stopped")
+                _end(guard, scratch, error)
                 raise
-            if isinstance(failure, DiskFull):
-                shutil.rmtree(scratch, ignore_errors=True)  # So that there is space for what is still recorded.
-            if not isinstance(failure, DatabaseUnavailable | StudyLocked):
-                driver.give_up_running(driver.stopped_because or "the search was stopped")
-            if failure is not None:
-                raise failure
+            _end(guard, scratch, guard.failure)
+            if guard.failure is not None:
+                raise guard.failure
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _fit(
-    driver: TrialSource, folder: StudyFolder, scratch: Path, resources: ResourcesSection, watcher: Watcher
-) -> Exception | None:
-    """Run Tune, and return what the driver raised, if anything."""
+def _end(guard: Guard, scratch: Path, error: BaseException | None) -> None:
+    """Record what the running trials have left, unless the study cannot be written."""
+    if error is not None and is_disk_full(error):
+        shutil.rmtree(scratch, ignore_errors=True)  # So that there is space for what is still recorded.
+    if guard.close() and not isinstance(error, DatabaseUnavailable | StudyLocked):
+        guard.driver.give_up_running(guard.driver.stopped_because or "the search was stopped")
+
+
+def _fit(guard: Guard, folder: StudyFolder, scratch: Path, resources: ResourcesSection, watcher: Watcher) -> None:
+    """Run Tune until it ends; what the driver raises is kept by ``guard``."""
     from ray import tune
 
     from autoopt.search.backends.ray_tune import hooks
@@ -65,7 +72,7 @@ def _fit(
     for name in ("ray.tune", "ray.train", "ray.air"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     treat_oom_kill_as_worker_death()
-    guard, head = hooks.Guard(driver), HeadWatch()
+    head = HeadWatch()
     searcher = hooks.DriverSearcher(guard, resources.workers)
     slot = {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}
     tuner = tune.Tuner(
@@ -90,9 +97,7 @@ def _fit(
     try:
         _wait_for(tuner.fit, head)
     finally:
-        guard.close()
         head.close()
-    return guard.failure
 
 
 def _wait_for(fit: Callable[[], object], head: HeadWatch) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from autoopt.strategies.system import files
-from autoopt.strategies.system.files import install_folder, whole_file, whole_folder, write_whole
+from autoopt.strategies.system.files import install_folder, remove_unfinished, whole_file, whole_folder, write_whole
 from tests.places import ROOT
 
 WRITER = "strategies/system/files.py"
@@ -148,4 +148,20 @@ def writes_of_its_own(source: str) -> list[str]:
 def test_no_other_file_has_an_atomic_writer_of_its_own() -> None:
     paths = [path for layer in ("search", "objectives", "strategies") for path in (ROOT / layer).rglob("*.py")]
     found = {str(path.relative_to(ROOT)): writes_of_its_own(path.read_text(encoding="utf-8")) for path in paths}
+    found.pop("strategies/system/failpoints.py")  # It appends to the ledger of a test.
     assert {path for path, calls in found.items() if calls} == {WRITER}
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    kept = [tmp_path / name for name in ("a.json", ".hidden", ".a.json.lock", "deep/b.json")]
+    left = [tmp_path / ".a.json.0123abcd", tmp_path / "deep" / ".b.json.89abcdef"]
+    for path in (*kept, *left):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (tmp_path / ".model.0a0a0a0a" / "inner").mkdir(parents=True)
+    remove_unfinished(tmp_path, "a.json")
+    assert not left[0].exists()
+    assert left[1].exists()
+    remove_unfinished(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+    assert not (tmp_path / ".model.0a0a0a0a").exists()

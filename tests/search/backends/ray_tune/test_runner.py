@@ -18,7 +18,7 @@ from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.study.driver import Driver
 from autoopt.search.study.lifecycle import Search
 from autoopt.search.trial.record import State, TrialRecord
-from autoopt.strategies.errors import EnvironmentProblem, TrialError
+from autoopt.strategies.errors import DatabaseUnavailable, EnvironmentProblem, TrialError
 from tests.search.samples import RecordingAudience, write_experiment
 
 GIB = 2**30
@@ -168,12 +168,12 @@ def test_a_baseline_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monk
 def test_what_the_driver_raises_ends_the_search_and_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def lost(driver: Driver, number: int) -> None:
         calls.append(number)
-        raise EnvironmentProblem("the study database does not answer")
+        raise DatabaseUnavailable("the study database does not answer")
 
     calls: list[int] = []
     monkeypatch.setattr(Driver, "record_result", lost)
     experiment = load_experiment(write_experiment(tmp_path, search={"trials": 3}, resources={"workers": 2}), ())
-    with pytest.raises(EnvironmentProblem, match="does not answer"):
+    with pytest.raises(DatabaseUnavailable, match="does not answer"):
         records_of(experiment, Root(tmp_path / "root"))
     assert calls == [0]
 
