@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from enum import StrEnum
 
 from autoopt.objectives import units
@@ -95,6 +96,23 @@ class Limit:
         if baseline is None:
             raise ValueError(f"'{self.text}' needs the baseline's {self.metric}")
         return self.value * baseline.value
+
+    def relaxed_by(self, violation: float) -> Limit | None:
+        """Return the limit that a measurement with this violation just keeps; None if there is none.
+
+        It is rounded to three digits, to the side on which it is kept.
+        """
+        is_upper = self.relation is Relation.AT_MOST
+        value = self.value * (1 + violation if is_upper else 1 - violation)
+        if violation >= CAP or value <= 0:
+            return None
+        number = Decimal(value)
+        step = Decimal((0, (1,), number.adjusted() - 2))
+        rounded = float((number / step).to_integral_value(ROUND_CEILING if is_upper else ROUND_FLOOR) * step)
+        limit = (
+            f"{rounded:.3g} * baseline" if self.of_baseline else units.format_quantity(rounded, metrics()[self.metric])
+        )
+        return Limit.parse(f"{self.metric} {self.relation} {limit}")
 
     def _number(self, measured: Measurement, end: IntervalEnd) -> float:
         if end is IntervalEnd.VALUE or self.metric == QUALITY:

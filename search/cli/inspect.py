@@ -197,6 +197,7 @@ def front(study: str, budgets: tuple[str, ...], root: Path | None, as_json: bool
 
     limits = [Limit.parse(budget) for budget in budgets]
     view = open_study(study, root=studies_root(root).path).view
+    view.check_measured(limits)
     is_feasible = _print_rejudged(view, limits, as_json=as_json) if limits else _print_front(view, as_json=as_json)
     if not is_feasible:
         click.get_current_context().exit(NOTHING_FEASIBLE)
@@ -221,10 +222,8 @@ def _print_front(view: StudyView, *, as_json: bool) -> bool:
     _print_rows(rows, baseline, f"{view.name}: {len(outcome.models)} verified models")
     if not outcome.models and outcome.failed:
         nearest = outcome.failed[0].record
-        violations = format_violations(nearest.violations)
-        click.echo(
-            f"No model is within the budgets; trial {nearest.number}, the nearest, misses {violations}", err=True
-        )
+        missed = format_violations(nearest.violations)
+        click.echo(f"No model is within the budgets; trial {nearest.number}, the nearest, misses {missed}", err=True)
     return bool(outcome.models)
 
 

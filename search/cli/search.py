@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from autoopt.search.space.space import Space
     from autoopt.search.study.lifecycle import Audience
     from autoopt.search.study.outcome import Outcome
+    from autoopt.search.trial.record import TrialRecord
 
 
 @dataclass(frozen=True)
@@ -203,8 +204,24 @@ def _print_nearest(outcome: Outcome, root: Root, invocation: Invocation) -> None
         f"Error: no model is within the budgets; the nearest, trial {nearest.number}, misses {violations}.", err=True
     )
     click.echo(f"That model is in {model}. To search with more trials: {longer.command()}", err=True)
-    looser = command_line("front", outcome.study, budget="latency_p50 <= 0.6 * baseline", root=_unusual_root(root))
-    click.echo(f"To apply another budget to the stored trials: {looser}", err=True)
+    if budget := _relaxed_budget(nearest):
+        looser = command_line("front", outcome.study, budget=budget, root=_unusual_root(root))
+        click.echo(f"To apply another budget to the stored trials, such as one that it meets: {looser}", err=True)
+
+
+def _relaxed_budget(record: TrialRecord) -> list[str]:
+    """Return the study's budget with the limits relaxed that a trial violates; empty if no such budget exists."""
+    from autoopt.objectives.judging.budget import Limit
+
+    budget = []
+    for text, violation in record.violations.items():
+        limit: Limit | None = Limit.parse(text)
+        if limit is not None and violation > 0:
+            limit = limit.relaxed_by(violation) if limit.metric in record.measurements else None
+        if limit is None:
+            return []
+        budget.append(limit.text)
+    return budget
 
 
 def _pull_command(outcome: Outcome, root: Root) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
-from autoopt.objectives.judging.budget import IntervalEnd, Limit
+from autoopt.objectives.judging.budget import IntervalEnd, Limit, metrics
 from autoopt.objectives.judging.verdict import judge
 from autoopt.objectives.measurement import Measurement
 from autoopt.search.choosing.front import champion, losses, pareto
@@ -21,7 +21,7 @@ from autoopt.search.study.outcome import Outcome, read_front
 from autoopt.search.study.verification import Verified
 from autoopt.search.trial.record import COUNTED, State, TrialRecord
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
-from autoopt.strategies.errors import CorruptArtefact, UnknownName, did_you_mean
+from autoopt.strategies.errors import CorruptArtefact, UnknownName, UsageError, did_you_mean
 from autoopt.strategies.system.checked_files import verify_yaml
 
 
@@ -122,10 +122,24 @@ class StudyView:
         return sorted(front, key=lambda trial: losses(trial, objectives))
 
     def nearest(self, limits: Sequence[Limit]) -> JudgedTrial | None:
-        """Return the trial that violates the limits least, other than the baseline; None if there is none."""
+        """Return the complete trial that violates the limits least; None if there is none.
+
+        It is the baseline only if no other is complete.
+        """
         trials = [self._judge(record, limits) for record in self.records if record.state is State.COMPLETE]
         others = [trial for trial in trials if self.baseline is None or trial.record.number != self.baseline.number]
-        return min(others, key=lambda trial: trial.record.total_violation, default=None)
+        return min(others or trials, key=lambda trial: trial.record.total_violation, default=None)
+
+    def check_measured(self, limits: Sequence[Limit]) -> None:
+        """Raise ``UsageError`` if a limit is on a metric that no complete trial has."""
+        complete = [record for record in self.records if record.state is State.COMPLETE]
+        measured = {name for record in complete for name in record.measurements} & metrics().keys()
+        for limit in limits if complete else ():
+            if limit.metric not in measured:
+                raise UsageError(
+                    f"'{limit.text}': the study '{self.name}' did not measure {limit.metric}, only "
+                    f"{', '.join(sorted(measured))}; name it in 'objectives' or 'budget' of another study"
+                )
 
     def _judge(self, record: TrialRecord, limits: Sequence[Limit]) -> JudgedTrial:
         verified = self.verified(record.number)

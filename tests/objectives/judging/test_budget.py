@@ -147,3 +147,38 @@ def test_a_cost_of_nothing_keeps_a_limit_of_nothing_exactly() -> None:
     nothing = measured("size", 0.0)
     assert limit.violation(nothing, nothing) == 0.0
     assert limit.violation(measured("size", 1.0), nothing) == CAP
+
+
+@given(
+    st.floats(1e-3, 1e12),
+    st.floats(1e-3, 1e12),
+    st.sampled_from(
+        ["latency <= 10ms", "size <= 60MB", "size <= 0.5 * baseline", "throughput >= 200/s", "energy <= 5mJ"]
+    ),
+)
+def test_a_relaxed_limit_is_kept_and_not_by_much(value: float, reference: float, text: str) -> None:
+    limit = Limit.parse(text)
+    item, baseline = measured(limit.metric, value), measured(limit.metric, reference)
+    violation = limit.violation(item, baseline)
+    relaxed = limit.relaxed_by(violation) if violation > 0 else None
+    if relaxed is not None:
+        assert -0.02 < relaxed.violation(item, baseline) <= 1e-9
+
+
+@pytest.mark.parametrize(
+    ("text", "violation", "relaxed"),
+    [
+        ("size <= 1KB", 163.08, "size <= 165 kB"),
+        ("latency_p50 <= 0.45 * baseline", 1.22, "latency_p50 <= 0.999 * baseline"),
+        ("latency <= 12ms", 0.001, "latency_p50 <= 12.1 ms"),
+        ("quality >= 0.98 * baseline", 0.1, "quality >= 0.882 * baseline"),
+        ("quality >= 95%", 0.301, "quality >= 66.4%"),
+        ("throughput >= 200/s", 1.0, None),
+        ("size <= 1KB", CAP, None),
+    ],
+)
+def test_a_relaxed_limit_is_rounded_to_the_side_on_which_it_is_kept(
+    text: str, violation: float, relaxed: str | None
+) -> None:
+    limit = Limit.parse(text).relaxed_by(violation)
+    assert (limit.text if limit else None) == relaxed

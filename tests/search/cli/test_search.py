@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,26 @@ def test_nothing_feasible_ends_with_3_and_says_what_blocks_and_what_is_kept(
     assert f"To search with more trials: autoopt search {file} --trials 4 --root {root.path}" in result.stderr
     model = result.stderr.split("That model is in ")[1].split(". To search with")[0]
     assert (Path(model) / "autoopt.json").is_file()
+
+
+def test_the_budget_proposed_by_an_infeasible_search_is_one_that_its_nearest_trial_meets(
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_runner, "run", run_here)
+    options = {"objectives": ["quality", "size"], "budget": ["size <= 1kB", "quality >= 1%"], "search": {"trials": 1}}
+    result = run("search", write_experiment(tmp_path / "given", **options), "--root", root.path)
+    assert result.exit_code == 3, result.stderr
+    command = shlex.split(result.stderr.splitlines()[-1].split("meets: autoopt ")[1])
+    assert command[:2] == ["front", "news"]
+    proposed = run(*command)
+    assert proposed.exit_code == 0, proposed.stderr
+    assert "full_finetuning" in proposed.stdout
+    nearest = run("front", "news", "--budget", "size <= 2kB", "--root", root.path)
+    assert nearest.exit_code == 3
+    assert "the nearest, trial 0, misses size <= 2kB by " in nearest.stderr
+    unmeasured = run("front", "news", "--budget", "latency_p50 <= 0.6 * baseline", "--root", root.path)
+    assert unmeasured.exit_code == 2
+    assert "the study 'news' did not measure latency_p50, only parameters, quality, size" in unmeasured.stderr
 
 
 def test_a_baseline_that_fails_ends_with_4(root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

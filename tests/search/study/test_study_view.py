@@ -52,6 +52,20 @@ def test_a_limit_on_what_was_not_measured_is_not_met(seen: StudyView) -> None:
     assert numbers(seen, "latency_p95 <= 1s") == []
 
 
+def test_the_baseline_is_the_nearest_trial_if_no_other_is_complete(seen: StudyView) -> None:
+    nearest = replace(seen, records=[seen.records[0], seen.records[4]]).nearest([Limit.parse("latency_p50 <= 3ms")])
+    assert nearest
+    assert nearest.record.number == 0
+    assert replace(seen, records=[seen.records[4]]).nearest([Limit.parse("latency_p50 <= 3ms")]) is None
+
+
+def test_a_budget_on_what_no_trial_measured_is_refused(seen: StudyView) -> None:
+    seen.check_measured([Limit.parse("size <= 1MB"), Limit.parse("latency_p50 <= 3ms")])
+    with pytest.raises(UsageError, match=r"did not measure latency_p95, only latency_p50, quality, size; name it in"):
+        seen.check_measured([Limit.parse("latency_p95 <= 1s")])
+    replace(seen, records=[]).check_measured([Limit.parse("latency_p95 <= 1s")])
+
+
 def test_a_verified_trial_is_judged_by_its_whole_interval(seen: StudyView) -> None:
     # 6.0 ms with an interval to 6.18 ms: within 6.1 ms as it was searched, not clear of it as it was verified.
     assert numbers(seen, "latency_p50 <= 6.1ms") == [2]
