@@ -14,6 +14,9 @@ class Watcher(Protocol):
     def stage(self, number: int, stage: str) -> None:
         """Called when a running trial enters a stage."""
 
+    def say(self, message: str) -> None:
+        """Called with a message for the user."""
+
     def tick(self) -> None:
         """Called several times a second."""
 

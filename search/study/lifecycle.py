@@ -44,9 +44,6 @@ class Audience(Watcher, Protocol):
     def observe(self, record: TrialRecord) -> None:
         """Called when a trial was proposed and when it has ended."""
 
-    def say(self, message: str) -> None:
-        """Called with a message for the user."""
-
     def verified(self, model: Verified) -> None:
         """Called when a model of the front was verified."""
 

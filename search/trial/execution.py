@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import gc
 import shutil
+import socket
 import time
 import traceback
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from autoopt.search.trial.record import State, TrialRecord
 from autoopt.search.trial.run import Report, run_trial
 from autoopt.search.trial.rungs import Judge
 from autoopt.search.trial.workspace import Workspace
-from autoopt.strategies.errors import CorruptArtefact, DiskFull
+from autoopt.strategies.errors import CorruptArtefact, DiskFull, EnvironmentProblem
 from autoopt.strategies.system import measurement_gate
 from autoopt.strategies.system.checked_files import read_json, write_json
 from autoopt.strategies.system.disk_full import is_disk_full
@@ -54,8 +55,13 @@ def execute(assignment: Assignment, folder: StudyFolder, report: Report, judge: 
 
     A trial that fails raises nothing: its record holds the reason, and ``error.txt`` beside it the traceback. To stop a
     trial, ``judge`` must raise something that is not an ``Exception``. Raises ``DiskFull``, which is no result: nothing
-    of the trial is left then.
+    of the trial is left then, and ``EnvironmentProblem`` if this machine does not have the study's folder.
     """
+    if not folder.experiment.is_file():
+        raise EnvironmentProblem(
+            f"a worker on {socket.gethostname()} does not find the study's folder {folder.path}; choose a root that "
+            "all nodes of the cluster mount at the same path, with --root, AUTOOPT_ROOT or storage.root"
+        )
     try:
         return _execute(assignment, folder, report, judge)
     except Exception as error:

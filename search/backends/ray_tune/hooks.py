@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from ray.tune.search import Searcher
 from autoopt.search.backends.ray_tune.private import error_text, kill_worker
 from autoopt.search.ports import TrialSource, Watcher
 from autoopt.search.trial.record import TrialRecord
-from autoopt.strategies.errors import DiskFull
+from autoopt.strategies.errors import DiskFull, EnvironmentProblem
 
 Answer = TypeVar("Answer")
 
@@ -104,7 +105,8 @@ class DriverScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
         if "problem" in result and self._guard.failure is None:
-            self._guard.failure = DiskFull(result["problem"])
+            kind = DiskFull if result["kind"] == DiskFull.__name__ else EnvironmentProblem
+            self._guard.failure = kind(result["problem"])
         if "rung" not in result:
             return str(FIFOScheduler.CONTINUE)
         record = TrialRecord.from_json(json.loads(result["rung"]))
@@ -113,13 +115,20 @@ class DriverScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
         with contextlib.suppress(OSError):  # The disk may be full.
-            if _OUT_OF_MEMORY in error_text(trial):
-                number = trial.config["assignment"]["number"]
-                reason = "its worker was killed, as memory ran out; fewer workers need less"
-                self._guard.driver.death_reasons[number] = reason
+            if reason := reason_of_death(error_text(trial)):
+                self._guard.driver.death_reasons[trial.config["assignment"]["number"]] = reason
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+def reason_of_death(text: str) -> str:
+    """Return why a worker died, from the text of Tune's errors: no memory, or what was raised; empty if unknown."""
+    if _OUT_OF_MEMORY in text:
+        return "its worker was killed, as memory ran out; fewer workers need less"
+    _, frame, after = text.rpartition('\n  File "')
+    raised = next((line for line in after.splitlines()[1:] if line and not line.startswith(" ")), "")
+    return raised if frame else ""
 
 
 class DriverStopper(Stopper):  # type: ignore[misc]
@@ -150,11 +159,13 @@ class DriverCallback(Callback):  # type: ignore[misc]
 
     def __init__(self, guard: Guard, searcher: DriverSearcher, watcher: Watcher) -> None:
         self._guard, self._searcher, self._watcher = guard, searcher, watcher
+        self._is_niceness_known = False
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:  # noqa: ARG002
         number = result["number"]
         self._guard(lambda driver: driver.reported(number), failed=None)
         with contextlib.suppress(Exception):  # The view must not fail the trial.
+            self._warn_of_niceness(result.get("niceness", 0))
             self._watcher.stage(number, result.get("stage", "at a rung"))
 
     def on_step_end(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:  # noqa: ARG002
@@ -164,6 +175,16 @@ class DriverCallback(Callback):  # type: ignore[misc]
                 self._observe(trial, number)
         with contextlib.suppress(Exception):
             self._watcher.tick()
+
+    def _warn_of_niceness(self, niceness: int) -> None:
+        """Say once if workers have less priority than this process, as by default in a cluster of 'ray start'."""
+        if niceness > os.nice(0) and not self._is_niceness_known:
+            self._is_niceness_known = True
+            self._watcher.say(
+                f"warning: the workers of this Ray cluster run at niceness {niceness}, so other processes disturb the "
+                "latencies that they measure; start each node with RAY_worker_niceness=0 in the environment of "
+                "'ray start'"
+            )
 
     def _observe(self, trial: Any, number: int) -> None:
         if trial.is_finished():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from autoopt.search.paths import StudyFolder
 from autoopt.search.ports import TrialSource, Watcher
 from autoopt.search.trial.execution import Assignment, execute
 from autoopt.search.trial.record import TrialRecord
-from autoopt.strategies.errors import DatabaseUnavailable, DiskFull, StudyLocked
+from autoopt.strategies.errors import DatabaseUnavailable, EnvironmentProblem, StudyLocked
 from autoopt.strategies.system.disk_full import is_disk_full
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _trial(config: dict[str, Any]) -> None:
     assignment = Assignment.from_json(config["assignment"])
 
     def report(stage: str) -> None:
-        tune.report({"number": assignment.number, "stage": stage})
+        tune.report({"number": assignment.number, "stage": stage, "niceness": os.nice(0)})
 
     def judge(record: TrialRecord) -> None:
         # As text, since Tune flattens nested values. Does not return if the trial is stopped.
@@ -140,5 +141,5 @@ def _trial(config: dict[str, Any]) -> None:
 
     try:
         execute(assignment, StudyFolder(Path(config["folder"])), report, judge)
-    except DiskFull as problem:  # It would stop every other trial too.
-        tune.report({"number": assignment.number, "problem": str(problem)})
+    except EnvironmentProblem as problem:  # It would stop every other trial too.
+        tune.report({"number": assignment.number, "problem": str(problem), "kind": type(problem).__name__})

@@ -25,9 +25,9 @@ GIB = 2**30
 ORIGINAL_TRIAL = ray_runner._trial
 
 
-def records_of(experiment: Experiment, root: Root) -> list[TrialRecord]:
-    """Those of a whole search."""
-    audience = RecordingAudience()
+def records_of(experiment: Experiment, root: Root, messages: list[str] | None = None) -> list[TrialRecord]:
+    """Those of a whole search; what it says is added to ``messages``."""
+    audience = RecordingAudience(messages)
     ended: list[TrialRecord] = []
 
     def run(driver: Driver, folder: StudyFolder) -> None:
@@ -230,3 +230,44 @@ def _workers() -> set[int]:
     """The processes of this one's Ray cluster that run trials."""
     children = psutil.Process().children(recursive=True)
     return {child.pid for child in children if child.name().startswith("ray::ImplicitFunc")}
+
+
+def test_a_node_without_the_folder_of_the_study_ends_the_search_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def elsewhere(config: dict[str, Any]) -> None:
+        ORIGINAL_TRIAL({**config, "folder": str(tmp_path / "elsewhere" / "studies" / "news")})
+
+    monkeypatch.setattr(ray_runner, "_trial", elsewhere)
+    experiment = load_experiment(write_experiment(tmp_path, search={"trials": 2}, resources={"workers": 1}), ())
+    root = Root(tmp_path / "root")
+    message = r"a worker on \S+ does not find the study's folder .*elsewhere/studies/news; choose a root that all nodes"
+    with pytest.raises(EnvironmentProblem, match=message):
+        records_of(experiment, root)
+    assert not (tmp_path / "elsewhere").exists()
+    monkeypatch.setattr(ray_runner, "_trial", ORIGINAL_TRIAL)
+    assert [record.state for record in records_of(experiment, root)] == [State.COMPLETE, State.COMPLETE]
+
+
+def _raise_always(config: dict[str, Any]) -> None:
+    raise PermissionError(13, "Permission denied", "/mnt/studies")
+
+
+def test_what_a_worker_raises_outside_of_its_trial_is_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_runner, "_trial", _raise_always)
+    experiment = load_experiment(write_experiment(tmp_path, search={"trials": 2}, resources={"workers": 1}), ())
+    message = r"the baseline failed with PermissionError: .* Permission denied: '/mnt/studies'"
+    with pytest.raises(TrialError, match=message):
+        records_of(experiment, Root(tmp_path / "root"))
+
+
+def test_workers_of_less_priority_are_mentioned_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_worker_niceness", "7")
+    experiment = load_experiment(write_experiment(tmp_path, search={"trials": 2}, resources={"workers": 1}), ())
+    messages: list[str] = []
+    records_of(experiment, Root(tmp_path / "root"), messages)
+    (warning,) = [message for message in messages if "niceness" in message]
+    assert "run at niceness 7" in warning
+    assert "RAY_worker_niceness=0 in the environment of 'ray start'" in warning
