@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from autoopt.objectives.judging.budget import Limit
@@ -22,6 +23,12 @@ MAX_OBSERVED = 200
 """Largest number of trials that the surrogate is fitted to; its time grows with the cube."""
 MAX_INFEASIBLE_PARENTS = 5
 """Number of least violating recipes that are mutated if no trial is feasible."""
+
+MIN_VARIANTS, VARIANT_SHARE = 2, 0.1
+"""Number of recipes, at least and as a share of the trials, that may differ in a serving knob alone.
+
+Such variants cost nearly no compute, but each takes one of the study's trials.
+"""
 
 
 class Proposer:
@@ -68,6 +75,10 @@ class Proposer:
             for recipe, parameters in self._candidates(complete, design)
             if recipe.id not in ids and not avoid(recipe)
         }
+        counts = Counter(_without_serving_knobs(record.recipe) for record in records)
+        allowed = max(MIN_VARIANTS, int(VARIANT_SHARE * len(records)))
+        varied = {key: item for key, item in candidates.items() if counts[_without_serving_knobs(item[0])] < allowed}
+        candidates = varied or candidates
         if not candidates:
             return None
         recipes, candidate_parameters = zip(*candidates.values(), strict=True)
@@ -133,6 +144,11 @@ class Proposer:
 
 def _is_cost(metric: str) -> bool:
     return metric != QUALITY
+
+
+def _without_serving_knobs(recipe: Recipe) -> tuple[Strategy | str, ...]:
+    """Return the steps, of accelerations without training only the names."""
+    return tuple(step.name if step.family is Family.ACCELERATION and not step.trains else step for step in recipe.steps)
 
 
 def _is_cheap(strategy: type[Strategy]) -> bool:

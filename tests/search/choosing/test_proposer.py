@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import statistics
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,8 +42,8 @@ def worth(recipe: Recipe) -> tuple[float, float]:
     return quality, latency
 
 
-def done(number: int, recipe: Recipe) -> TrialRecord:
-    quality, latency = worth(recipe)
+def done(number: int, recipe: Recipe, worth_of: Callable[[Recipe], tuple[float, float]] = worth) -> TrialRecord:
+    quality, latency = worth_of(recipe)
     return TrialRecord(
         number,
         recipe,
@@ -260,3 +262,27 @@ def test_the_samplers_of_optuna_may_be_chosen(sampler: str, tmp_path: Path) -> N
         database_url(tmp_path / "optuna.db"), "s", SPACE, objectives=OBJECTIVES, limits=[], sampler=sampler, seed=0
     )
     assert study.ask() is not None
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_few_proposals_differ_in_a_knob_of_serving_alone(seed: int) -> None:
+    def worth_with_lengths(recipe: Recipe) -> tuple[float, float]:
+        quality, latency = worth(recipe)
+        share = next(
+            (float(getattr(step, "share", 1.0)) for step in recipe.steps if step.name == "sequence_length"), 1.0
+        )
+        return quality - 0.02 * (1 - share), latency * (0.5 + 0.5 * share)
+
+    records, proposing = (
+        [done(*item, worth_with_lengths) for item in enumerate(start_design(SPACE)[:8])],
+        proposer(seed),
+    )
+    while len(records) < 20:
+        recipe = proposing.propose(records)
+        assert recipe
+        records.append(done(len(records), recipe, worth_with_lengths))
+    groups = Counter(
+        tuple(step.name if step.name == "sequence_length" else step for step in record.recipe.steps)
+        for record in records
+    )
+    assert max(groups.values()) <= 2
