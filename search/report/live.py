@@ -105,7 +105,10 @@ class Progress:
         )
 
     def describe_time_left(self) -> str:
-        """Describe the time until the timeout or, if sooner, the estimated end; empty if neither is known."""
+        """Describe the time until the timeout or, if sooner, the estimated end; empty if neither is known.
+
+        Until the first trial has ended, the estimate is that of the baseline's training.
+        """
         remaining = max(0, self.info.trials - self.counted)
         if not remaining:
             return ""
@@ -114,10 +117,26 @@ class Progress:
             candidates.append((self.info.timeout_s - self.elapsed_s, "until the timeout"))
         if self.ended_in_session:
             candidates.append((remaining * self.elapsed_s / self.ended_in_session, "left (estimated)"))
-        if not candidates:
-            return ""
-        seconds, meaning = min(candidates)
-        return f"{format_clock(seconds)} {meaning}"
+        elif (baseline_s := self._baseline_training_left_s()) is not None:
+            candidates.append((baseline_s, "until the baseline is trained (estimated)"))
+        seconds, meaning = min(candidates, default=(0.0, ""))
+        if seconds < 0:
+            return "the time is used up, waiting for running trials"
+        return f"{format_clock(seconds)} {meaning}" if round(seconds) else ""
+
+    def _baseline_training_left_s(self) -> float | None:
+        """Return the expected seconds until the baseline is trained, by its progress so far; None if unknown."""
+        for number, (stage, since) in list(self.stages.items()):
+            record, done = self.records.get(number), _training_progress(stage)
+            if record is not None and record.recipe.id == self.info.baseline_id and done:
+                return (self.now() - since) * (1 - done) / done
+        return None
+
+
+def _training_progress(stage: str) -> float:
+    """Return how much of a stage's training is done, from ``full_finetuning, 40%``; 0 if it is not known."""
+    percentage = stage.rpartition(", ")[2].removesuffix("%")
+    return int(percentage) / 100 if percentage.isdecimal() else 0.0
 
 
 class LogView:
@@ -229,11 +248,11 @@ def _running_table(progress: Progress) -> RenderableType | None:
 def _ended_table(progress: Progress) -> RenderableType | None:
     """Return a table of the trials that ended most recently, the latest first; None if none has ended."""
     ended = [record for record in list(progress.records.values()) if record.state in COUNTED]
-    table = new_table("ended", "quality", "latency", "faster", "outcome")
+    table = new_table("ended", "quality", "latency", "faster", "outcome", "recipe")
     for record in reversed(ended[-RECENT_TRIALS:]):
         measured = record.measurements
         cells = [format_quality(measured), format_latency(measured.get("latency_p50"))]
-        cells += [format_speedup(measured.get("latency_ratio")), describe_state(record)]
+        cells += [format_speedup(measured.get("latency_ratio")), describe_state(record), str(record.recipe)]
         table.add_row(str(record.number), *map(plain_text, cells))
     return table if table.row_count else None
 

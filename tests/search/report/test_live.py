@@ -75,8 +75,9 @@ def test_the_trials_that_ended_last_are_shown_latest_first() -> None:
         progress.observe(running(number))
     for number in (6, 1, 2, 3, 4, 5):
         progress.observe(record(number))
-    ended = [line.split()[0] for line in drawn(progress).splitlines() if "within the budgets" in line]
-    assert ended == ["5", "4", "3", "2", "1"]
+    rows = [line for line in drawn(progress, width=200).splitlines() if "within the budgets" in line]
+    assert [row.split()[0] for row in rows] == ["5", "4", "3", "2", "1"]
+    assert all("layer_drop(keep=0.5) + " in row for row in rows)
 
 
 def test_counts_tell_complete_feasible_rejected_and_failed_apart() -> None:
@@ -100,6 +101,30 @@ def test_time_left_is_the_lesser_of_the_limit_and_the_forecast() -> None:
     progress.observe(record(1))
     assert progress.describe_time_left() == "3:00 left (estimated)"
     assert Progress(info()).describe_time_left() == ""
+
+
+def test_running_trials_are_waited_for_once_the_time_is_used_up() -> None:
+    clock = Clock()
+    progress = Progress(info(timeout_s=60), clock)
+    progress.observe(running(1))
+    clock.time_s += 61
+    assert progress.describe_time_left() == "the time is used up, waiting for running trials"
+    assert "0:00" not in drawn(progress)
+
+
+def test_the_training_of_the_baseline_is_estimated_by_its_progress() -> None:
+    clock = Clock()
+    progress = Progress(info(timeout_s=600), clock)
+    progress.observe(running(1))
+    progress.observe(TrialRecord(0, BASELINE, State.RUNNING))
+    progress.stage(1, "recovery_finetuning, 50%")
+    progress.stage(0, "full_finetuning")
+    clock.time_s += 30
+    assert progress.describe_time_left() == "9:30 until the timeout"
+    progress.stage(0, "full_finetuning, 25%")
+    assert progress.describe_time_left() == "1:30 until the baseline is trained (estimated)"
+    progress.observe(baseline())
+    assert progress.describe_time_left() == "4:30 left (estimated)"
 
 
 def test_no_time_is_left_to_tell_once_every_trial_has_ended() -> None:
@@ -137,9 +162,7 @@ def test_without_a_terminal_each_event_is_a_line() -> None:
         f"trial 3 started: {SMALL}",
         "trial 3 ended: 96.5 % [94.5, 97.5], 7.5 ms [7.3, 7.7], 4.0x [3.9, 4.1], 30.0 MB; within the budgets",
     ]
-    assert lines[3].startswith(
-        "1 of 10 trials: 1 complete (1 feasible), 0 stopped early, 0 rejected, 0 failed, 0:00 left (estimated)"
-    )
+    assert lines[3] == "1 of 10 trials: 1 complete (1 feasible), 0 stopped early, 0 rejected, 0 failed"
     assert lines[4].startswith("verified trial 3: test quality 95.5 % [94.0, 97.0], 7.5 ms")
 
 
