@@ -137,7 +137,7 @@ class Driver:
         """Start the time of the search with its first trial, and the time of each trial."""
         self._stopping = self._stopping.started()
         record = self._records.get(number)
-        if record is not None and record.state is State.RUNNING:
+        if record is not None and record.state is State.RUNNING and number not in self._clock:
             complete = self._complete
             self._clock.start(number, expected_seconds([record.recipe], complete)[0] if complete else None)
 

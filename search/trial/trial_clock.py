@@ -35,6 +35,9 @@ class TrialClock:
         self._timeout, self._now = timeout, now
         self._runs: dict[int, _Run] = {}
 
+    def __contains__(self, number: int) -> bool:
+        return number in self._runs
+
     def start(self, number: int, expected_s: float | None) -> None:
         """Start the time of a trial unless it runs; ``expected_s`` is None if nothing is known about it."""
         if number in self._runs:

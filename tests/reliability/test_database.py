@@ -37,6 +37,7 @@ def goes_through(study: Study, url: str) -> None:
     assert sum(event == "begin" for event, _, _ in study.events()) == study.trials
 
 
+@pytest.mark.nightly
 def test_a_search_goes_on_through_restarts_of_its_database(tmp_path: Path, server: postgres.Server) -> None:
     study, url = study_at(server, tmp_path, trials=4)
     with study.searching() as run:

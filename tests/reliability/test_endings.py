@@ -52,6 +52,7 @@ def ends_orderly(study: Study, phase: str, code: int) -> float:
     return took_s
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("phase", "code"), [("searching", 130), ("verifying", 143)])
 def test_the_first_signal_ends_a_search_orderly(tmp_path: Path, phase: str, code: int) -> None:
     ends_orderly(Study(tmp_path, trials=2), phase, code)

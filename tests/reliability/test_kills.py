@@ -33,6 +33,7 @@ def killed_at(study: Study, name: str) -> None:
     goes_on(study)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["before-tell", "after-record"])
 def test_a_kill_between_two_commits_loses_nothing(tmp_path: Path, name: str) -> None:
     killed_at(Study(tmp_path, trials=2), name)

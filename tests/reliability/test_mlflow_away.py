@@ -81,6 +81,7 @@ def seconds_after_the_last_trial(study: Study, errors: str) -> float:
     return stamp(verifying) - stamp(last_trial)
 
 
+@pytest.mark.nightly
 def test_a_silent_server_costs_five_seconds_and_gets_everything_later_once(tmp_path: Path) -> None:
     with silent_server() as port:
         uri = f"http://127.0.0.1:{port}"

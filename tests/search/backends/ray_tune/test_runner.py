@@ -106,7 +106,7 @@ def _slow_end(config: dict[str, Any]) -> None:
         time.sleep(3.0)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.nightly)])
 def test_a_search_ends_though_workers_end_stopped_trials_too_slowly_to_be_reused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
@@ -155,6 +155,7 @@ def test_a_trial_that_hangs_is_ended_and_its_slot_used_again(tmp_path: Path, mon
     assert ended[1].reason.startswith("timeout: it ran for 1")
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("limit", [{"trial_timeout": "6s"}, {"timeout": "5s"}])
 def test_a_baseline_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: dict[str, str]) -> None:
     monkeypatch.setattr(ray_runner, "_trial", _hang_always)
@@ -165,6 +166,7 @@ def test_a_baseline_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monk
         records_of(experiment, Root(tmp_path / "root"))
 
 
+@pytest.mark.nightly
 def test_what_the_driver_raises_ends_the_search_and_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def lost(driver: Driver, number: int) -> None:
         calls.append(number)
@@ -191,6 +193,7 @@ def test_a_client_address_is_refused_with_what_to_use(tmp_path: Path, monkeypatc
         check_cluster()
 
 
+@pytest.mark.nightly
 def test_an_empty_address_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "")
     assert "starts" in check_cluster()
