@@ -30,6 +30,8 @@ _DEFAULTS: Final = (
     ("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1"),
     ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"),
     ("MLFLOW_LOGGING_LEVEL", "CRITICAL"),
+    # "View run at" goes to stdout, with the server's address as the search sees it, which a browser may not reach.
+    ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"),
     ("MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING", "false"),
     ("GIT_PYTHON_REFRESH", "quiet"),
 )

@@ -259,7 +259,10 @@ def test_what_failed_is_tried_again_without_being_asked(root: Root) -> None:
 
 @pytest.mark.slow
 def test_what_a_dead_server_missed_is_written_once_when_it_is_back(
-    root: Root, mlflow_server: tuple[str, Callable[[], None]], monkeypatch: pytest.MonkeyPatch
+    root: Root,
+    mlflow_server: tuple[str, Callable[[], None]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     uri, start = mlflow_server
@@ -280,6 +283,7 @@ def test_what_a_dead_server_missed_is_written_once_when_it_is_back(
     assert len(warnings) == 1
     assert [run.info.status for run in runs(root, "study", uri)] == ["FINISHED"]
     assert len(runs(root, "trial", uri)) == 5
+    assert capsys.readouterr().out == "", "MLflow prints a line for each run, which would be in the JSON of a command"
 
 
 def test_a_study_whose_name_is_unsafe_is_refused_at_once(root: Root) -> None:
