@@ -205,21 +205,22 @@ def front(study: str, budgets: tuple[str, ...], root: Path | None, as_json: bool
 
 def _print_front(view: StudyView, *, as_json: bool) -> bool:
     """Print the verified front and return whether it holds a model."""
-    from autoopt.search.report.formats import format_violations
+    from autoopt.search.report.formats import format_count, format_violations
     from autoopt.search.report.tables import outcome_rows
     from autoopt.strategies.errors import UnknownName
 
     outcome = view.outcome
     if outcome is None:
+        trials = f"{view.counted} of {format_count(view.experiment.search.trials, 'trial')}"
         raise UnknownName(
-            f"the study '{view.name}' has no verified front yet ({view.phase.value}, {view.counted} of "
-            f"{view.experiment.search.trials} trials); finish it with '{_resume_command(view)}', or use --budget"
+            f"the study '{view.name}' has no verified front yet ({view.phase.value}, {trials}); "
+            f"finish it with '{_resume_command(view)}', or use --budget"
         )
     if as_json:
         print_json(outcome.to_json())
         return bool(outcome.models)
     rows, baseline = outcome_rows(outcome)
-    _print_rows(rows, baseline, f"{view.name}: {len(outcome.models)} verified models")
+    _print_rows(rows, baseline, f"{view.name}: {format_count(len(outcome.models), 'verified model')}")
     if not outcome.models and outcome.failed:
         nearest = outcome.failed[0].record
         missed = format_violations(nearest.violations)
@@ -229,6 +230,7 @@ def _print_front(view: StudyView, *, as_json: bool) -> bool:
 
 def _print_rejudged(view: StudyView, limits: list[Limit], *, as_json: bool) -> bool:
     """Print the front of the stored trials under ``limits`` and return whether it holds a model."""
+    from autoopt.search.report.formats import format_count
     from autoopt.search.trial.record import State
 
     trials, nearest = view.front_within(limits), view.nearest(limits)
@@ -243,15 +245,14 @@ def _print_rejudged(view: StudyView, limits: list[Limit], *, as_json: bool) -> b
             }
         )
         return bool(trials)
-    displayed = trials or ([nearest] if nearest else [])
-    if displayed and view.baseline:
+    if (displayed := trials or ([nearest] if nearest else [])) and view.baseline:
         rows, baseline = [_judged_row(trial, view) for trial in displayed], _baseline_row(view.baseline, view)
         _print_rows(rows, baseline, f"{view.name}: {' and '.join(limit.text for limit in limits)}")
     if not trials:
         click.echo(f"No stored trial is within this budget; {_describe_nearest(nearest)}", err=True)
-    untrained = sum(record.state is State.REJECTED for record in view.records)
-    if untrained:
-        click.echo(f"Not included: {untrained} trials that the study's own budget rejected before training.")
+    if untrained := sum(record.state is State.REJECTED for record in view.records):
+        rejected = format_count(untrained, "trial")
+        click.echo(f"Not included: {rejected} that the study's own budget rejected before training.")
     return bool(trials)
 
 

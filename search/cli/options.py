@@ -97,20 +97,20 @@ class Session:
 
 
 @contextmanager
-def note_on_failure(text: str, *, folder: Path | None = None) -> Iterator[None]:
+def note_on_failure(note: Callable[[], str], *, folder: Path | None = None) -> Iterator[None]:
     """Add a note to any error raised inside, such as how to resume; not to a ``UsageError``, which names its remedy.
 
-    ``folder`` is where the command writes.
+    ``note`` is called once it is needed. ``folder`` is where the command writes.
     """
     context = click.get_current_context(silent=True)
     session = context.find_object(Session) if context else None
     if session is not None:
-        session.stop.notes.append(text)
+        session.stop.notes.append(note)
         session.folder = folder
     try:
         yield
     except UsageError:
         raise
     except BaseException as error:
-        error.add_note(text)
+        error.add_note(note())
         raise

@@ -185,22 +185,24 @@ def _print(preview: Preview, command: str) -> None:
 
 
 def _forecast_lines(preview: Preview) -> list[str]:
-    from autoopt.search.report.formats import format_clock, format_seconds
+    from autoopt.search.report.formats import format_clock, format_count, format_seconds
 
     experiment, calibration = preview.experiment, preview.calibration
     noisy = "; unreliable, the machine was never quiet" if calibration.noisy else ""
     p95 = f", p95 {calibration.p95_ms:.1f} ms" if calibration.p95_ms is not None else ""
-    trials = f"{experiment.search.trials} trials on {experiment.resources.workers} workers"
+    trials = (
+        f"{format_count(experiment.search.trials, 'trial')} on {format_count(experiment.resources.workers, 'worker')}"
+    )
     times = f"{format_seconds(preview.baseline_s)} for the baseline, {format_clock(preview.search_s)} for {trials}"
     lines = [
         f"[bold]Expected time[/bold] (within a factor of two): {times}",
         f"[bold]Baseline[/bold]: {calibration.p50_ms:.1f} ms p50{p95} ({calibration.samples} samples{noisy})",
     ]
-    if experiment.search.confirm_seeds > 1:
+    if (further := experiment.search.confirm_seeds - 1) > 0:
         lines.insert(
             1,
             f"Then {format_clock(preview.confirmation_s)} per model of the front, and for the baseline, to train it "
-            f"with {experiment.search.confirm_seeds - 1} more seeds; each worker trains one seed at a time",
+            f"with {format_count(further, 'more seed')}; each worker trains one seed at a time",
         )
     return lines
 

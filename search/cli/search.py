@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from autoopt.objectives.summary import DataSummary
     from autoopt.search.experiment.experiment import Experiment
-    from autoopt.search.paths import Root
+    from autoopt.search.paths import Root, StudyFolder
     from autoopt.search.space.space import Space
     from autoopt.search.study.lifecycle import Audience
     from autoopt.search.study.outcome import Outcome
@@ -107,9 +108,8 @@ def search(
     invocation = Invocation(file, overrides, trials, timeout, max_compute, no_warm_start, root)
     experiment = invocation.load()
     home = root_of(experiment, root)
-    folder = home.study(experiment.study).path
-    note = f"Trials that have ended are kept in {folder}. To resume: {invocation.command()}"
-    with note_on_failure(note, folder=folder):
+    folder = home.study(experiment.study)
+    with note_on_failure(partial(_how_to_go_on, folder, invocation), folder=folder.path):
         result = api.search(experiment, root=home.path, progress=_progress, warn=warn, describe=_describe)
     outcome = result.outcome
     assert outcome is not None  # noqa: S101 - a search that returns has verified its front
@@ -120,6 +120,14 @@ def search(
     _print_next_steps(outcome, home, invocation, to_stderr=as_json)
     if not outcome.models:
         click.get_current_context().exit(NOTHING_FEASIBLE)
+
+
+def _how_to_go_on(folder: StudyFolder, invocation: Invocation) -> str:
+    """Say how to go on after a failure, and where the ended trials are, if there are any."""
+    from autoopt.search.study.outcome import has_ended_trials
+
+    kept = f"Trials that have ended are kept in {folder.path}. " if has_ended_trials(folder) else ""
+    return f"{kept}{'To resume' if folder.experiment.is_file() else 'To try again'}: {invocation.command()}"
 
 
 def _describe(summary: DataSummary) -> None:
@@ -155,12 +163,13 @@ def _document(outcome: Outcome, root: Root) -> dict[str, object]:
 
 
 def _print_front(outcome: Outcome) -> None:
+    from autoopt.search.report.formats import format_count
     from autoopt.search.report.tables import front_table, outcome_rows
 
     out = console()
     rows, baseline = outcome_rows(outcome)
     count = len(outcome.models)
-    models = f"{count} verified model{'s' * (count != 1)}" if count else "no model is within the budgets"
+    models = format_count(count, "verified model") if count else "no model is within the budgets"
     out.print(front_table(rows, baseline, width=out.width, title=f"{outcome.study}: {models}"))
 
 

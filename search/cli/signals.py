@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,8 +19,8 @@ class Interruption:
     def __init__(self) -> None:
         self.count = 0
         self.received: int = signal.SIGINT
-        self.notes: list[str] = []
-        """How to go on, the latest last."""
+        self.notes: list[Callable[[], str]] = []
+        """Each returns how to go on; the latest is the last."""
 
     @property
     def exit_code(self) -> int:
@@ -39,7 +39,11 @@ class Interruption:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _end_at_once(self) -> None:
-        lines = ["", "Error: stopped at once; trials that were running run again", *self.notes[-1:]]
+        lines = [
+            "",
+            "Error: stopped at once; trials that were running run again",
+            *(note() for note in self.notes[-1:]),
+        ]
         os.write(2, "\n".join([*lines, ""]).encode(errors="replace"))
         kill_children()
         os._exit(self.exit_code)

@@ -19,6 +19,7 @@ def sync(study: str, root: Path | None, as_json: bool) -> None:
     A search does so by itself unless MLflow was out of reach. Nothing is sent twice.
     """
     from autoopt.search.api import SilentAudience
+    from autoopt.search.report.formats import format_count
     from autoopt.search.study.assembly import send_to_mlflow
 
     class Audience(SilentAudience):
@@ -31,4 +32,5 @@ def sync(study: str, root: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"study": study, "trials": sent.trials, "versions": sent.versions})
     else:
-        click.echo(f"Sent to MLflow: {sent.trials} trials, {sent.versions} registered models")
+        models = format_count(sent.versions, "registered model")
+        click.echo(f"Sent to MLflow: {format_count(sent.trials, 'trial')}, {models}")

@@ -82,7 +82,7 @@ def format_spread(spread: Spread) -> str:
 
 def format_seeds(seeds: Seeds) -> tuple[str, str]:
     """Format the spread over seeds on both splits: ``3 seeds: 96.1 ± 0.4 %``, ``test 95.2 ± 0.5 %``."""
-    count = f"{len(seeds.seeds)} seed{'s' * (len(seeds.seeds) != 1)}"
+    count = format_count(len(seeds.seeds), "seed")
     failed = f", {len(seeds.failed)} failed" if seeds.failed else ""
     return f"{count}{failed}: {format_spread(seeds.quality)}", f"test {format_spread(seeds.test_quality)}"
 
@@ -168,6 +168,11 @@ def format_violations(violations: Mapping[str, float]) -> str:
     """Format the limits that are exceeded: ``latency_p50 <= 8ms by 12 %``; empty if none is."""
     exceeded = {limit: excess for limit, excess in violations.items() if excess > 0}
     return ", ".join(f"{printable(limit)} by {_format_excess(excess)}" for limit, excess in exceeded.items())
+
+
+def format_count(count: int, noun: str) -> str:
+    """Format a number of things: ``1 trial``, ``3 trials``."""
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def format_clock(seconds: float) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from autoopt.objectives.measurement import Measurement
 from autoopt.objectives.scoring.bootstrap import Difference
+from autoopt.search.paths import StudyFolder
 from autoopt.search.study.evidence import Seeds
 from autoopt.search.study.verification import Verified
-from autoopt.search.trial.record import TrialRecord
+from autoopt.search.trial.record import State, TrialRecord
 from autoopt.strategies.errors import CorruptArtefact
 from autoopt.strategies.system.checked_files import read_json, write_json
 from autoopt.strategies.system.files import whole_file
@@ -131,6 +133,15 @@ def write_trials(records: Sequence[TrialRecord], path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
+
+
+def has_ended_trials(folder: StudyFolder) -> bool:
+    """Return whether a trial of the study has ended, by its files alone."""
+    if any(folder.path.glob("trials/*/result.json")):
+        return True
+    with suppress(OSError, csv.Error), folder.trials_table.open(encoding="utf-8", newline="") as file:
+        return any(row["state"] != State.RUNNING for row in csv.DictReader(file))
+    return False
 
 
 def verified_json(model: Verified) -> dict[str, Any]:

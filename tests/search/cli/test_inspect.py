@@ -47,8 +47,9 @@ class FinishedStudy:
 
     @property
     def front(self) -> dict[str, Any]:
+        """The verified front as it is stored, without its digest."""
         document: dict[str, Any] = json.loads(self.folder.front.read_text(encoding="utf-8"))
-        return document
+        return {key: value for key, value in document.items() if key != "sha256"}
 
 
 @pytest.fixture(scope="module")
@@ -362,6 +363,7 @@ def test_plan_shows_space_start_design_and_forecast_and_makes_no_study(finished:
     assert not finished.root.study("other").path.exists()
     shown = run("plan", finished.file, "--root", finished.root.path)
     assert "more seeds" not in shown.stdout
+    assert "for 3 trials on 1 worker\n" in shown.stdout
     confirmed = run("plan", finished.file, "--root", finished.root.path, "--set", "search.confirm_seeds=3")
     assert "per model of the front, and for the baseline, to train it with 2 more seeds" in confirmed.stdout
     assert shown.exit_code == 0

@@ -36,7 +36,7 @@ def raising(error: BaseException, note: str = "", folder: Path | None = None) ->
 
     @group.command()
     def fail() -> NoReturn:
-        with note_on_failure(note, folder=folder):
+        with note_on_failure(lambda: note, folder=folder):
             raise error
 
     return CliRunner().invoke(group, ["fail"])
@@ -163,7 +163,7 @@ def test_a_request_to_terminate_ends_with_143_and_the_same_note() -> None:
         "from autoopt.search.cli.options import note_on_failure\n"
         "@autoopt.command()\n"
         "def wait():\n"
-        "    with note_on_failure('To resume: autoopt wait'):\n"
+        "    with note_on_failure(lambda: 'To resume: autoopt wait'):\n"
         "        click.echo('ready')\n"
         "        time.sleep(60)\n"
         "autoopt(['wait'])\n"

@@ -10,8 +10,10 @@ from click.testing import CliRunner, Result
 
 from autoopt.search.backends.ray_tune import runner as ray_runner
 from autoopt.search.cli.main import autoopt
+from autoopt.search.identity.lock import study_lock
 from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.study.driver import Driver
+from autoopt.strategies.errors import EnvironmentProblem
 from tests.search.samples import run_here, write_experiment
 
 
@@ -94,6 +96,30 @@ def test_an_interrupted_search_ends_with_130_and_goes_on_with_the_line_that_it_p
     again = stopped.stderr.splitlines()[-1].split("To resume: autoopt ")[1].split()
     finished = run(*again)
     assert finished.exit_code == 0, finished.stderr
+
+
+def test_without_ended_trials_the_note_says_only_how_to_go_on(
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(driver: Driver, folder: StudyFolder, **rest: Any) -> None:
+        assert driver.next()
+        raise EnvironmentProblem("no Ray cluster")
+
+    file = write_experiment(tmp_path / "given", search={"trials": 1})
+    command = f"autoopt search {file} --root {root.path}"
+    folder = root.study("news")
+    with study_lock(folder.lock, study="news"):
+        locked = run("search", file, "--root", root.path)
+    assert locked.exit_code == 5, locked.stderr
+    assert locked.stderr.splitlines()[-1] == f"To try again: {command}"
+    monkeypatch.setattr(ray_runner, "run", unreachable)
+    stopped = run("search", file, "--root", root.path)
+    assert stopped.exit_code == 5, stopped.stderr
+    assert stopped.stderr.splitlines()[-1] == f"To resume: {command}"
+    folder.trials_table.write_text("trial,state\n0,running\n1,complete\n", encoding="utf-8")
+    with study_lock(folder.lock, study="news"):
+        refused = run("search", file, "--root", root.path)
+    assert refused.stderr.splitlines()[-1] == f"Trials that have ended are kept in {folder.path}. To resume: {command}"
 
 
 @pytest.mark.parametrize(

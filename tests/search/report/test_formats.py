@@ -11,6 +11,7 @@ from autoopt.search.report.formats import (
     NOT_MEASURED,
     describe_gap,
     format_clock,
+    format_count,
     format_difference,
     format_further_costs,
     format_latency,
@@ -178,3 +179,8 @@ def test_an_excess_names_the_limit_and_the_distance() -> None:
 def test_times_are_shown_as_on_a_clock() -> None:
     assert [format_clock(seconds) for seconds in (0.2, 42, 192, 3725)] == ["0:00", "0:42", "3:12", "1:02:05"]
     assert [format_seconds(seconds) for seconds in (0.42, 38.2, 192)] == ["0.4 s", "38 s", "3:12"]
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 trials"), (1, "1 trial"), (2, "2 trials")])
+def test_a_single_thing_has_no_plural(count: int, text: str) -> None:
+    assert format_count(count, "trial") == text
