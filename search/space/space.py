@@ -19,8 +19,19 @@ NONE = "none"
 RECIPE_NEEDS = frozenset({"teacher", "cut", "layers"})
 """Needs that depend on the other strategies of a recipe; all others depend on the study."""
 
-_NEEDS = {"text": "texts whose words may change while the answer stays the same"}
-"""Needs in words, where their name does not say what the data lack."""
+NEEDS_IN_WORDS = {
+    "classes": "one class for each example",
+    "cpu": "a processor as the target",
+    "decoder": "a model that writes, such as GPT-2",
+    "encoder": "an encoder, such as BERT",
+    "labels": "labelled examples",
+    "single": "single texts instead of pairs",
+    "spans": "answers that are parts of a text",
+    "tags": "a tag for each word",
+    "text": "texts whose words may change while the answer stays the same",
+    "unanswerable": "questions without an answer",
+    "unlabeled": "texts without labels",
+}
 _WITHOUT = "_without_"
 """Separates a group's parameter from the names of unusable strategies."""
 
@@ -205,7 +216,7 @@ def build_space(choices: Mapping[str, StrategyChoice], facts: frozenset[str], la
         if name not in choices:
             withheld[name] = SWITCHED_OFF
         elif missing:
-            withheld[name] = f"it needs {' and '.join(_NEEDS.get(need, need) for need in sorted(missing))}"
+            withheld[name] = f"it needs {' and '.join(NEEDS_IN_WORDS.get(need, need) for need in sorted(missing))}"
         elif unset:
             example = ", ".join(f"{setting}: ..." for setting in unset)
             withheld[name] = f"it needs the setting {' and '.join(unset)}: {name}: {{{example}}} under strategies"

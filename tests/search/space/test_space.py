@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoopt.search.space.recipe import Recipe
-from autoopt.search.space.space import InvalidRecipe, Space, build_space
+from autoopt.search.space.space import NEEDS_IN_WORDS, RECIPE_NEEDS, InvalidRecipe, Space, build_space
 from autoopt.search.space.start_design import baseline, start_design
 from autoopt.search.space.strategy_choice import choose
 from autoopt.strategies.catalog import catalog, find
@@ -74,7 +74,7 @@ def test_every_proposed_recipe_makes_sense(seed: int) -> None:
 def test_a_strategy_is_offered_only_where_its_needs_are_met_and_the_reason_is_kept() -> None:
     narrowed = space(facts=FACTS - {"unlabeled"})
     assert narrowed.offer("masked_language_modeling") is None
-    assert narrowed.withheld["masked_language_modeling"] == "it needs unlabeled"
+    assert narrowed.withheld["masked_language_modeling"] == "it needs texts without labels"
     of_words = space(facts=FACTS - {"text"}).withheld["character_noise"]
     assert of_words == "it needs texts whose words may change while the answer stays the same"
 
@@ -209,3 +209,8 @@ def test_a_space_that_an_earlier_version_stored_is_the_same_space() -> None:
     assert whole.is_stored_as(json.loads(json.dumps(earlier)))
     assert not whole.is_stored_as({**earlier, "another": {"knobs": {}, "settings": {}}})
     assert "options=" not in json.dumps(stored)
+
+
+def test_every_need_of_the_catalog_is_said_in_words() -> None:
+    needs = frozenset[str]().union(*(strategy.needs for strategy in catalog().values())) - RECIPE_NEEDS
+    assert needs <= NEEDS_IN_WORDS.keys()
