@@ -90,15 +90,20 @@ def format_seeds(seeds: Seeds) -> tuple[str, str]:
 def describe_gap(gap: Gap | None, baseline_gap: Gap | None) -> str:
     """Return a sentence if validation and test differ by more than their intervals explain, else an empty string.
 
-    The baseline was not selected by its score. If its own splits differ as much, selection is not the cause.
+    The baseline was not selected by its score. What its own splits differ by is not the work of selection.
     """
     if gap is None or gap.is_explained:
         return ""
-    side = "above" if gap.value > 0 else "below"
-    distance = f"validation is {100 * abs(gap.value):.1f} points {side} test, more than the intervals explain"
-    if gap.value < 0 or (baseline_gap is not None and baseline_gap.low > 0):
+    own = baseline_gap.value if baseline_gap else 0.0
+    compared = f" ({_describe_distance(own)} for the baseline)" if baseline_gap not in (None, gap) else ""
+    distance = f"validation is {_describe_distance(gap.value)} test{compared}, more than the intervals explain"
+    if gap.low <= max(own, 0.0):
         return f"{distance}: the two splits differ"
     return f"{distance}: too many models were compared on the same validation data"
+
+
+def _describe_distance(value: float) -> str:
+    return f"{100 * abs(value):.1f} points {'above' if value >= 0 else 'below'}"
 
 
 def format_latency(measured: Measurement | None) -> str:

@@ -135,10 +135,53 @@ def test_measurements_of_difference_and_seeds_are_shown_without_an_interval_that
 def test_a_gap_that_is_explained_is_not_spoken_of() -> None:
     assert describe_gap(None, None) == ""
     assert describe_gap(Gap(0.03, -0.001, 0.06), None) == ""
-    assert describe_gap(Gap(0.031, 0.001, 0.06), Gap(0.01, -0.01, 0.03)) == (
-        "validation is 3.1 points above test, more than the intervals explain: too many models were compared "
-        "on the same validation data"
-    )
+
+
+SELECTION = "too many models were compared on the same validation data"
+SPLITS = "the two splits differ"
+
+
+@pytest.mark.parametrize(
+    ("model", "baseline", "distance", "cause"),
+    [
+        (Gap(0.031, 0.012, 0.06), None, "3.1 points above test", SELECTION),
+        (
+            Gap(0.031, 0.012, 0.06),
+            Gap(0.01, -0.01, 0.03),
+            "3.1 points above test (1.0 points above for the baseline)",
+            SELECTION,
+        ),
+        (
+            Gap(0.116, 0.03, 0.2),
+            Gap(0.058, -0.01, 0.12),
+            "11.6 points above test (5.8 points above for the baseline)",
+            SPLITS,
+        ),
+        (
+            Gap(0.2, 0.1, 0.3),
+            Gap(0.058, 0.01, 0.12),
+            "20.0 points above test (5.8 points above for the baseline)",
+            SELECTION,
+        ),
+        (
+            Gap(0.05, 0.01, 0.09),
+            Gap(-0.01, -0.03, 0.01),
+            "5.0 points above test (1.0 points below for the baseline)",
+            SELECTION,
+        ),
+        (Gap(-0.05, -0.09, -0.01), None, "5.0 points below test", SPLITS),
+        (
+            Gap(-0.05, -0.09, -0.01),
+            Gap(-0.2, -0.3, -0.1),
+            "5.0 points below test (20.0 points below for the baseline)",
+            SPLITS,
+        ),
+    ],
+)
+def test_selection_is_blamed_only_for_more_than_the_baseline_differs_by(
+    model: Gap, baseline: Gap | None, distance: str, cause: str
+) -> None:
+    assert describe_gap(model, baseline) == f"validation is {distance}, more than the intervals explain: {cause}"
 
 
 def test_what_was_not_measured_is_a_dash() -> None:
