@@ -176,12 +176,22 @@ def _print(preview: Preview, command: str) -> None:
     )
     for line in _forecast_lines(preview):
         out.print(line, soft_wrap=True)
+    click.echo(f"Goal: {_goal(preview.experiment)}")
     click.echo(f"To start:\n  {command}\n")
     print_data(preview.data, out)
     out.print(f"[bold]Space[/bold]: {describe_size(preview.space)}; 'autoopt plan --knobs' lists the searched values")
     out.print(families_table(preview.space))
     for line in withheld_lines(preview.space):
         out.print(plain_text(line), soft_wrap=True)
+
+
+def _goal(experiment: Experiment) -> str:
+    """Return the objectives and the budget in words."""
+    from autoopt.search.experiment.opening import directions
+
+    objectives = ", ".join(f"{direction.value} {name}" for name, direction in directions(experiment).items())
+    limits = ", ".join(limit.text for limit in experiment.budget)
+    return f"{objectives}; within {limits}" if limits else f"{objectives}; no budget"
 
 
 def _forecast_lines(preview: Preview) -> list[str]:

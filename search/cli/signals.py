@@ -39,14 +39,13 @@ class Interruption:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _end_at_once(self) -> None:
-        lines = [
-            "",
-            "Error: stopped at once; trials that were running run again",
-            *(note() for note in self.notes[-1:]),
-        ]
-        os.write(2, "\n".join([*lines, ""]).encode(errors="replace"))
-        kill_children()
-        os._exit(self.exit_code)
+        try:
+            kill_children()
+            os.write(2, b"\nError: stopped at once; trials that were running run again\n")
+            for note in self.notes[-1:]:
+                os.write(2, f"{note()}\n".encode(errors="replace"))
+        finally:
+            os._exit(self.exit_code)
 
 
 @contextmanager
@@ -61,8 +60,12 @@ def interruption() -> Iterator[Interruption]:
         yield state
         return
 
+    was_raised = False
+
     def interrupt(number: int, frame: Any) -> None:  # noqa: ARG001
-        if state.count <= 1:
+        nonlocal was_raised
+        if not was_raised:  # Later signals are the thread's alone: the command is ending.
+            was_raised = True
             raise KeyboardInterrupt
 
     reader, writer = socket.socketpair()

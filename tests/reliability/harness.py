@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import optuna
 import psutil
 
-from autoopt.search.backends.optuna_storage import database_url, load_study
+from autoopt.search.backends.optuna_storage import database_url, storage_at
 from autoopt.strategies.system import failpoints
 from tests.places import ROOT
 from tests.search.samples import write_experiment
@@ -195,8 +196,7 @@ class Study:
         return (self.folder / f"{name}.{action}").exists()
 
     def tally(self, url: str | None = None) -> Tally:
-        study = load_study(url or database_url(self.root / "optuna.db"), "news")
-        rows = study.get_trials(deepcopy=False)
+        rows = self._rows(url)
         ended = [row for row in rows if row.state.is_finished() and "lost" not in row.user_attrs]
         recipes = [row.user_attrs["record"]["recipe_id"] for row in ended]
         numbers = [row.number for row in rows]
@@ -217,8 +217,14 @@ class Study:
 
     def records(self) -> list[dict[str, Any]]:
         """Return the records of the ended trials, as JSON."""
-        study = load_study(database_url(self.root / "optuna.db"), "news")
-        return [row.user_attrs["record"] for row in study.get_trials() if "lost" not in row.user_attrs]
+        return [row.user_attrs["record"] for row in self._rows() if "lost" not in row.user_attrs]
+
+    def _rows(self, url: str | None = None) -> list[optuna.trial.FrozenTrial]:
+        storage = storage_at(url or database_url(self.root / "optuna.db"))
+        try:
+            return optuna.load_study(study_name="news", storage=storage).get_trials()
+        finally:
+            storage.engine.dispose()
 
     def events(self) -> list[tuple[str, int, str]]:
         """Return what the trials have written to the ledger: event, number, recipe."""

@@ -39,6 +39,7 @@ def test_a_small_file_has_defaults_for_all_the_rest(file: Path) -> None:
     assert experiment.search.model_dump() == {
         "trials": 24,
         "timeout": None,
+        "trial_timeout": "auto",
         "max_compute": None,
         "stop_when_gain": None,
         "seed": 0,

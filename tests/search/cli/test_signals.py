@@ -1,0 +1,73 @@
+"""Signals that stop a command: one orderly, two at once, three in any case, also while a library keeps it busy."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PROGRAM = """
+import subprocess, sys, time
+import click
+from autoopt.search.cli.main import autoopt
+from autoopt.search.cli.options import note_on_failure
+
+@autoopt.command()
+def wait():
+    with note_on_failure(lambda: "To resume: autoopt wait"):
+        child = subprocess.Popen(["sleep", "600"])
+        click.echo(child.pid)
+        try:
+            {body}
+        except KeyboardInterrupt:
+            click.echo("ending")
+            time.sleep(600)
+
+autoopt(["wait"])
+"""
+SLEEPING, BUSY = "time.sleep(600)", "click.echo('busy'); max(iter(int, 1))"
+
+
+@contextmanager
+def running(body: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Start the command, and yield it with the id of its child."""
+    command = [sys.executable, "-c", PROGRAM.format(body=body)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        yield process, int(process.stdout.readline())
+        process.kill()
+
+
+def is_running(pid: int) -> bool:
+    return (
+        subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout[:1] in "SR" != ""
+    )
+
+
+def test_the_second_signal_ends_a_command_that_takes_long_to_end_and_its_children() -> None:
+    with running(SLEEPING) as (process, child):
+        assert process.stdout
+        assert process.stderr
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "ending\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 143
+        lines = process.stderr.read().strip().splitlines()
+        assert lines == ["Error: stopped at once; trials that were running run again", "To resume: autoopt wait"]
+        assert not is_running(child)
+
+
+def test_a_library_that_keeps_the_command_busy_does_not_keep_it_alive() -> None:
+    with running(BUSY) as (process, child):
+        assert process.stdout
+        assert process.stdout.readline() == "busy\n"
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        if process.poll() is None:  # The interpreter is held: only the kernel can end it.
+            process.send_signal(signal.SIGKILL)
+        assert process.wait(60) in (130, -signal.SIGKILL)
+        subprocess.run(["kill", "-9", str(child)], check=False)
