@@ -12,7 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoopt.search.choosing.acquisition import (
+    CROSSED,
+    MUTATED,
+    UNIFORM,
     Constraint,
+    candidates_near,
     most_promising,
     non_dominated,
     normal_scores,
@@ -26,8 +30,10 @@ from autoopt.search.choosing.gaussian_process import (
     RidgeModel,
     expected_hypervolume_improvement,
     probability_below,
+    relevance,
     weighted_sum,
 )
+from autoopt.strategies.knobs import Int
 
 points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
 
@@ -227,3 +233,48 @@ def test_what_is_running_is_not_tried_again() -> None:
     first = candidates[most_promising(candidates, seen, values_of(seen))]
     second = candidates[most_promising(candidates, seen, values_of(seen), running=[first])]
     assert second != first
+
+
+def test_a_value_that_the_encoding_lacks_is_not_a_parameter_that_is_absent() -> None:
+    encoding = Encoding.of([{"s": "a"}, {"s": "b"}])
+    rows = encoding.rows([{"s": "a"}, {"s": "new"}, {}])
+    distances = encoding.distances(rows, rows)[0]
+    assert distances[1, 2] == 1.0
+    assert len({float(row[0]) for row in rows}) == 3
+
+
+def test_a_value_at_its_limit_keeps_it() -> None:
+    seen = recipes(30, 5)
+    size = np.array([5.0 if recipe["a"] == "x" else 1.0 for recipe in seen])
+    candidates = recipes(40, 6)
+    chosen = [
+        most_promising(candidates, seen, values_of(seen), constraints=[Constraint(at_limit, 5.0)])
+        for at_limit in (size, np.minimum(size, 4.999))
+    ]
+    assert chosen[0] == chosen[1]
+    assert candidates[chosen[0]]["a"] == "x"
+
+
+def test_weights_follow_what_the_values_depend_on_however_small_the_values_are() -> None:
+    generator = np.random.default_rng(0)
+    places = generator.uniform(size=(2, 30))
+    distances = np.abs(places[:, :, None] - places[:, None, :])
+    weights = relevance(distances, 1e-3 * places[0])
+    assert weights.mean() == pytest.approx(1.0)
+    assert weights[0] > 1.5 > 0.5 > weights[1]
+
+
+def test_mutations_come_before_crossings() -> None:
+    parent = recipes(1, 1)[0]
+    drawn = [
+        parameters
+        for _, parameters in candidates_near(
+            [parent],
+            lambda suggest: [suggest(name, Int(0, 9)) for name in ("k", "m", "n")],
+            random.Random(0),
+            is_cheap=lambda _: True,
+        )
+    ]
+    assert len(drawn) == UNIFORM + MUTATED + CROSSED
+    mutated = drawn[UNIFORM : UNIFORM + MUTATED]
+    assert len({tuple(parameters.values()) for parameters in mutated}) > MUTATED // 4

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoopt.objectives.measurement import Direction, Measurement
-from autoopt.search.choosing.front import aliases, dominates, knee_point, losses, pareto
+from autoopt.search.choosing.front import aliases, dominates, knee_point, losses, pareto, speed_loss
 
 OBJECTIVES = {"quality": Direction.MAXIMIZE, "latency_p50": Direction.MINIMIZE}
 
@@ -90,6 +90,14 @@ def test_what_is_fast_and_small_is_said_by_the_objectives_and_by_latency_and_siz
     objectives = {"quality": Direction.MAXIMIZE, "throughput": Direction.MAXIMIZE, "memory": Direction.MINIMIZE}
     named = aliases([first, second], objectives)
     assert (named["fastest"], named["smallest"]) == (second, second)
+
+
+def test_speed_is_the_first_cost_where_no_objective_is_a_speed() -> None:
+    model = Weighed(0.9, latency=1.0, size=7.0, throughput=10.0, memory=9.0)
+    quality, size = ("quality", Direction.MAXIMIZE), ("size", Direction.MINIMIZE)
+    assert speed_loss(model, dict([quality, size])) == 7.0
+    assert speed_loss(model, dict([quality, size, ("latency_p50", Direction.MINIMIZE)])) == 1.0
+    assert speed_loss(model, dict([quality])) == 0.0
 
 
 def test_an_alias_whose_metric_was_not_measured_is_left_out() -> None:

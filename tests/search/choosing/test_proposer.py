@@ -65,6 +65,10 @@ def proposer(seed: int = 0) -> Proposer:
     return Proposer(SPACE, OBJECTIVES, [Limit.parse("latency_p50 <= 12ms")], seed=seed)
 
 
+def test_the_readme_says_from_when_on_the_surrogate_proposes() -> None:
+    assert MIN_COMPLETE == 8  # "Once eight trials are complete, a surrogate model chooses".
+
+
 def test_nothing_is_expected_where_little_is_known() -> None:
     assert proposer().propose(records_of_design(MIN_COMPLETE - 1)) is None
     failed = [replace(record, state=State.FAILED) for record in records_of_design(MIN_COMPLETE)]

@@ -118,3 +118,11 @@ def test_an_outcome_survives_its_json_with_difference_gap_and_seeds() -> None:
     assert model["seeds"]["quality"]["values"] == [0.96, 0.94]
     assert model["seeds"]["failed"] == {"2": "Diverged: the loss is nan"}
     assert document["baseline"]["difference"] is None
+
+
+def test_a_gap_needs_both_scores() -> None:
+    model = verified(record())
+    assert model.gap is not None
+    assert replace(model, test={}).gap is None
+    without = replace(model.record, measurements={})
+    assert replace(model, record=without).gap is None
