@@ -75,6 +75,7 @@ def test_the_first_signal_ends_a_search_orderly_in_every_phase(tmp_path: Path) -
     )
 
 
+@pytest.mark.nightly
 def test_the_second_signal_ends_a_search_at_once_and_nothing_is_lost(tmp_path: Path) -> None:
     study = Study(tmp_path, trials=2)
     with study.searching() as run:

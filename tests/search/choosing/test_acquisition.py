@@ -12,11 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoopt.search.choosing.acquisition import (
-    CROSSED,
-    MUTATED,
-    UNIFORM,
     Constraint,
-    candidates_near,
     most_promising,
     non_dominated,
     normal_scores,
@@ -33,7 +29,6 @@ from autoopt.search.choosing.gaussian_process import (
     relevance,
     weighted_sum,
 )
-from autoopt.strategies.knobs import Int
 
 points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
 
@@ -262,19 +257,3 @@ def test_weights_follow_what_the_values_depend_on_however_small_the_values_are()
     weights = relevance(distances, 1e-3 * places[0])
     assert weights.mean() == pytest.approx(1.0)
     assert weights[0] > 1.5 > 0.5 > weights[1]
-
-
-def test_mutations_come_before_crossings() -> None:
-    parent = recipes(1, 1)[0]
-    drawn = [
-        parameters
-        for _, parameters in candidates_near(
-            [parent],
-            lambda suggest: [suggest(name, Int(0, 9)) for name in ("k", "m", "n")],
-            random.Random(0),
-            is_cheap=lambda _: True,
-        )
-    ]
-    assert len(drawn) == UNIFORM + MUTATED + CROSSED
-    mutated = drawn[UNIFORM : UNIFORM + MUTATED]
-    assert len({tuple(parameters.values()) for parameters in mutated}) > MUTATED // 4

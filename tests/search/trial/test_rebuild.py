@@ -16,6 +16,7 @@ from autoopt.search.trial.rebuild import damage_of
 from tests.search.samples import RecordingAudience, run_here, write_experiment
 
 
+@pytest.mark.nightly
 def test_damaged_models_are_made_again_bit_for_bit_and_verified(tmp_path: Path) -> None:
     experiment = load_experiment(write_experiment(tmp_path / "given", search={"trials": 2}), ())
     root, folder = Root(tmp_path / "root"), Root(tmp_path / "root").study("news")

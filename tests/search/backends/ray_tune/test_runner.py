@@ -63,6 +63,7 @@ def test_a_trial_is_stopped_at_its_rung_and_its_worker_goes_on_with_the_next(
     assert [record.number for record in judged] == [1, 2, 2]  # The next one goes past both rungs.
 
 
+@pytest.mark.nightly
 def test_a_trial_that_is_overdue_is_cut_off_and_runs_when_the_search_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
