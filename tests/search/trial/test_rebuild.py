@@ -6,6 +6,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from autoopt.search.experiment.experiment import load_experiment
 from autoopt.search.experiment.opening import open_data, space_of
 from autoopt.search.paths import Root, StudyFolder
