@@ -42,9 +42,8 @@ def running(body: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 
 def is_running(pid: int) -> bool:
-    return (
-        subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout[:1] in "SR" != ""
-    )
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout[:1]
+    return state in ("S", "R")
 
 
 def test_the_second_signal_ends_a_command_that_takes_long_to_end_and_its_children() -> None:
