@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from autoopt.strategies.errors import DatabaseUnavailable, DiskFull, EnvironmentProblem, UnknownName, did_you_mean
+from autoopt.strategies.system import locks
 from autoopt.strategies.system.disk_full import is_disk_full
+from autoopt.strategies.system.files import remove_unfinished, whole_file
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,6 +24,7 @@ Result = TypeVar("Result")
 RETRY_FOR_S = 300.0
 """How long the search waits for a database that is restarted or out of reach; trials go on meanwhile."""
 LONGEST_PAUSE_S = 10.0
+_CREATIONS = 3
 
 
 def study_names(url: str) -> list[str]:
@@ -63,24 +66,51 @@ def storage_at(url: str) -> Any:
 
     quiet_optuna()
     local = url.startswith("sqlite")
-    if local:
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     # A server set up in the C locale declares no encoding, and would answer in bytes.
     connection = {"timeout": 60} if local else {"connect_timeout": 10, "client_encoding": "utf8"}
     arguments = {"connect_args": connection, "pool_pre_ping": True}
     try:
         logging.getLogger("alembic").setLevel(logging.ERROR)
-        storage = TransactionalStorage(url, engine_kwargs=arguments)
+        if local:
+            _create_database(Path(url.removeprefix("sqlite:///")))
+        storage = _created_at_once(lambda: TransactionalStorage(url, engine_kwargs=arguments))
         if local:
             sqlalchemy.event.listen(storage.engine, "connect", _use_write_ahead_log)
             storage.engine.dispose()  # Applies the listener to all connections.
         return storage
     except (sqlalchemy.exc.SQLAlchemyError, ModuleNotFoundError) as error:
+        if is_disk_full(error):
+            raise DiskFull("no space is left on the disk of the study database; free some") from error
         shown = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
         cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EnvironmentProblem(
             f"the study database {shown} cannot be opened ({cause}); check that it runs and that the account may use it"
         ) from None
+
+
+def _create_database(path: Path) -> None:
+    """Create the tables in a new file, as a whole: of two searches that begin in a new root one would fail."""
+    from optuna.storages import RDBStorage
+
+    if path.is_file():
+        return
+    with locks.hold(path.with_name(f"{path.name}.lock")):
+        if not path.is_file():
+            remove_unfinished(path.parent, path.name)
+            with whole_file(path) as work:
+                RDBStorage(f"sqlite:///{work}").engine.dispose()
+
+
+def _created_at_once(create: Callable[[], Result]) -> Result:
+    """Call ``create`` again if another process created the same tables meanwhile."""
+    import sqlalchemy
+
+    for _ in range(_CREATIONS):
+        try:
+            return create()
+        except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
+            time.sleep(1.0)
+    return create()
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection, _: object) -> None:
