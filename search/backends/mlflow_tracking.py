@@ -147,7 +147,7 @@ class MlflowTracker:
         written = 0
         while self._pending:
             if yielding:
-                with measurement_gate.compute_step():
+                with measurement_gate.compute_step(give_up=lambda: not self._orders.empty()):
                     pass  # The gate is not held: a dead server takes seconds to be noticed.
             try:
                 written += self._pending[0](self._connected()) is True

@@ -41,14 +41,16 @@ def telling(tell: Tell) -> Iterator[None]:
 
 
 @contextmanager
-def compute_step() -> Iterator[None]:
+def compute_step(give_up: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Hold during a step of work that would disturb a measurement; waits while one is running.
+
+    A caller that waits goes on without the gate once ``give_up`` returns True.
 
     Raises ``EnvironmentProblem``, like ``measuring``, if a file of the gate belongs to another user.
     """
-    with _at("turnstile", exclusive=False):
+    with _at("turnstile", exclusive=False, give_up=give_up):
         pass
-    with _at("gate", exclusive=False):
+    with _at("gate", exclusive=False, give_up=give_up):
         yield
 
 
@@ -60,9 +62,10 @@ def measuring() -> Iterator[None]:
 
 
 @contextmanager
-def _at(name: str, *, exclusive: bool) -> Iterator[None]:
+def _at(name: str, *, exclusive: bool, give_up: Callable[[], bool] = lambda: False) -> Iterator[None]:
     lock = SharedLock(Path(tempfile.gettempdir()) / f"autoopt-{os.getuid()}.{name}")
-    acquire = lock.exclusive(_pass_over(lock)) if exclusive else lock.shared(_pass_over(lock))
+    pass_over = _pass_over(lock, give_up)
+    acquire = lock.exclusive(pass_over) if exclusive else lock.shared(pass_over)
     with ExitStack() as stack:
         try:
             stack.enter_context(acquire)
@@ -74,13 +77,15 @@ def _at(name: str, *, exclusive: bool) -> Iterator[None]:
         yield
 
 
-def _pass_over(lock: SharedLock) -> PassOver:
+def _pass_over(lock: SharedLock, give_up: Callable[[], bool]) -> PassOver:
     """Return what a waiting process does: go on if all holders stand still, and say once for whom it waits."""
     looked_at_s = 0.0
     has_told = False
 
     def look(waited_s: float) -> bool:
         nonlocal looked_at_s, has_told
+        if give_up():
+            return True
         if waited_s - looked_at_s < STILL_S:
             return False
         looked_at_s = waited_s

@@ -11,8 +11,8 @@ from tests.reliability.harness import Study, promise
 
 TIMEOUT_S = 20
 GRACE_S = 2
-OVERSHOOT_S = 8.0
-"""For the end of Ray and of this process, beside the declared grace."""
+OVERSHOOT_S = 12.0
+"""For the start of the worker, which does not count, and for the end of Ray and of this process."""
 
 
 def ended_after_s(study: Study, *options: object, point: str) -> tuple[int, str, float]:
@@ -21,8 +21,9 @@ def ended_after_s(study: Study, *options: object, point: str) -> tuple[int, str,
         run.wait_for("trial 0 started")
         begun_at = time.monotonic()
         code = run.wait()
+        seconds = time.monotonic() - begun_at
         assert run.leftovers() == []
-        return code, run.errors, time.monotonic() - begun_at
+        return code, run.errors, seconds
 
 
 @pytest.mark.nightly
@@ -39,8 +40,8 @@ def test_a_hung_baseline_does_not_outlast_the_timeout(tmp_path: Path) -> None:
     over = max(seconds - TIMEOUT_S - GRACE_S, trial_seconds - TIMEOUT_S)
     promise(
         "F11 a hung baseline",
-        promised="ended by --timeout and by search.trial_timeout, at most 5 s later and the end of the process",
-        reached=f"{over:.1f} s later, its process ended",
+        promised="ended by --timeout with its grace and by search.trial_timeout; the start of its worker does not count",
+        reached=f"at most {over:.1f} s later, the start of the worker included, its process ended",
         seed=None,
         started_at=started_at,
     )

@@ -131,22 +131,6 @@ def reason_of_death(text: str) -> str:
     return raised if frame else ""
 
 
-class DriverStopper(Stopper):  # type: ignore[misc]
-    """Stops all trials once they are overdue or the driver has failed."""
-
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
-        return False
-
-    def stop_all(self) -> bool:
-        return self._guard(lambda driver: driver.overdue(), failed=True)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-
 class SilentProgress(TrialProgressCallback):  # type: ignore[misc]
     """Stands in for Tune's own report of trials, which it prints to stdout even if it is told to be quiet."""
 
@@ -159,6 +143,8 @@ class DriverCallback(Callback):  # type: ignore[misc]
 
     def __init__(self, guard: Guard, searcher: DriverSearcher, watcher: Watcher) -> None:
         self._guard, self._searcher, self._watcher = guard, searcher, watcher
+        self.running: list[Any] = []
+        """Tune's trials that ran at the end of the last step."""
         self._is_niceness_known = False
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:  # noqa: ARG002
@@ -169,6 +155,7 @@ class DriverCallback(Callback):  # type: ignore[misc]
             self._watcher.stage(number, result.get("stage", "at a rung"))
 
     def on_step_end(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:  # noqa: ARG002
+        self.running = [trial for trial in trials if trial.status == trial.RUNNING]
         for trial in trials:
             number = self._searcher.numbers.get(trial.trial_id)
             if number is not None:
@@ -197,6 +184,26 @@ class DriverCallback(Callback):  # type: ignore[misc]
                 self._guard.driver.death_reasons[number] = reason
                 trial.max_failures = 0  # It is not tried again.
                 kill_worker(trial)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class DriverStopper(Stopper):  # type: ignore[misc]
+    """Stops all trials once they are overdue or the driver has failed."""
+
+    def __init__(self, guard: Guard, callback: DriverCallback) -> None:
+        self._guard, self._callback = guard, callback
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
+        return False
+
+    def stop_all(self) -> bool:
+        must_stop = self._guard(lambda driver: driver.overdue(), failed=True)
+        if must_stop:
+            for trial in self._callback.running:  # Tune would wait for those that hang.
+                kill_worker(trial)
+        return must_stop
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

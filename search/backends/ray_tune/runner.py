@@ -75,6 +75,7 @@ def _fit(guard: Guard, folder: StudyFolder, scratch: Path, resources: ResourcesS
     treat_oom_kill_as_worker_death()
     head = HeadWatch()
     searcher = hooks.DriverSearcher(guard, resources.workers)
+    callback = hooks.DriverCallback(guard, searcher, watcher)
     slot = {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}
     tuner = tune.Tuner(
         tune.with_resources(_trial, slot),
@@ -89,9 +90,9 @@ def _fit(guard: Guard, folder: StudyFolder, scratch: Path, resources: ResourcesS
             name="tune",
             storage_path=str(scratch),
             verbose=0,
-            callbacks=[hooks.SilentProgress(), hooks.DriverCallback(guard, searcher, watcher)],
+            callbacks=[hooks.SilentProgress(), callback],
             failure_config=tune.FailureConfig(max_failures=_WORKER_RETRIES),
-            stop=hooks.DriverStopper(guard),
+            stop=hooks.DriverStopper(guard, callback),
         ),
         param_space={"folder": str(folder.path)},
     )

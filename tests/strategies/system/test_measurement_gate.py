@@ -164,3 +164,19 @@ def test_a_lock_that_somebody_else_made_is_named(tmp_path: Path, monkeypatch: py
     with pytest.raises(EnvironmentProblem, match="set TMPDIR"), measurement_gate.measuring():
         pass
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_who_gives_up_goes_on_without_the_gate(
+    start: Callable[[str], Holder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start("measuring").wait_until_held()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    asked: list[bool] = []
+
+    def give_up() -> bool:
+        asked.append(len(asked) >= 3)
+        return asked[-1]
+
+    with measurement_gate.compute_step(give_up):
+        pass
+    assert asked[:4] == [False, False, False, True]
