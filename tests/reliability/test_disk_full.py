@@ -57,6 +57,7 @@ def ends_and_goes_on(study: Study, disk: Path, size_kb: int) -> bool:
     return code == 5
 
 
+@pytest.mark.nightly
 def test_a_full_disk_ends_a_search_with_5_and_it_goes_on_with_space(tmp_path: Path, small_disk: Path) -> None:
     study = Study(tmp_path, trials=2, root=small_disk / "root")
     assert ends_and_goes_on(study, small_disk, 1000)

@@ -312,6 +312,7 @@ search(experiment(Path(sys.argv[1]), 6), Root(Path(sys.argv[2])), Listener()).co
 """
 
 
+@pytest.mark.nightly
 def test_after_kill_9_nothing_that_had_finished_runs_again(inputs: Path, tmp_path: Path) -> None:
     root = Root(tmp_path / "root")
     folder = root.study("tiny")

@@ -42,6 +42,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Root, Outcome
     return file, root, searched(file, root, [])
 
 
+@pytest.mark.slow
 def test_a_second_study_with_another_budget_begins_with_the_front_of_the_first_and_pays_little(
     first: tuple[Path, Root, Outcome],
 ) -> None:

@@ -82,6 +82,7 @@ def test_a_graph_with_numbers_that_are_no_tensor_of_the_model_has_no_outline(
     np.testing.assert_allclose(tiny.logits(graph), tiny.logits(trained), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_outline_holds_no_weights_and_few_are_kept(trained: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_export, "OUTLINES", 2)
     for cut in ("", "layer_drop", "ffn_pruning"):

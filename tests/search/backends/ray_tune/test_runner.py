@@ -39,6 +39,7 @@ def records_of(experiment: Experiment, root: Root, messages: list[str] | None = 
     return ended
 
 
+@pytest.mark.nightly
 def test_a_trial_is_stopped_at_its_rung_and_its_worker_goes_on_with_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +201,7 @@ def test_an_empty_address_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "starts" in check_cluster()
 
 
+@pytest.mark.nightly
 def test_a_worker_that_is_ended_for_its_memory_costs_its_trial_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
