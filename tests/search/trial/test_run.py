@@ -32,6 +32,7 @@ from autoopt.strategies import saving
 from autoopt.strategies.candidate import Candidate, Example, Span
 from autoopt.strategies.catalog import find
 from autoopt.strategies.stand_ins.structure import structure_digest
+from autoopt.strategies.system.files import write_whole
 from tests import tiny
 from tests.search.samples import Stopped
 
@@ -321,13 +322,20 @@ def test_effort_0_leaves_the_store_alone(tmp_path: Path) -> None:
     assert not (tmp_path / "stages").exists()
 
 
+def _study_folder(folder: Path) -> StudyFolder:
+    """Return the folder of a study that was begun, as a worker finds it."""
+    study = StudyFolder(folder / "study")
+    write_whole(study.experiment, "")
+    return study
+
+
 def test_a_failed_trial_is_recorded_with_its_type_and_its_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     space = opened(tmp_path)
     monkeypatch.setattr("autoopt.search.trial.execution._workspace", lambda _: space)
     broken = Recipe.of([find("full_finetuning").model_validate({"learning_rate": 1e30})])
-    folder = StudyFolder(tmp_path / "study")
+    folder = _study_folder(tmp_path)
     record = execute(Assignment(5, broken), folder, lambda _: None)
     assert record.state is State.FAILED
     assert record.reason.startswith("Diverged: the loss is nan")
@@ -338,7 +346,7 @@ def test_a_failed_trial_is_recorded_with_its_type_and_its_traceback(
 def test_a_trial_that_has_a_result_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     space = opened(tmp_path)
     monkeypatch.setattr("autoopt.search.trial.execution._workspace", lambda _: space)
-    folder = StudyFolder(tmp_path / "study")
+    folder = _study_folder(tmp_path)
     first = execute(Assignment(5, BASELINE), folder, lambda _: None)
     monkeypatch.setattr("autoopt.search.trial.execution._workspace", lambda _: pytest.fail("opened again"))
     assert execute(Assignment(5, BASELINE), folder, lambda _: None) == first
@@ -360,7 +368,7 @@ def test_a_result_of_another_recipe_is_not_taken_for_the_trials_own(
 ) -> None:
     space = opened(tmp_path)
     monkeypatch.setattr("autoopt.search.trial.execution._workspace", lambda _: space)
-    folder = StudyFolder(tmp_path / "study")
+    folder = _study_folder(tmp_path)
     execute(Assignment(5, Recipe.of([*BASELINE.steps, find("int8_dynamic")()])), folder, lambda _: None)
     record = execute(Assignment(5, BASELINE), folder, lambda _: None)
     assert (record.recipe, record.state) == (BASELINE, State.COMPLETE)
