@@ -29,7 +29,7 @@ from tests.search.samples import write_experiment
 PATIENCE_S = 300.0
 MARK = "AUTOOPT_TEST_RUN"
 """Environment variable by which the processes of one run are recognized, whoever is their parent."""
-REPORT = ROOT / "RELIABILITY.json"
+REPORT = ROOT / "tests" / "reliability" / "RELIABILITY.json"
 
 
 def promise(name: str, *, promised: str, reached: str, seed: int | None, started_at: float) -> None:
