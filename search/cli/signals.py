@@ -66,6 +66,7 @@ def interruption() -> Iterator[Interruption]:
         nonlocal was_raised
         if not was_raised:  # Later signals are the thread's alone: the command is ending.
             was_raised = True
+            state.received = number  # The thread may be later.
             raise KeyboardInterrupt
 
     reader, writer = socket.socketpair()
