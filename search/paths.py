@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,10 @@ class Root:
     def tokens(self) -> Path:
         """Tokenized examples, shared by all studies."""
         return self.path / "tokens"
+
+    def as_option(self) -> str:
+        """Return what a command needs to find this root, with a blank before it; empty for the default one."""
+        return "" if self.path == default_root() else f" --root {shlex.quote(str(self.path))}"
 
     def study(self, name: str) -> StudyFolder:
         return StudyFolder(self.path / "studies" / name)

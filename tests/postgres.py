@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.servers import free_port
 
 ACCOUNT = "postgres"
 """Runs the server where we are root, which PostgreSQL refuses."""
@@ -63,11 +64,8 @@ def running_server() -> Iterator[Server]:
     installed = shutil.which("initdb", path=_PATH) is not None
     if not installed or (_IS_ROOT and ACCOUNT not in {entry.pw_name for entry in pwd.getpwall()}):
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = int(listener.getsockname()[1])
     # Not pytest's folder: the server's account may not enter it.
-    server = Server(Path(tempfile.mkdtemp(prefix="autoopt-postgres-")), port)
+    server = Server(Path(tempfile.mkdtemp(prefix="autoopt-postgres-")), free_port())
     if _IS_ROOT:
         shutil.chown(server.folder, ACCOUNT)
     server._run("initdb", "--pgdata=data", "--auth=trust", "--username=postgres", "--encoding=UTF8")

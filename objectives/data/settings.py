@@ -102,7 +102,7 @@ class DataSettings(BaseModel):
     label_separator: Annotated[str, Field(min_length=1)] | None = None
     """Separator of the classes in a cell that names several of them, such as ``|``."""
     tolerate: Tolerance = 0.01
-    """Share of the rows of a source that may be unusable: so many are left out and listed, more are refused."""
+    """Share of the rows of a source that may be unusable: these are left out and listed; more are refused."""
     rare: Literal["error", "drop", "keep"] = "error"
     """What happens to a class with fewer examples than splits are drawn: it is refused, left out, or only trained."""
     max_classes: Annotated[int, Field(ge=2)] = 1000

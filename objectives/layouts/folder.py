@@ -20,7 +20,7 @@ def layout_of(folder: Path, configuration: str | None = None) -> Layout:
     if layout is not None:
         return layout
     inner = {item.name: item for item in subfolders(folder)}
-    data_sets = {name: found for name, path in inner.items() if (found := saved_dataset(path) or split_files(path))}
+    data_sets = {name: files for name, path in inner.items() if (files := saved_dataset(path) or split_files(path))}
     if data_sets and (configuration or len(data_sets) == len(inner)):
         return data_sets[choose(folder, list(data_sets), configuration)]
     return Layout(folder, {"": partial(read_class_folders, folder)})

@@ -58,19 +58,19 @@ class Layout:
 
     def _names(self) -> dict[str, str]:
         """Return the name of the split that is each part. Raises ``DataError`` without training data."""
-        found = {part: [name for name in names if name in self.readers] for part, names in PARTS.items()}
-        if not found["train"]:
+        by_part = {part: [name for name in names if name in self.readers] for part, names in PARTS.items()}
+        if not by_part["train"]:
             raise DataError(
                 f"{self.folder} has no split 'train'; its splits are {', '.join(self.readers)}: name the one that is "
                 f"the training data, for example 'train: {self.folder}@{next(iter(self.readers))}' under data"
             )
-        for part, names in found.items():
+        for part, names in by_part.items():
             if len(names) > 1:
                 raise DataError(
                     f"{self.folder} has {' and '.join(names)}, which would both be the {part} data; keep one, or name "
                     "the files"
                 )
-        return {part: names[0] for part, names in found.items() if names}
+        return {part: names[0] for part, names in by_part.items() if names}
 
     def _noted(self, table: Table, unread: Sequence[str] = ()) -> Table:
         notes = [self.note] if self.note else []

@@ -94,8 +94,8 @@ def is_tagged(lines: Iterable[str]) -> bool:
 
 
 def _are_tags(fields: Sequence[str]) -> bool:
-    found = {field for field in fields if field != "O"}
-    return len(found) > 0 and len(fields) > sum(map(found.__contains__, fields)) and all(map(_TAG.fullmatch, found))
+    tags = {field for field in fields if field != "O"}
+    return len(tags) > 0 and len(fields) > sum(map(tags.__contains__, fields)) and all(map(_TAG.fullmatch, tags))
 
 
 def _notes(names: Sequence[str], tag: int) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.objectives.target import Target
 from autoopt.strategies.errors import EnvironmentProblem
 from autoopt.strategies.system import measurement_gate
+from autoopt.strategies.system.processes import last_line
 
 MEMORY = "memory"
 TIMEOUT_S = 600.0
@@ -63,9 +64,9 @@ def _run_process(folder: Path, target: Target) -> float:
     except subprocess.TimeoutExpired:
         raise EnvironmentProblem(f"measuring the memory of {folder} did not finish within {TIMEOUT_S:.0f} s") from None
     if process.returncode != 0:
-        last_line = (process.stderr.strip().splitlines() or ["no message"])[-1]
+        cause = last_line(process.stderr)
         raise EnvironmentProblem(
-            f"the process that measures the memory of {folder} exited with {process.returncode}: {last_line}"
+            f"the process that measures the memory of {folder} exited with {process.returncode}: {cause}"
         )
     return float(process.stdout)
 

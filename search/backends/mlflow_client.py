@@ -14,8 +14,7 @@ from typing import Any, Final
 from autoopt.search.backends.mlflow_moves import mend_addresses
 from autoopt.search.paths import Root
 from autoopt.strategies.errors import EnvironmentProblem
-from autoopt.strategies.system import locks
-from autoopt.strategies.system.files import remove_unfinished, whole_file
+from autoopt.strategies.system.files import create_once
 
 _ENFORCED: Final = (
     ("MLFLOW_DISABLE_TELEMETRY", "true"),
@@ -60,23 +59,17 @@ def open_client(uri: str | None, root: Root) -> Any:
     from mlflow import MlflowClient
 
     if uri is None:
-        _create_database(root.mlflow_database)
+        create_once(root.mlflow_database, _create_database)
         mend_addresses(root)
     address = tracking_uri(uri, root)
     return MlflowClient(tracking_uri=address, registry_uri=address)
 
 
-def _create_database(path: Path) -> None:
-    """Create MLflow's tables in a new file, as a whole: on a full disk MLflow would leave a part that never opens."""
+def _create_database(work: Path) -> None:
+    """Create MLflow's tables; on a full disk MLflow would leave a part of them that never opens."""
     from mlflow import MlflowClient
 
-    if path.is_file():
-        return
-    with locks.hold(path.with_name(f"{path.name}.lock")):
-        if not path.is_file():
-            remove_unfinished(path.parent, path.name)
-            with whole_file(path) as work:
-                MlflowClient(tracking_uri=f"sqlite:///{work}", registry_uri=f"sqlite:///{work}")
+    MlflowClient(tracking_uri=f"sqlite:///{work}", registry_uri=f"sqlite:///{work}")
 
 
 def ensure_experiment(client: Any, study: str, artifacts: str | None) -> str:

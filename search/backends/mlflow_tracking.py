@@ -180,7 +180,7 @@ class MlflowTracker:
             self._warned = True
             self._warn(
                 f"{problem}; the study goes on, and its trials are written when MLflow answers again, at the latest by "
-                f"'autoopt sync {self._study}'"
+                f"'autoopt sync {self._study}{self._root.as_option()}'"
             )
 
 

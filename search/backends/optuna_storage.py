@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from autoopt.strategies.errors import DatabaseUnavailable, DiskFull, EnvironmentProblem, UnknownName, did_you_mean
-from autoopt.strategies.system import locks
 from autoopt.strategies.system.disk_full import is_disk_full
-from autoopt.strategies.system.files import remove_unfinished, whole_file
+from autoopt.strategies.system.files import create_once
 
 if TYPE_CHECKING:
     import sqlite3
@@ -72,7 +71,7 @@ def storage_at(url: str) -> Any:
     try:
         logging.getLogger("alembic").setLevel(logging.ERROR)
         if local:
-            _create_database(Path(url.removeprefix("sqlite:///")))
+            create_once(Path(url.removeprefix("sqlite:///")), _create_database)
         storage = _created_at_once(lambda: TransactionalStorage(url, engine_kwargs=arguments))
         if local:
             sqlalchemy.event.listen(storage.engine, "connect", _use_write_ahead_log)
@@ -88,17 +87,11 @@ def storage_at(url: str) -> Any:
         ) from None
 
 
-def _create_database(path: Path) -> None:
-    """Create the tables in a new file, as a whole: of two searches that begin in a new root one would fail."""
+def _create_database(work: Path) -> None:
+    """Create Optuna's tables."""
     from optuna.storages import RDBStorage
 
-    if path.is_file():
-        return
-    with locks.hold(path.with_name(f"{path.name}.lock")):
-        if not path.is_file():
-            remove_unfinished(path.parent, path.name)
-            with whole_file(path) as work:
-                RDBStorage(f"sqlite:///{work}").engine.dispose()
+    RDBStorage(f"sqlite:///{work}").engine.dispose()
 
 
 def _created_at_once(create: Callable[[], Result]) -> Result:

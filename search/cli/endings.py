@@ -31,7 +31,7 @@ def translate(error: Exception, folder: Path | None) -> AutooptError | None:
     if is_disk_full(error):
         where = folder or Path.cwd()
         return DiskFull(
-            f"no space is left on the disk of {where}; free some, for instance with 'autoopt cache clear', or choose "
+            f"no space is left on the disk of {where}; free some, for instance with 'autoopt cache prune', or choose "
             "another with --root"
         )
     if isinstance(error, UnicodeEncodeError):

@@ -195,7 +195,8 @@ def _print_next_steps(outcome: Outcome, root: Root, invocation: Invocation, *, t
     else:
         models = root.study(outcome.study).models
         click.echo(
-            f"The models are in {models} but not registered in MLflow. To register them: {invocation.command()}",
+            f"The models are in {models} but not registered in MLflow. To register them: "
+            f"{command_line('sync', outcome.study, root=_unusual_root(root))}",
             err=True,
         )
 

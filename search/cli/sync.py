@@ -18,17 +18,10 @@ def sync(study: str, root: Path | None, as_json: bool) -> None:
 
     A search does so by itself unless MLflow was out of reach. Nothing is sent twice.
     """
-    from autoopt.search.api import SilentAudience
     from autoopt.search.report.formats import format_count
-    from autoopt.search.study.assembly import send_to_mlflow
+    from autoopt.search.sync import send_to_mlflow
 
-    class Audience(SilentAudience):
-        """Shows the messages alone."""
-
-        def say(self, message: str) -> None:
-            warn(message)
-
-    sent = send_to_mlflow(study, studies_root(root), Audience())
+    sent = send_to_mlflow(study, studies_root(root), warn)
     if as_json:
         print_json({"study": study, "trials": sent.trials, "versions": sent.versions})
     else:

@@ -2,7 +2,7 @@
 
 A page of another site can send requests to a server on this machine (cross-site requests), or give its own name the
 address of this machine (DNS rebinding). So the host that a request names is checked, the origin of the page that sends
-it, and, where there is one, a token, which a foreign page cannot know.
+it and, if a token was given, that token, which a foreign page cannot know.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,12 +85,11 @@ def assemble(
 
     def register(outcome: Outcome, folder: StudyFolder) -> Mapping[int, int]:
         if not tracker.is_reachable:
-            audience.say(
-                f"MLflow does not answer, so no model is registered; to do that later: autoopt sync {experiment.study}"
-            )
+            later = f"autoopt sync {experiment.study}{root.as_option()}"
+            audience.say(f"MLflow does not answer, so no model is registered; to do that later: {later}")
             return {}
         audience.say("registering the front in MLflow")
-        return registered_versions(outcome, folder, experiment, root, audience)
+        return registered_versions(outcome, folder, experiment, root, audience.say)
 
     ending = Ending.FAILED
     try:
@@ -116,7 +114,7 @@ def assemble(
 
 
 def registered_versions(
-    outcome: Outcome, folder: StudyFolder, experiment: Experiment, root: Root, audience: Audience
+    outcome: Outcome, folder: StudyFolder, experiment: Experiment, root: Root, say: Callable[[str], None]
 ) -> Mapping[int, int]:
     """Register the front and return its versions by trial number; empty, with a message, if MLflow is unavailable."""
     from autoopt.search.backends.mlflow_registry import VerifiedModel, register_front
@@ -139,41 +137,7 @@ def registered_versions(
             aliases=outcome.named,
         )
     except EnvironmentProblem as problem:
-        audience.say(f"{problem}; the models are kept in {folder.models} and are registered when you search again")
+        later = f"autoopt sync {experiment.study}{root.as_option()}"
+        say(f"{problem}; the models are kept in {folder.models}; to register them later: {later}")
         return {}
     return {numbers[version.digest]: version.version for version in versions if version.digest in numbers}
-
-
-@dataclass(frozen=True)
-class Sent:
-    """What MLflow lacked of a study and has now."""
-
-    trials: int
-    versions: int
-
-
-def send_to_mlflow(name: str, root: Root, audience: Audience) -> Sent:
-    """Send the ended trials and the verified front of a study to MLflow, as far as it does not have them.
-
-    Raises ``UnknownName``, ``StudyLocked`` if the study is being searched, and ``EnvironmentProblem`` if MLflow fails.
-    """
-    from autoopt.search.backends.mlflow_client import reaching
-    from autoopt.search.backends.mlflow_runs import Ending, StudyRuns
-    from autoopt.search.identity.lock import study_lock
-    from autoopt.search.study.outcome import write_front
-    from autoopt.search.study.study_view import load_study_view
-    from autoopt.search.trial.record import COUNTED
-
-    view = load_study_view(root, name)
-    address = view.experiment.tracking.address()
-    with study_lock(view.folder.lock), reaching(address, root):
-        runs = StudyRuns(address, root, name)
-        trials = sum(runs.write(record) for record in view.records if record.state in COUNTED)
-        runs.attach(view.folder.experiment.name, view.folder.experiment.read_text(encoding="utf-8"))
-        runs.finish(Ending.FINISHED if view.outcome else Ending.KILLED)
-        outcome = view.outcome
-        if outcome is None:
-            return Sent(trials, 0)
-        versions = registered_versions(outcome, view.folder, view.experiment, root, audience)
-        write_front(replace(outcome, versions={**outcome.versions, **versions}), view.folder.front)
-        return Sent(trials, len(set(versions) - set(outcome.versions)))

@@ -23,7 +23,7 @@ from autoopt.search.study.outcome import Outcome
 from autoopt.search.study.verification import Verified
 from autoopt.search.trial.execution import fail_if_not_finite, read_record, run_or_record_failure, write_record
 from autoopt.search.trial.record import State, TrialRecord
-from autoopt.strategies.system.processes import exit_with_parent
+from autoopt.strategies.system.processes import exit_with_parent, last_line
 
 if TYPE_CHECKING:
     from autoopt.objectives.task import Task
@@ -128,7 +128,7 @@ def _describe_record(seed: int, record: TrialRecord) -> str:
 
 def _describe_failure(folder: StudyFolder, seed: int) -> str:
     log = _log(folder, seed)
-    last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"])[-1]
+    last = last_line(log.read_text(encoding="utf-8", errors="replace"))
     return (
         f"the training with seed {seed} failed: {last} (full log: {log}); the verified front is unchanged, and the "
         "missing models are trained when you search again"

@@ -22,7 +22,7 @@ from autoopt.search.trial.record import TrialRecord
 from autoopt.strategies.errors import DiskFull, EnvironmentProblem
 from autoopt.strategies.system import measurement_gate
 from autoopt.strategies.system.disk_full import is_full, mentions_disk_full
-from autoopt.strategies.system.processes import exit_with_parent
+from autoopt.strategies.system.processes import exit_with_parent, last_line
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def verify(
             process.kill()
             raise
     if process.returncode != 0:
-        last = (log_path.read_text(encoding="utf-8").strip().splitlines() or ["no message"])[-1]
+        last = last_line(log_path.read_text(encoding="utf-8", errors="replace"))
         if mentions_disk_full(last) or is_full(folder.path):
             raise DiskFull(f"no space is left on the disk of {folder.path} to verify the front; free some")
         raise EnvironmentProblem(f"the verification of the front failed: {last} (full log: {log_path})")

@@ -70,7 +70,7 @@ def execute(assignment: Assignment, folder: StudyFolder, report: Report, judge: 
         shutil.rmtree(folder.trial(assignment.number), ignore_errors=True)
         raise DiskFull(
             f"no space is left for the trials in {folder.path} or for stored stages; free some, for instance with "
-            "'autoopt cache clear'"
+            "'autoopt cache prune'"
         ) from error
 
 

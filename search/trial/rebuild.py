@@ -10,7 +10,7 @@ from pathlib import Path
 from autoopt.search.paths import StudyFolder
 from autoopt.strategies.errors import CorruptArtefact, EnvironmentProblem, ModelError
 from autoopt.strategies.saving import verify
-from autoopt.strategies.system.processes import exit_with_parent
+from autoopt.strategies.system.processes import exit_with_parent, last_line
 
 
 def rebuild_damaged(folder: StudyFolder, numbers: Iterable[int], say: Callable[[str], None]) -> None:
@@ -34,7 +34,7 @@ def rebuild_damaged(folder: StudyFolder, numbers: Iterable[int], say: Callable[[
             process.kill()
             raise
     if process.returncode != 0:
-        last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"])[-1]
+        last = last_line(log.read_text(encoding="utf-8", errors="replace"))
         raise EnvironmentProblem(f"a damaged model could not be made again: {last} (full log: {log})")
 
 

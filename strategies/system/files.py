@@ -15,10 +15,11 @@ import re
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from autoopt.strategies.system import locks
 from autoopt.strategies.system.failpoints import failpoint
 
 _STATUS = Path("/proc/self/status")
@@ -45,6 +46,17 @@ def whole_file(path: Path) -> Iterator[Path]:
     except BaseException:
         work.unlink(missing_ok=True)
         raise
+
+
+def create_once(path: Path, create: Callable[[Path], None]) -> None:
+    """Let ``create`` write the file at ``path`` as a whole, unless it exists; of several processes one does."""
+    if path.is_file():
+        return
+    with locks.hold(path.with_name(f"{path.name}.lock")):
+        if not path.is_file():
+            remove_unfinished(path.parent, path.name)
+            with whole_file(path) as work:
+                create(work)
 
 
 @contextmanager

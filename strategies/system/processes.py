@@ -1,4 +1,4 @@
-"""Processes that must not outlive the one that started them."""
+"""Child processes: they end with their parent, and what they say last is why they failed."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ def exit_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def last_line(output: str) -> str:
+    """Return the last line that a failed process has printed, which names its error."""
+    return (output.strip().splitlines() or ["no message"])[-1]

@@ -3,7 +3,6 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 from autoopt.search.backends.optuna_board import reading_storage
 from autoopt.search.backends.optuna_storage import storage_at
 from tests.places import ROOT
+from tests.servers import free_port
 
 DOCKER = ROOT / "docker"
 _INSTALLED = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
@@ -78,16 +78,10 @@ class Server:
         return self.ask("dashboard_ro", "optuna", query, file="dashboard_password")
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def empty_server() -> Iterator[Server]:
     # Not pytest's folder: the server's account may not enter it.
-    server = Server(Path(tempfile.mkdtemp(prefix="autoopt-postgres-")), _free_port())
+    server = Server(Path(tempfile.mkdtemp(prefix="autoopt-postgres-")), free_port())
     subprocess.run(["sh", DOCKER / "make-secrets.sh", server.secrets], check=True, capture_output=True)
     shutil.copy(DOCKER / "init-databases.sh", server.folder)
     if _IS_ROOT:

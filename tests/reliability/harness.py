@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -257,10 +256,3 @@ def kill(run: Run) -> None:
 
 def _repeated(values: list[Any]) -> int:
     return sum(count - 1 for count in Counter(values).values())
-
-
-def closed_port() -> int:
-    """Return a port of 127.0.0.1 at which nobody listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

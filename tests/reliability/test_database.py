@@ -12,7 +12,8 @@ import pytest
 from autoopt.search.backends import optuna_storage
 from autoopt.strategies.errors import DatabaseUnavailable
 from tests import postgres
-from tests.reliability.harness import Study, closed_port, promise
+from tests.reliability.harness import Study, promise
+from tests.servers import free_port
 
 SEED = 0
 RESTARTS = 20
@@ -98,7 +99,7 @@ def test_a_database_that_stays_away_ends_a_search_with_5(tmp_path: Path, server:
 
 
 def test_a_database_that_is_away_at_the_start_is_named_without_its_password(tmp_path: Path) -> None:
-    url = f"postgresql+psycopg://autoopt:secret@127.0.0.1:{closed_port()}/studies"
+    url = f"postgresql+psycopg://autoopt:secret@127.0.0.1:{free_port()}/studies"
     with Study(tmp_path, changes={"storage": {"url": "${ENV:STUDIES}"}}).searching(STUDIES=url) as run:
         assert run.wait() == 5
         assert "secret" not in run.errors

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import random
-import signal
 import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +13,8 @@ import pytest
 
 from autoopt.search.backends.mlflow_client import open_client
 from autoopt.search.paths import Root
-from tests.reliability.harness import Study, closed_port, kill, promise
+from tests.reliability.harness import Study, kill, promise
+from tests.servers import free_port, mlflow_server
 
 EXTRA_S = 5.0
 """How long a server that does not answer may keep a search after its last trial."""
@@ -33,31 +30,6 @@ def silent_server() -> Iterator[int]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(100)
         yield int(listener.getsockname()[1])
-
-
-@contextmanager
-def mlflow_server(folder: Path, port: int) -> Iterator[None]:
-    store = [
-        "--backend-store-uri",
-        f"sqlite:///{folder / 'server.db'}",
-        "--artifacts-destination",
-        folder / "artifacts",
-    ]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", 1, *store]
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, start_new_session=True)
-    try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                break
-            except OSError:
-                assert process.poll() is None, (folder / "server.log").read_text()
-                time.sleep(0.1)
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
 
 
 def count_runs(uri: str) -> dict[str, int]:
@@ -88,9 +60,9 @@ def test_a_silent_server_costs_five_seconds_and_gets_everything_later_once(tmp_p
         study = Study(tmp_path, trials=2, changes={"tracking": {"uri": uri}})
         run = study.finish()
         assert seconds_after_the_last_trial(study, run.errors) <= EXTRA_S + 2
-        assert "autoopt sync news" in run.errors
+        assert f"autoopt sync news --root {study.root}" in run.errors
         assert "Traceback" not in run.errors
-    with mlflow_server(tmp_path, port):
+    with mlflow_server(tmp_path / "server", port):
         counts = []
         for _ in range(2):
             sync = study.command("sync", "news", "--root", study.root)
@@ -105,7 +77,7 @@ def test_a_silent_server_costs_five_seconds_and_gets_everything_later_once(tmp_p
 @pytest.mark.nightly
 def test_a_server_that_is_away_for_the_whole_search_changes_nothing(tmp_path: Path) -> None:
     started_at = time.monotonic()
-    uri = f"http://127.0.0.1:{closed_port()}"
+    uri = f"http://127.0.0.1:{free_port()}"
     took_s: dict[str, list[float]] = {"with": [], "without": []}
     for repeat in range(2):  # One with a tracking database, one without a server, and again.
         for name, changes in (("with", {}), ("without", {"tracking": {"uri": uri}})):

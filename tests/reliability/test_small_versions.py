@@ -38,6 +38,6 @@ def test_a_study_survives_a_day_of_trouble(tmp_path: Path) -> None:
         tally = study.tally(url)
         assert tally.is_clean, tally
         assert tally.ended == study.trials
-        assert "autoopt sync news" in last.errors
+        assert f"autoopt sync news --root {study.root}" in last.errors
         assert not any("Traceback" in one.errors for one in (killed, second, run, last))
         assert study.remnants() == []

@@ -1,22 +1,18 @@
 from __future__ import annotations
 
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from autoopt.objectives.tasks.text_classification.task import TextClassification
-from autoopt.search.backends.mlflow_client import open_client, prepare_environment
+from autoopt.search.backends.mlflow_client import open_client
 from autoopt.search.paths import Root
 from autoopt.strategies import saving
 from autoopt.strategies.candidate import Candidate
+from tests import servers
 
 WORDS = ("chelsea", "won", "the", "cup", "shares", "fell", "sharply", "today")
 
@@ -80,43 +76,9 @@ def root(tmp_path: Path, empty_mlflow_database: Path) -> Root:
 @pytest.fixture
 def mlflow_server(tmp_path: Path, empty_mlflow_database: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     """The address of an MLflow server that is not there yet, and what starts it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path / "server"
-    folder.mkdir()
-    shutil.copy(empty_mlflow_database, folder / "mlflow.db")
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start() -> None:
-        prepare_environment()
-        options = {
-            "host": "127.0.0.1",
-            "port": port,
-            "workers": 1,
-            "backend-store-uri": f"sqlite:///{folder / 'mlflow.db'}",
-            "artifacts-destination": folder / "artifacts",
-        }
-        command = [sys.executable, "-m", "mlflow", "server", *(f"--{name}={value}" for name, value in options.items())]
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        with (folder / "log.txt").open("wb") as log:
-            started.append(
-                subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment, start_new_session=True)
-            )
-        _wait_for(f"http://127.0.0.1:{port}/health", started[0], folder / "log.txt")
-
-    yield f"http://127.0.0.1:{port}", start
-    for process in started:
-        os.killpg(process.pid, 15)
-        process.wait(30)
-
-
-def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(600):
-        assert process.poll() is None, log.read_text(encoding="utf-8")
-        try:
-            with urllib.request.urlopen(address, timeout=5):  # noqa: S310
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(f"no MLflow server at {address}: {log.read_text(encoding='utf-8')}")
+    port = servers.free_port()
+    with ExitStack() as stack:
+        yield (
+            f"http://127.0.0.1:{port}",
+            lambda: stack.enter_context(servers.mlflow_server(tmp_path / "server", port, empty_mlflow_database)),
+        )

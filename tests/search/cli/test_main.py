@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from click.testing import CliRunner, Result
 from autoopt.search.cli.main import Commands, autoopt
 from autoopt.search.cli.options import command_line, note_on_failure
 from autoopt.strategies import errors
+from tests.places import ROOT
 
 NAMES = (
     *("search", "plan", "status", "show", "front", "pull", "predict", "sync"),
@@ -135,7 +137,7 @@ def test_what_is_not_foreseen_is_one_line_and_a_file_with_the_traceback(tmp_path
     ("error", "code", "part"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), 5, "no space is left on the disk of "),
-        (RuntimeError("(sqlite3.OperationalError) database or disk is full"), 5, "autoopt cache clear"),
+        (RuntimeError("(sqlite3.OperationalError) database or disk is full"), 5, "autoopt cache prune"),
         (PermissionError(errno.EACCES, "Permission denied", "/nowhere"), 5, "/nowhere: Permission denied; choose"),
         (OSError(errno.EROFS, "Read-only file system", "/nowhere"), 5, "/nowhere: Read-only file system; choose"),
         (UnicodeEncodeError("utf-8", "caf\udce9", 3, 4, "surrogates not allowed"), 2, "is not valid UTF-8"),
@@ -190,3 +192,16 @@ def test_a_command_line_can_be_typed_as_it_is_printed(tmp_path: Path) -> None:
         "search", "my file.yaml", set=("a=b c", "d=1"), trials=None, root=tmp_path, force=True, json=False
     )
     assert line == f"autoopt search 'my file.yaml' --set 'a=b c' --set d=1 --root {tmp_path} --force"
+
+
+def test_every_command_that_a_message_names_exists() -> None:
+    named: set[tuple[str, str]] = set()
+    for layer in ("search", "objectives", "strategies"):
+        for path in (ROOT / layer).rglob("*.py"):
+            named |= set(re.findall(r"'autoopt ([a-z]+)(?: ([a-z]+))?", path.read_text(encoding="utf-8")))
+    assert {("cache", "prune"), ("plan", ""), ("sync", "")} <= named
+    for command, second in named:
+        assert command in autoopt.commands
+        group = autoopt.commands[command]
+        if isinstance(group, click.Group):
+            assert second in group.commands, f"autoopt {command} {second}"

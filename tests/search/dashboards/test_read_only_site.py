@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from autoopt.search.backends.optuna_board import reading_storage
 from autoopt.search.backends.optuna_storage import database_url, storage_at
 from autoopt.search.dashboards.read_only_site import ReadOnlySite
 from tests.places import ROOT
+from tests.servers import free_port
 
 
 def ask(site: ReadOnlySite, method: str = "GET", path: str = "/", query: str = "", **headers: str) -> dict[str, Any]:
@@ -111,9 +111,7 @@ def test_the_stacks_dashboard_is_read_only_under_its_own_names(tmp_path: Path) -
     folder.mkdir()
     for file in (ROOT / "docker/dashboard.py", ROOT / "search/dashboards/read_only_site.py"):
         (folder / file.name).write_bytes(file.read_bytes())
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "gunicorn", "--chdir", str(folder), "--bind", f"127.0.0.1:{port}"]
     environment = {"AUTOOPT_DATABASE": url, "PYTHONPATH": ""}
     with subprocess.Popen([*command, "dashboard:application"], env=environment, stderr=subprocess.PIPE) as server:

@@ -21,6 +21,7 @@ from autoopt.search.identity.server_lock import server_lock
 from autoopt.strategies.errors import EnvironmentProblem, StudyLocked
 from tests.places import ROOT
 from tests.postgres import Server, running_server
+from tests.servers import free_port
 
 HOLD = """
 import sys, time
@@ -118,9 +119,7 @@ def test_a_lock_whose_connection_is_lost_is_taken_again(tmp_path: Path, monkeypa
 
 
 def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: Path) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     url = f"postgresql+psycopg://ada:secret@127.0.0.1:{port}/optuna"
     with (
         pytest.raises(EnvironmentProblem, match=f"127.0.0.1:{port}/optuna cannot be opened") as refused,
