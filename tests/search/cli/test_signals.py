@@ -19,8 +19,8 @@ from autoopt.search.cli.options import note_on_failure
 def wait():
     with note_on_failure(lambda: "To resume: autoopt wait"):
         child = subprocess.Popen(["sleep", "600"])
-        click.echo(child.pid)
         try:
+            click.echo(child.pid)
             {body}
         except KeyboardInterrupt:
             click.echo("ending")
