@@ -113,6 +113,7 @@ def autoopt(tree: Path, *arguments: str) -> str:
     return run(tree, "-c", "from autoopt.search.cli.main import main; main()", *arguments)
 
 
+@pytest.mark.slow
 def test_a_cost_is_one_file(tree: Path) -> None:
     (tree / "objectives" / "costs" / "file_count.py").write_text(COST, encoding="utf-8")
     file = write_experiment(
@@ -127,6 +128,7 @@ def test_a_cost_is_one_file(tree: Path) -> None:
     assert "6 passed" in tests
 
 
+@pytest.mark.slow
 def test_a_strategy_is_one_file(tree: Path) -> None:
     (tree / "strategies" / "compression" / "head_scaling.py").write_text(STRATEGY, encoding="utf-8")
     file = write_experiment(tree / "given", strategies={"others": False, "full_finetuning": True, "head_scaling": True})

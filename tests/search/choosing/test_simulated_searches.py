@@ -35,6 +35,7 @@ def test_every_recipe_of_the_space_is_recorded_with_its_stages(space: Space, tab
         assert table.beside[recipe.id].keys() >= {"screening", "scoring"}
 
 
+@pytest.mark.slow
 def test_the_store_and_the_start_design_find_the_front_sooner(space: Space, table: Recorded) -> None:
     whole, storeless, undesigned = (
         [simulated(table, space, arm, seed, workers=2, minutes=12) for seed in range(3)]

@@ -147,6 +147,7 @@ def test_the_work_of_all_trials_is_counted_and_so_is_what_was_reused(
     assert (outcome.saved_s > 0) == any(stage.reused for record in trials for stage in record.stages)
 
 
+@pytest.mark.slow
 def test_the_stages_of_the_front_are_kept_while_the_search_goes_on(inputs: Path, tmp_path: Path) -> None:
     root, listener = Root(tmp_path), Listener()
     pinned: list[set[str]] = []
@@ -259,6 +260,7 @@ def test_a_changed_experiment_is_refused_with_the_difference(
         search(changed, finished[0], Listener()).complete()
 
 
+@pytest.mark.slow
 def test_a_study_without_a_feasible_model_keeps_the_least_violating_one(inputs: Path, tmp_path: Path) -> None:
     settings = experiment(inputs, 3, "budget=[quality >= 100%, latency_p50 <= 0.0001 * baseline]")
     root, listener = Root(tmp_path), Listener()

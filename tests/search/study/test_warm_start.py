@@ -38,7 +38,7 @@ def searched(file: Path, root: Root, said: list[str], *overrides: str) -> Outcom
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Root, Outcome]:
     folder = tmp_path_factory.mktemp("first")
-    file, root = write_experiment(folder, strategies=WIDER, search={"trials": 6}), Root(folder / "root")
+    file, root = write_experiment(folder, strategies=WIDER, search={"trials": 4}), Root(folder / "root")
     return file, root, searched(file, root, [])
 
 
@@ -55,6 +55,7 @@ def test_a_second_study_with_another_budget_begins_with_the_front_of_the_first_a
     assert tried & {str(model.record.recipe) for model in outcome.models}
 
 
+@pytest.mark.slow
 def test_it_can_be_switched_off(first: tuple[Path, Root, Outcome]) -> None:
     file, root, _ = first
     said: list[str] = []

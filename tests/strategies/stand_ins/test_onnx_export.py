@@ -63,6 +63,7 @@ def test_a_model_of_another_structure_is_exported(trained: Candidate) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_graph_with_numbers_that_are_no_tensor_of_the_model_has_no_outline(
     trained: Candidate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,6 +109,7 @@ def _slow_end(config: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.nightly)])
+@pytest.mark.slow
 def test_a_search_ends_though_workers_end_stopped_trials_too_slowly_to_be_reused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
@@ -148,6 +149,7 @@ def _hang(config: dict[str, Any]) -> None:
     ORIGINAL_TRIAL(config)
 
 
+@pytest.mark.slow
 def test_a_trial_that_hangs_is_ended_and_its_slot_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_runner, "_trial", _hang)
     search = {"trials": 3, "trial_timeout": "15s"}
@@ -238,6 +240,7 @@ def _workers() -> set[int]:
     return {child.pid for child in children if child.name().startswith("ray::ImplicitFunc")}
 
 
+@pytest.mark.slow
 def test_a_node_without_the_folder_of_the_study_ends_the_search_with_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +272,7 @@ def test_what_a_worker_raises_outside_of_its_trial_is_the_reason(
         records_of(experiment, Root(tmp_path / "root"))
 
 
+@pytest.mark.slow
 def test_workers_of_less_priority_are_mentioned_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_worker_niceness", "7")
     experiment = load_experiment(write_experiment(tmp_path, search={"trials": 2}, resources={"workers": 1}), ())
