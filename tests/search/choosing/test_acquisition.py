@@ -12,7 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoopt.search.choosing.acquisition import (
+    CROSSED,
+    MUTATED,
+    UNIFORM,
     Constraint,
+    candidates_near,
     most_promising,
     non_dominated,
     normal_scores,
@@ -29,6 +33,7 @@ from autoopt.search.choosing.gaussian_process import (
     relevance,
     weighted_sum,
 )
+from autoopt.strategies.knobs import Choice
 
 points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
 
@@ -257,3 +262,21 @@ def test_weights_follow_what_the_values_depend_on_however_small_the_values_are()
     weights = relevance(distances, 1e-3 * places[0])
     assert weights.mean() == pytest.approx(1.0)
     assert weights[0] > 1.5 > 0.5 > weights[1]
+
+
+def test_near_good_recipes_are_mutations_of_one_and_crossings_of_two() -> None:
+    good: list[dict[str, Any]] = [{"rate": 1, "runtime": 1}, {"rate": 2, "runtime": 2}]
+    knobs = {"rate": Choice(1, 2, 3), "runtime": Choice(1, 2, 3)}
+    asked: list[str] = []
+
+    def build(suggest: Any) -> dict[str, Any]:
+        return {name: suggest(name, knob) for name, knob in knobs.items()}
+
+    def is_cheap(name: str) -> bool:
+        asked.append(name)
+        return name == "runtime"
+
+    drawn = list(candidates_near(good, build, random.Random(0), is_cheap=is_cheap))
+    assert len(drawn) == UNIFORM + MUTATED + CROSSED
+    assert {asked.count(name) for name in knobs} <= {CROSSED, 2 * CROSSED}
+    assert len(list(candidates_near(good, build, random.Random(0)))) == UNIFORM + MUTATED
