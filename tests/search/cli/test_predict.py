@@ -291,6 +291,7 @@ def test_surrounding_blanks_count_as_little_as_in_training(model: Path) -> None:
     assert plain["scores"] == pytest.approx(blank["scores"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_bar_on_stderr_and_a_file_does_not(model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text\n" + "chelsea won\n" * 600)
     program = "from autoopt.search.cli.main import main; main()"
@@ -332,9 +333,8 @@ def peak_kib(model: Path, file: Path, output: Path) -> int:
     return int(ended.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize(
-    "suffix", [".csv", *(pytest.param(suffix, marks=pytest.mark.slow) for suffix in (".jsonl", ".parquet", ".txt"))]
-)
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".txt"])
+@pytest.mark.slow
 def test_the_memory_does_not_grow_with_the_rows(model: Path, tmp_path: Path, suffix: str) -> None:
     text = "chelsea won the cup today after a match of the season " * 10
     peaks = []

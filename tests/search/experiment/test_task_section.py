@@ -134,6 +134,7 @@ def test_an_added_task_says_what_is_shown_beside_the_quality(added: Path) -> Non
     assert shown == "50.0 % [50.0, 50.0], closeness -3.0"
 
 
+@pytest.mark.slow
 def test_an_added_task_runs_in_the_contract_tests(added: Path, tmp_path: Path) -> None:
     (tmp_path / "added_task.py").write_text(
         f"from autoopt.objectives import tasks\ntasks.__path__.append({str(added)!r})\n", encoding="utf-8"

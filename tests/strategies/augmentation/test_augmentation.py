@@ -283,6 +283,7 @@ def test_back_translation_adds_what_both_models_make_of_a_text(given: Candidate)
     assert by_label[1] <= 13
 
 
+@pytest.mark.slow
 def test_a_translation_does_not_depend_on_what_else_is_translated() -> None:
     name = str(tiny_given.translator())
     texts = tuple(example.text for example in tiny.examples(20))

@@ -35,8 +35,11 @@ def never(_: Any) -> Any:
     raise AssertionError("it was exported once more")
 
 
+SLOW_CUTS = ("ffn_pruning", "head_pruning", "weight_sharing", "embedding_factorization")
+
+
 @pytest.mark.parametrize(
-    "cut", ["", "layer_drop", "ffn_pruning", "head_pruning", "low_rank", "weight_sharing", "embedding_factorization"]
+    "cut", ["", "layer_drop", "low_rank", *(pytest.param(cut, marks=pytest.mark.slow) for cut in SLOW_CUTS)]
 )
 def test_the_graph_of_other_weights_needs_no_further_export(
     cut: str, trained: Candidate, monkeypatch: pytest.MonkeyPatch

@@ -74,6 +74,7 @@ def entities(candidate: Candidate, text: str) -> list[tuple[str, str, int]]:
     return [(found["type"], found["text"], found["start"]) for found in answer["entities"]]
 
 
+@pytest.mark.slow
 def test_chinese_that_was_tagged_by_the_character(tmp_path: Path) -> None:
     everything = [character for words in CHINESE.values() for word in words for character in word]
     candidate = learn(tmp_path, sentences(CHINESE, list), everything)
