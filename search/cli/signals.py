@@ -79,7 +79,9 @@ def interruption() -> Iterator[Interruption]:
         yield state
     finally:
         for number, handler in previous.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+            # A further signal while the interpreter ends would print a traceback by Python's own handler.
+            is_ending = state.count > 0 or handler is None
+            signal.signal(number, signal.SIG_DFL if is_ending else handler)
         signal.set_wakeup_fd(previous_fd)
         writer.close()
         listener.join()

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _WORKER_RETRIES = 1
 """Number of times a trial is run again if its worker dies."""
+_TUNE_END_S = 5.0
+"""How long Tune has to end once no call of the driver follows."""
 
 
 def run(driver: TrialSource, folder: StudyFolder, *, resources: ResourcesSection, watcher: Watcher) -> None:
@@ -97,15 +99,16 @@ def _fit(guard: Guard, folder: StudyFolder, scratch: Path, resources: ResourcesS
         param_space={"folder": str(folder.path)},
     )
     try:
-        _wait_for(tuner.fit, head)
+        _wait_for(tuner.fit, head, guard)
     finally:
         head.close()
 
 
-def _wait_for(fit: Callable[[], object], head: HeadWatch) -> None:
+def _wait_for(fit: Callable[[], object], head: HeadWatch, guard: Guard) -> None:
     """Call ``fit`` in a thread, so that this one can end the search whatever Ray is waiting for.
 
-    Raises what ``fit`` raises, and ``EnvironmentProblem`` if the head of the cluster is gone.
+    Raises what ``fit`` raises, ``EnvironmentProblem`` if the head of the cluster is gone, and ``KeyboardInterrupt``. In
+    any case Tune is given time to end, since Ray ends a process that uses it after its shutdown.
     """
     result: Future[None] = Future()
 
@@ -117,12 +120,18 @@ def _wait_for(fit: Callable[[], object], head: HeadWatch) -> None:
         else:
             result.set_result(None)
 
-    threading.Thread(target=call, name="autoopt-tune", daemon=True).start()
-    while not result.done():
-        head.check()
-        with contextlib.suppress(TimeoutError):
-            result.result(timeout=HEAD_INTERVAL_S)
-    result.result()
+    thread = threading.Thread(target=call, name="autoopt-tune", daemon=True)
+    thread.start()
+    try:
+        while not result.done():
+            head.check()
+            with contextlib.suppress(TimeoutError):
+                result.result(timeout=HEAD_INTERVAL_S)
+        result.result()
+    finally:
+        if thread.is_alive():
+            guard.close()
+            thread.join(_TUNE_END_S)
 
 
 def _trial(config: dict[str, Any]) -> None:
