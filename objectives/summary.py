@@ -30,6 +30,8 @@ class DataSummary:
     left_out: tuple[LeftOut, ...]
     constant_quality: float | None
     """Quality on the validation data of always giving the commonest answer; None if there is no such answer."""
+    bag_of_words_quality: float | None = None
+    """The same of a linear model of words; None unless the task is to give one class to a text."""
 
     @classmethod
     def of(cls, task: Task, data: TextData) -> DataSummary:
@@ -42,7 +44,8 @@ class DataSummary:
             rows={**{part: len(splits[part]) for part in PARTS}, "unlabeled": len(data.unlabeled)},
             counts={name: {part: counts[part][name] for part in PARTS} for name in names},
             left_out=data.left_out,
-            constant_quality=_constant_quality(task, data),
+            constant_quality=_quality(task, data, task.constant_answers(data.train, data.validation)),
+            bag_of_words_quality=_quality(task, data, task.bag_of_words_answers(data.train, data.validation)),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -56,11 +59,12 @@ class DataSummary:
                 for item in self.left_out
             ],
             "constant_quality": self.constant_quality,
+            "bag_of_words_quality": self.bag_of_words_quality,
         }
 
 
-def _constant_quality(task: Task, data: TextData) -> float | None:
-    answers = task.constant_answers(data.train, data.validation)
+def _quality(task: Task, data: TextData, answers: list[Any] | None) -> float | None:
+    """Return the quality of these answers to the validation data; None if there are none."""
     if answers is None:
         return None
     return bootstrap.estimate(task.outcomes(data.validation, answers), statistic=task.quality)

@@ -165,6 +165,17 @@ class Task(ABC):
         """
         return None
 
+    def bag_of_words_answers(
+        self,
+        train: Sequence[Example],  # noqa: ARG002
+        examples: Sequence[Example],  # noqa: ARG002
+    ) -> list[Any] | None:
+        """Return the answers to ``examples`` of a linear model of the training data's words.
+
+        They have the form that ``outcomes`` takes; None if the task is not to give one class to a text.
+        """
+        return None
+
     # Saving
 
     def to_json(self) -> dict[str, Any]:

@@ -190,6 +190,7 @@ def search(
             inputs=inputs,
             holder=holder,
             constant_quality=summary.constant_quality,
+            bag_of_words_quality=summary.bag_of_words_quality,
         ) as assembled,
     ):
         assembled.complete()

@@ -71,6 +71,19 @@ class Tokens(Protocol):
         ...
 
 
+class Monitor(Protocol):
+    """Scores a candidate during its training, on examples that it is not trained on."""
+
+    @property
+    def size(self) -> int:
+        """Number of examples."""
+        ...
+
+    def score(self, candidate: Candidate, *, limit: int) -> float:
+        """Return the quality on the first ``limit`` examples; higher is better."""
+        ...
+
+
 OtherData: TypeAlias = "Callable[[str], tuple[tuple[Example, ...], tuple[str, ...]]]"
 """Loads another labelled data set of the task's type by name: its examples and class names."""
 
@@ -129,6 +142,8 @@ class Candidate:
     """Loss of strategies that learn the task from the training examples."""
     shaper: Shaper | None = None
     """Changes the loss on each batch when the task is learned; None for the plain loss."""
+    monitor: Monitor | None = None
+    """Decides which weights of a training are kept; None for the last ones."""
 
     def evolve(self, event: str, **changes: Any) -> Candidate:
         """Return a copy with ``changes`` and with ``event`` added to the history."""

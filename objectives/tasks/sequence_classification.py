@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, assert_never
 from autoopt.objectives.data.labelled import class_names
 from autoopt.objectives.data.rows import Row
 from autoopt.objectives.models.pretrained import Head
-from autoopt.objectives.scoring import scores
+from autoopt.objectives.scoring import bag_of_words, scores
 from autoopt.objectives.task import Task
 from autoopt.objectives.tasks.outputs import check_finite, softmax
 from autoopt.strategies.candidate import Candidate, Example, Features
@@ -121,6 +121,12 @@ class SequenceClassification(Task):
             return [0.0] * len(examples)
         (commonest, _), *_ = Counter(example.label for example in train).most_common(1)
         return [commonest] * len(examples)
+
+    def bag_of_words_answers(self, train: Sequence[Example], examples: Sequence[Example]) -> list[Any] | None:
+        classes = [example.label for example in train if isinstance(example.label, int)]
+        if self.kind is not Problem.CLASS or any(example.text_pair is not None for example in train):
+            return None
+        return bag_of_words.predict([example.text for example in train], classes, [one.text for one in examples])
 
     def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Features]:
         """Tokenize, truncated to ``max_length`` and unpadded, with ``labels`` for each example that has one."""

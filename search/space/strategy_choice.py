@@ -142,8 +142,8 @@ def _parse_fixed(key: str, knob: Knob, value: Any) -> KnobValue:
     if value in knob or _between_options(knob, value):
         return value  # type: ignore[no-any-return]
     words = legal_values(knob)
-    if isinstance(knob, Choice) and _numeric(knob):
-        words += f", or a number from {min(knob.options)} to {max(knob.options)}"
+    if numbers := _numbers(knob):
+        words += f", or a number from {min(numbers)} to {max(numbers)}"
     raise InvalidSetting(key, f"{key}: {_shown(value)} is not legal; use {words}")
 
 
@@ -164,9 +164,11 @@ def _parse_narrowed(key: str, knob: Knob, value: Any) -> Knob:
         return Choice(*options)
     if set(value) != BOUNDS:
         raise InvalidSetting(key, f"{key}: a range is written {{low: …, high: …}}; got {', '.join(value) or 'nothing'}")
-    if isinstance(knob, Choice) and not _numeric(knob):
+    if isinstance(knob, Choice) and not _numbers(knob):
         raise InvalidSetting(key, f"{key} has no range; list some of its values: {legal_values(knob)}")
     low, high = _parse_fixed(key, knob, value["low"]), _parse_fixed(key, knob, value["high"])
+    if not (_is_number(low) and _is_number(high)):
+        raise InvalidSetting(key, f"{key}: a range lies between two numbers; got {_shown(low)} and {_shown(high)}")
     if low > high:  # type: ignore[operator]
         raise InvalidSetting(key, f"{key}: low {low} is above high {high}; swap them")
     return _narrow(key, knob, low, high)
@@ -179,7 +181,7 @@ def _narrow(key: str, knob: Knob, low: Any, high: Any) -> Knob:
         case Float():
             return Float(float(low), float(high), log=knob.log)
         case Choice():
-            options = [option for option in knob.options if low <= option <= high]
+            options = [option for option in _numbers(knob) if low <= option <= high]
             if not options:
                 raise InvalidSetting(key, f"{key}: no value lies from {low} to {high}; use {legal_values(knob)}")
             return Choice(*options)
@@ -196,18 +198,20 @@ def _validate(strategy: type[Strategy], fixed: Mapping[str, Any]) -> None:
         raise InvalidSetting(key, f"{key}: {first['msg']}{got}" if key else first["msg"]) from None
 
 
-def _numeric(knob: Knob) -> bool:
+def _numbers(knob: Knob) -> list[int | float]:
+    """Return the numbers among the options of a choice, which may have names beside them, such as ``auto``."""
     options = knob.options if isinstance(knob, Choice) else ()
-    return all(isinstance(option, int | float) and not isinstance(option, bool) for option in options)
+    return [option for option in options if _is_number(option)]  # type: ignore[misc]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _between_options(knob: Knob, value: Any) -> bool:
     """Whether a fixed value lies within a numeric grid; the grid only serves to share work between recipes."""
-    if not isinstance(knob, Choice) or not _numeric(knob):
-        return False
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return min(knob.options) <= value <= max(knob.options)  # type: ignore[operator]
+    numbers = _numbers(knob)
+    return bool(numbers) and _is_number(value) and bool(min(numbers) <= value <= max(numbers))
 
 
 def _values(knob: Knob) -> list[KnobValue]:
@@ -221,8 +225,8 @@ def _nearest(default: Any, knob: Knob) -> KnobValue:
     if default in knob:
         return default  # type: ignore[no-any-return]
     match knob:
-        case Choice() if _numeric(knob) and isinstance(default, int | float):
-            return min(knob.options, key=lambda option: abs(option - default))  # type: ignore[operator]
+        case Choice() if _numbers(knob) and isinstance(default, int | float):
+            return min(_numbers(knob), key=lambda option: abs(option - default))
         case Choice():
             return knob.options[0]
         case Int():

@@ -68,6 +68,7 @@ def assemble(
     inputs: Inputs | None = None,
     holder: Holder | None = None,
     constant_quality: float | None = None,
+    bag_of_words_quality: float | None = None,
 ) -> Iterator[Search]:
     """Yield the search and report to MLflow how it ended. The caller must hold the study's lock."""
     from autoopt.search.backends.mlflow_runs import Ending
@@ -104,6 +105,7 @@ def assemble(
             inputs,
             holder or Holder.here(),
             constant_quality=constant_quality,
+            bag_of_words_quality=bag_of_words_quality,
         )
         ending = Ending.FINISHED
     except KeyboardInterrupt:

@@ -79,6 +79,8 @@ class Search:
     """Who holds the study's lock."""
     constant_quality: float | None = None
     """Quality of always giving the commonest answer, if known."""
+    bag_of_words_quality: float | None = None
+    """Quality of a linear model of words, if known."""
 
     @property
     def folder(self) -> StudyFolder:
@@ -111,7 +113,7 @@ class Search:
             stopped_because=driver.stopped_because,
             compute_s=compute_s,
             saved_s=saved_s,
-            doubt=doubt_about(driver.baseline, self.constant_quality),
+            doubt=self._doubt_about(driver.baseline),
         )
         keep_models(outcome, self.folder)
         failpoint("before-front")
@@ -190,8 +192,11 @@ class Search:
         self.audience.observe(record)
         if record.state is not State.RUNNING:
             self.tracking.record(record)
-        if record.recipe.id == baseline(self.space).id and (doubt := doubt_about(record, self.constant_quality)):
+        if record.recipe.id == baseline(self.space).id and (doubt := self._doubt_about(record)):
             self.audience.say(f"warning: {doubt}")
+
+    def _doubt_about(self, baseline: TrialRecord) -> str:
+        return doubt_about(baseline, self.constant_quality, self.bag_of_words_quality)
 
     def _stages_of_front(self, records: Sequence[TrialRecord]) -> list[str]:
         """Return the addresses of the stages of the front's recipes, which must not be evicted during the search."""

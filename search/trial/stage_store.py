@@ -24,6 +24,8 @@ from autoopt.strategies.system.failpoints import failpoint
 from autoopt.strategies.training import checkpoints
 
 _LIBRARIES = ("torch", "transformers", "peft", "numpy")
+MONITOR = "autoopt.objectives.monitor"
+"""Module of the scores that decide which weights of a training are kept."""
 
 
 def address(parent: str, step: Strategy, *, effort: float, seed: int) -> str:
@@ -71,14 +73,15 @@ def content_digest(name: str) -> str:
 def origin(*, model: str, data: str, task: TaskView, precision: str) -> str:
     """Return the address of the base candidate: model and data fingerprints, task with its code, library versions.
 
-    ``precision`` is the dtype of training, since weights trained in another one differ.
+    ``data`` covers the validation split and ``code`` the monitor, since these decide which weights of a training are
+    kept. ``precision`` is the dtype of training, since weights trained in another one differ.
     """
     return digest(
         {
             "model": model,
             "data": data,
             "task": task.to_json(),
-            "code": code_digest(type(task).__module__),
+            "code": code_digest(type(task).__module__, MONITOR),
             "libraries": {name: version(name) for name in _LIBRARIES},
             "precision": precision,
         }

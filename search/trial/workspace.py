@@ -15,6 +15,7 @@ from autoopt.objectives.data.text_data import TextData
 from autoopt.objectives.data.token_cache import TokenCache
 from autoopt.objectives.loading import load_labelled
 from autoopt.objectives.measurement import Measurement
+from autoopt.objectives.monitor import ValidationMonitor
 from autoopt.objectives.target import Target
 from autoopt.objectives.task import Task
 from autoopt.objectives.timing.latency import Calibration, Comparison
@@ -79,6 +80,7 @@ class Workspace:
             task.open_model(experiment.model, data=data, seed=seed),
             tokens=TokenCache(root.tokens),
             other_data=partial(load_labelled, task_type=type(task)),
+            monitor=ValidationMonitor.of(data.validation),
         )
         return cls(
             experiment=experiment,

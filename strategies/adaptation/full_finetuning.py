@@ -10,13 +10,15 @@ from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.networks.heads import rates_by_depth
 from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.training.learning_rates import AUTO, LearningRate, resolve
 from autoopt.strategies.training.loop import Schedule, fit
 
 
 class FullFinetuning(Strategy):
     """Trains every parameter: the best quality of all adaptations, and the slowest.
 
-    - ``learning_rate``: 1e-4 to 2e-4 for small encoders (MiniLM), 2e-5 to 5e-5 for BERT-base and larger.
+    - ``learning_rate``: ``auto`` follows from the size of the model; 1e-4 to 2e-4 suit small encoders (MiniLM), 2e-5 to
+      5e-5 BERT-base and larger.
     - ``epochs``: 3 for a few hundred examples, 2 for many thousands.
     - ``layer_decay``: learning rate of each layer relative to the layer above; 0.9 helps deep models with few examples
       (Zhang et al. 2021).
@@ -27,11 +29,11 @@ class FullFinetuning(Strategy):
     trains = True
     standard = True
 
-    learning_rate: Annotated[float, Choice(2e-5, 5e-5, 1e-4, 2e-4)] = 2e-4
+    learning_rate: Annotated[LearningRate, Choice(AUTO, 2e-5, 5e-5, 1e-4, 2e-4)] = AUTO
     epochs: Annotated[int, Choice(2, 3, 5)] = 3
     batch_size: int = Field(default=16, ge=1)
     accumulation: int = Field(default=1, ge=1)
-    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    layer_decay: Annotated[float, Choice(0.8, 0.9, 1.0)] = Field(default=1.0, gt=0, le=1)
     warmup: float = Field(default=0.1, ge=0, le=1)
     weight_decay: float = Field(default=0.01, ge=0)
     gradient_checkpointing: bool = False
@@ -40,8 +42,9 @@ class FullFinetuning(Strategy):
         if effort == 0:
             return candidate.evolve("full fine-tuning, 0 steps")
         model: Any = candidate.copy_model()
+        rate = resolve(self.learning_rate, model)
         schedule = Schedule(
-            learning_rate=self.learning_rate,
+            learning_rate=rate,
             epochs=self.epochs,
             batch_size=self.batch_size,
             accumulation=self.accumulation,
@@ -51,7 +54,7 @@ class FullFinetuning(Strategy):
         groups = None
         if self.layer_decay < 1:
             groups = [
-                {"params": parameters, "lr": self.learning_rate * share}
+                {"params": parameters, "lr": rate * share}
                 for share, parameters in rates_by_depth(model, self.layer_decay).items()
             ]
         if self.gradient_checkpointing:

@@ -9,6 +9,7 @@ from autoopt.strategies.knobs import Choice
 from autoopt.strategies.networks.architectures import layers
 from autoopt.strategies.networks.heads import head_parameters, train_only
 from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.training.learning_rates import AUTO, LearningRate, resolve
 from autoopt.strategies.training.loop import Schedule, fit
 
 
@@ -26,7 +27,7 @@ class GradualUnfreezing(Strategy):
     trains = True
 
     share: Annotated[float, Choice(0.3, 0.6)] = 0.3
-    learning_rate: Annotated[float, Choice(5e-5, 1e-4, 2e-4)] = 2e-4
+    learning_rate: Annotated[LearningRate, Choice(AUTO, 5e-5, 1e-4, 2e-4)] = AUTO
     epochs: Annotated[int, Choice(3, 5)] = 3
     batch_size: int = 16
 
@@ -42,7 +43,8 @@ class GradualUnfreezing(Strategy):
             for module in modules[len(modules) - unfrozen :]:
                 module.requires_grad_(True)
 
-        schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
+        rate = resolve(self.learning_rate, model)
+        schedule = Schedule(learning_rate=rate, epochs=self.epochs, batch_size=self.batch_size)
         losses = fit(candidate, model, schedule, effort=effort, seed=seed, before_step=unfreeze)
         model.requires_grad_(True)
         return candidate.evolve(f"gradual unfreezing, {len(losses)} steps", model=model)

@@ -15,6 +15,7 @@ from autoopt.strategies.errors import UsageError
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.networks.calibration import without_labels
 from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.training.learning_rates import AUTO, LearningRate, resolve
 from autoopt.strategies.training.loop import Schedule, fit, train
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class IntermediateTask(Strategy):
     trains = True
 
     data: str = ""
-    learning_rate: Annotated[float, Choice(5e-5, 1e-4, 2e-4)] = 1e-4
+    learning_rate: Annotated[LearningRate, Choice(AUTO, 5e-5, 1e-4, 2e-4)] = AUTO
     epochs: Annotated[int, Choice(3, 5)] = 3
     first_epochs: int = 1
     examples: int = 10_000
@@ -51,7 +52,8 @@ class IntermediateTask(Strategy):
         examples, labels = candidate.other_data(self.data)
         first_examples = random.Random(seed).sample(examples, min(self.examples, len(examples)))
         first_model = _replace_head(candidate.model, first_examples, labels, seed)
-        schedule = Schedule(learning_rate=self.learning_rate, epochs=self.first_epochs, batch_size=self.batch_size)
+        rate = resolve(self.learning_rate, candidate.model)
+        schedule = Schedule(learning_rate=rate, epochs=self.first_epochs, batch_size=self.batch_size)
         texts = [replace(example, label=None) for example in first_examples]
         features = without_labels(candidate.task.encode(texts, candidate.tokenizer))
         first_losses = train(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from autoopt.strategies.candidate import Batch, Candidate, Objective
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.training.learning_rates import AUTO, LearningRate, resolve
 from autoopt.strategies.training.loop import Schedule, fit
 from autoopt.strategies.training.teacher_outputs import output_divergence
 
@@ -30,7 +31,7 @@ class RDrop(Strategy):
     trains = True
 
     agreement: Annotated[float, Choice(0.5, 1.0, 4.0)] = 1.0
-    learning_rate: Annotated[float, Choice(5e-5, 1e-4, 2e-4)] = 2e-4
+    learning_rate: Annotated[LearningRate, Choice(AUTO, 5e-5, 1e-4, 2e-4)] = AUTO
     epochs: Annotated[int, Choice(3, 5)] = 3
     batch_size: int = 16
 
@@ -48,6 +49,7 @@ class RDrop(Strategy):
             return (task_loss + self.agreement * divergence) / 2
 
         model = candidate.copy_model()
-        schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
+        rate = resolve(self.learning_rate, model)
+        schedule = Schedule(learning_rate=rate, epochs=self.epochs, batch_size=self.batch_size)
         losses = fit(replace(candidate, shaper=shape), model, schedule, effort=effort, seed=seed)
         return candidate.evolve(f"R-Drop, {len(losses)} steps", model=model)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Batch, Candidate, Features
@@ -60,6 +62,18 @@ class TopLayers(Strategy):
                 frozen[-1].forward = lambda *_, **__: _replay(recorded, rows)
             return model(**{name: tensor for name, tensor in batch.items() if name != "row"})
 
+        @contextmanager
+        def scoring() -> Iterator[None]:
+            if not recorded:
+                yield
+                return
+            replay = frozen[-1].forward
+            del frozen[-1].forward
+            set_layers(model, all_layers)
+            yield
+            frozen[-1].forward = replay
+            set_layers(model, [frozen[-1], *trained])
+
         losses = fit(
             candidate,
             model,
@@ -68,6 +82,7 @@ class TopLayers(Strategy):
             seed=seed,
             features=[{**item, "row": row} for row, item in enumerate(features)],
             forward=forward,
+            scoring=scoring,
         )
         if recorded:
             del frozen[-1].forward

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.training.learning_rates import AUTO, LearningRate, resolve
 from autoopt.strategies.training.loop import Schedule, fit
 
 
@@ -20,7 +22,7 @@ class WeightAveraging(Strategy):
     trains = True
 
     share: Annotated[float, Choice(0.25, 0.5)] = 0.5
-    learning_rate: Annotated[float, Choice(5e-5, 1e-4, 2e-4)] = 2e-4
+    learning_rate: Annotated[LearningRate, Choice(AUTO, 5e-5, 1e-4, 2e-4)] = AUTO
     epochs: Annotated[int, Choice(3, 5)] = 3
     batch_size: int = 16
 
@@ -36,8 +38,10 @@ class WeightAveraging(Strategy):
             if step > (1 - self.share) * steps:
                 average.update_parameters(model)
 
-        schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
-        losses = fit(candidate, model, schedule, effort=effort, seed=seed, before_step=collect, extra_modules=[average])
+        rate = resolve(self.learning_rate, model)
+        schedule = Schedule(learning_rate=rate, epochs=self.epochs, batch_size=self.batch_size)
+        alone = replace(candidate, monitor=None)  # No weights of a single step are kept.
+        losses = fit(alone, model, schedule, effort=effort, seed=seed, before_step=collect, extra_modules=[average])
         average.update_parameters(model)
         averaged = average.module.requires_grad_(True).eval()
         return candidate.evolve(f"weight averaging, {len(losses)} steps", model=averaged)

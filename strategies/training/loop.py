@@ -1,10 +1,11 @@
-"""The training loop of all strategies that train. Not covered: evaluation, several devices."""
+"""The training loop of all strategies that train. Not covered: several devices."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from statistics import fmean
@@ -17,6 +18,7 @@ from autoopt.strategies.training import progress
 from autoopt.strategies.training.batches import collate, shuffled_batches
 from autoopt.strategies.training.checkpoints import Checkpoint
 from autoopt.strategies.training.precision import mixed_precision
+from autoopt.strategies.training.validation import Validation, chance_margin, plan
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +39,10 @@ class Schedule:
     warmup: float = 0.1
     """Share of the steps."""
     max_grad_norm: float = 1.0
+
+    def steps(self, examples: int, effort: float) -> int:
+        """Return the number of optimizer steps of a training on so many examples."""
+        return math.ceil(effort * self.epochs * math.ceil(examples / self.batch_size))
 
 
 Parameters: TypeAlias = "Iterable[nn.Parameter] | Iterable[dict[str, Any]]"
@@ -63,12 +69,19 @@ def fit(
     parameters: Parameters | None = None,
     before_step: Callable[[int, int], None] = no_op,
     extra_modules: Sequence[nn.Module] = (),
+    scoring: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> list[float]:
-    """Train ``model`` in place on ``features``, the candidate's by default, with the candidate's loss; as ``train``."""
+    """Train ``model`` in place on ``features``, the candidate's by default, with the candidate's loss; as ``train``.
+
+    If the candidate has a monitor, the training is long enough and the examples are its own, the weights that the
+    monitor scores highest are kept. ``scoring`` is entered while the model is scored; within it the model must answer
+    as a finished one does.
+    """
     objective = Objective(forward, candidate.criterion)
+    examples = candidate.features() if features is None else features
     return train(
         model,
-        candidate.features() if features is None else features,
+        examples,
         schedule,
         pad_token_id=candidate.tokenizer.pad_token_id,
         effort=effort,
@@ -77,7 +90,24 @@ def fit(
         parameters=parameters,
         before_step=before_step,
         extra_modules=extra_modules,
+        validation=_validation(candidate, model, schedule.steps(len(examples), effort) * schedule.batch_size, scoring),
     )
+
+
+def _validation(
+    candidate: Candidate, model: Any, trained: int, scoring: Callable[[], AbstractContextManager[Any]]
+) -> Validation | None:
+    """Return how the model is scored while it is trained on ``trained`` examples; None if it is not."""
+    monitor = candidate.monitor
+    looks, examples = plan(trained, monitor.size) if monitor else (0, 0)
+    if monitor is None or not looks:
+        return None
+
+    def score() -> float:
+        with scoring():
+            return monitor.score(replace(candidate, model=model), limit=examples)
+
+    return Validation(score, looks, chance_margin(examples))
 
 
 def train(
@@ -92,12 +122,14 @@ def train(
     parameters: Parameters | None = None,
     before_step: Callable[[int, int], None] = no_op,
     extra_modules: Sequence[nn.Module] = (),
+    validation: Validation | None = None,
 ) -> list[float]:
-    """Train ``model`` in place and return the loss of each step.
+    """Train ``model`` in place and return the loss of each step that led to its weights.
 
     ``effort`` scales the number of steps and the schedule with them; at 0 nothing is trained. ``parameters`` default to
     all that require a gradient; ``before_step`` may switch that off for a step. ``extra_modules`` also change during
-    training, and are saved in checkpoints with the model.
+    training, and are saved in checkpoints with the model. With ``validation`` the model ends with the weights that it
+    scored highest, and training stops when the score has been lower for long.
 
     Within ``checkpoints.checkpointing`` an interrupted training resumes and ends with the same weights. Therefore
     ``loss`` and ``before_step`` must depend only on their arguments and on torch's generator, seeded at each step.
@@ -106,24 +138,27 @@ def train(
     """
     import torch
 
+    from autoopt.strategies.training.best_weights import BestWeights
+
     steps_per_epoch = math.ceil(len(features) / schedule.batch_size)
-    total = math.ceil(effort * schedule.epochs * steps_per_epoch)
+    total = schedule.steps(len(features), effort)
     if total == 0:
         return []
     groups: Any = [p for p in model.parameters() if p.requires_grad] if parameters is None else list(parameters)
     # The fused step takes an eighth of the time: for MiniLM at batch 16 x 36 it saves a quarter of the training.
     optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
-    checkpoint = Checkpoint.of_next_training([model, *extra_modules], optimizer, total)
+    best = BestWeights(model, _parameters_of(optimizer), validation) if validation else None
+    checkpoint = Checkpoint.of_next_training([model, *extra_modules, *([best] if best else [])], optimizer, total)
     losses = checkpoint.restore()
     scheduler = linear_schedule(optimizer, total, warmup=schedule.warmup, steps_done=len(losses))
     model.train()
-    while len(losses) < total:
+    while len(losses) < total and not (best and best.is_exhausted):
         epoch, batches_done = divmod(len(losses), steps_per_epoch)
         order = torch.Generator().manual_seed(_derive_seed(seed, epoch))
         batches = shuffled_batches(features, batch_size=schedule.batch_size, generator=order)
         for examples in islice(batches, batches_done, None):
             step = len(losses)
-            if step == total:
+            if step == total or (best and best.is_exhausted):
                 break
             before_step(step, total)
             torch.manual_seed(_derive_seed(seed, step))
@@ -131,10 +166,16 @@ def train(
                 losses.append(_train_step(model, examples, loss, optimizer, schedule, pad_token_id, step))
             scheduler.step()
             _check_divergence(losses)
+            if best:
+                best.step_done(len(losses), total)
             checkpoint.save_if_due(losses)
             progress.step_done(len(losses), total, model)
     model.eval()
-    return losses
+    return losses[: best.restore(len(losses))] if best else losses
+
+
+def _parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def linear_schedule(
@@ -188,8 +229,7 @@ def _train_step(
         mean += value.item()
     if not math.isfinite(mean):
         raise Diverged(f"the loss is {mean} at training step {number}; a lower learning rate may help")
-    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    torch.nn.utils.clip_grad_norm_(trained, schedule.max_grad_norm)
+    torch.nn.utils.clip_grad_norm_(_parameters_of(optimizer), schedule.max_grad_norm)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return mean

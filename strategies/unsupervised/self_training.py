@@ -10,6 +10,7 @@ from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import teacher_outputs
+from autoopt.strategies.training.learning_rates import AUTO, LearningRate, resolve
 from autoopt.strategies.training.loop import Schedule, fit
 
 FINAL_RATE_DIVISOR = 4
@@ -33,7 +34,7 @@ class SelfTraining(Strategy):
     learns = True
 
     confidence: Annotated[float, Choice(0.7, 0.8, 0.9, 0.95)] = 0.9
-    learning_rate: Annotated[float, Choice(5e-5, 1e-4, 2e-4)] = 2e-4
+    learning_rate: Annotated[LearningRate, Choice(AUTO, 5e-5, 1e-4, 2e-4)] = AUTO
     epochs: Annotated[int, Choice(2, 3)] = 3
     texts: int = 2000
     batch_size: int = 16
@@ -41,14 +42,15 @@ class SelfTraining(Strategy):
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
             return candidate.evolve("self-training, 0 steps")
-        schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
+        rate = resolve(self.learning_rate, candidate.model)
+        schedule = Schedule(learning_rate=rate, epochs=self.epochs, batch_size=self.batch_size)
         teacher = candidate.copy_model()
         steps = len(fit(candidate, teacher, schedule, effort=effort, seed=seed))
         labelled = self._label(replace(candidate, model=teacher), seed)
         student = candidate.copy_model()
         extended = replace(candidate, train=(*candidate.train, *labelled))
         steps += len(fit(extended, student, replace(schedule, epochs=1), effort=effort, seed=seed))
-        final_schedule = replace(schedule, learning_rate=self.learning_rate / FINAL_RATE_DIVISOR)
+        final_schedule = replace(schedule, learning_rate=rate / FINAL_RATE_DIVISOR)
         steps += len(fit(candidate, student, final_schedule, effort=effort, seed=seed))
         return candidate.evolve(f"self-training, {steps} steps, {len(labelled)} texts labelled", model=student)
 

@@ -37,6 +37,17 @@ def test_classes_are_counted_in_each_split_the_commonest_first(tmp_path: Path) -
     assert result.constant_quality == pytest.approx(validation["b"] / sum(validation.values()))
 
 
+def test_the_words_of_single_texts_with_one_class_are_judged(tmp_path: Path) -> None:
+    rows = [{"text": f"{'good' if i % 2 else 'bad'} text {i}", "label": "ab"[i % 2]} for i in range(200)]
+    result = summary(tmp_path / "a.jsonl", rows, "text_classification")
+    assert result.bag_of_words_quality == 1.0
+    assert result.to_json()["bag_of_words_quality"] == 1.0
+    pairs = [{**row, "text_pair": f"other {i}"} for i, row in enumerate(rows)]
+    assert summary(tmp_path / "b.jsonl", pairs, "sentence_pair").bag_of_words_quality is None
+    several = [{**row, "label": ["a", row["label"]]} for row in rows]
+    assert summary(tmp_path / "c.jsonl", several, "text_classification").bag_of_words_quality is None
+
+
 def test_several_classes_numbers_and_tags_are_told_apart(tmp_path: Path) -> None:
     several = summary(tmp_path / "a.jsonl", labelled(["a"], ["a", "b"], []), "text_classification")
     assert several.answers == "any number of 2 classes"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 from pydantic import Field
@@ -21,6 +21,7 @@ class Tuned(Strategy):
     rank: Annotated[int, Int(4, 64, step=4)] = 8
     dropout: Annotated[float, Float(0.0, 0.5)] = 0.1
     rate: Annotated[float, Choice(1e-5, 1e-4, 1e-3)] = 1e-4
+    pace: Annotated[float | Literal["auto"], Choice("auto", 1.0, 2.0, 4.0)] = "auto"
     where: Annotated[str, Choice("query", "all")] = "all"
     bias: Annotated[bool, Choice(False, True)] = True
     steps: Annotated[int, Field(ge=1)] = 400
@@ -31,7 +32,7 @@ class Tuned(Strategy):
 
 def test_without_settings_every_knob_is_searched_and_nothing_fixed() -> None:
     choice = choose(Tuned, {})
-    assert list(choice.searched) == ["rank", "dropout", "rate", "where", "bias"]
+    assert list(choice.searched) == ["rank", "dropout", "rate", "pace", "where", "bias"]
     assert choice.fixed == {}
     assert choice.nearest() == Tuned()
 
@@ -44,6 +45,9 @@ def test_without_settings_every_knob_is_searched_and_nothing_fixed() -> None:
         ({"dropout": 0}, {"dropout": 0}),
         ({"rate": 3e-4}, {"rate": 3e-4}),
         ({"rate": [1e-3]}, {"rate": 1e-3}),
+        ({"pace": "auto"}, {"pace": "auto"}),
+        ({"pace": 1.5}, {"pace": 1.5}),
+        ({"pace": {"low": 1.0, "high": 1.5}}, {"pace": 1.0}),
         ({"where": "query"}, {"where": "query"}),
         ({"bias": False}, {"bias": False}),
         ({"steps": 10}, {"steps": 10}),
@@ -65,10 +69,12 @@ def test_a_value_fixes_a_knob_or_a_setting(settings: dict[str, Any], fixed: dict
         ({"rate": {"low": 1e-5, "high": 5e-5}}, None, 1e-5),
         ({"rate": {"low": 2e-5, "high": 1e-3}}, Choice(1e-4, 1e-3), 1e-4),
         ({"rate": [1e-5, 5e-5]}, Choice(1e-5, 5e-5), 5e-5),
+        ({"pace": ["auto", 3.0]}, Choice("auto", 3.0), "auto"),
+        ({"pace": {"low": 1.5, "high": 4.0}}, Choice(2.0, 4.0), 2.0),
     ],
 )
 def test_a_range_or_a_list_narrows_a_knob_and_the_default_moves_into_it(
-    settings: dict[str, Any], knob: Int | Float | Choice | None, nearest: float
+    settings: dict[str, Any], knob: Int | Float | Choice | None, nearest: object
 ) -> None:
     choice, name = choose(Tuned, settings), next(iter(settings))
     assert choice.searched.get(name) == knob
@@ -80,7 +86,7 @@ def test_a_range_or_a_list_narrows_a_knob_and_the_default_moves_into_it(
     [
         (
             {"rnak": 8},
-            r"'rnak' is not a setting of tuned; did you mean 'rank'\?; it has rank, dropout, rate, where, bias, steps",
+            r"'rnak' is not a setting of tuned; did you mean 'rank'\?; it has rank, dropout, rate, pace, where, bias",
         ),
         ({"rank": 6}, r"rank: 6 is not legal; use a whole number from 4 to 64 in steps of 4"),
         ({"rank": 8.0}, r"rank: 8.0 is not legal"),
@@ -93,6 +99,9 @@ def test_a_range_or_a_list_narrows_a_knob_and_the_default_moves_into_it(
         ({"dropout": float("nan")}, r"dropout: nan is not legal"),
         ({"rate": 1}, r"rate: 1 is not legal; use one of 1e-05, 0.0001, 0.001, or a number from 1e-05 to 0.001"),
         ({"rate": {"low": 2e-5, "high": 3e-5}}, r"rate: no value lies from 2e-05 to 3e-05; use one of"),
+        ({"pace": 8}, r"pace: 8 is not legal; use one of 'auto', 1.0, 2.0, 4.0, or a number from 1.0 to 4.0"),
+        ({"pace": "fast"}, r"pace: 'fast' is not legal; use one of 'auto', 1.0"),
+        ({"pace": {"low": "auto", "high": 4.0}}, r"pace: a range lies between two numbers; got 'auto' and 4.0"),
         ({"where": "key"}, r"where: 'key' is not legal; use one of 'query', 'all'"),
         (
             {"where": {"low": "a", "high": "b"}},

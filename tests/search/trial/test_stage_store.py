@@ -181,6 +181,15 @@ def test_another_task_and_other_code_of_the_task_begin_at_another_address(monkey
     assert start("a", "b") != before
 
 
+def test_other_code_of_the_scores_during_training_is_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start() -> str:
+        return origin(model="m", data="d", task=TextClassification(labels=("a", "b")), precision="torch.float32")
+
+    before = start()
+    use_changed_code(monkeypatch, "autoopt.objectives.monitor")
+    assert start() != before
+
+
 def test_other_code_of_a_strategy_is_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
     def at(name: str) -> str:
         return address("parent", find(name)(), effort=1.0, seed=0)

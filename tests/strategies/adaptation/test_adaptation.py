@@ -127,7 +127,7 @@ def test_weight_averaging_gives_the_mean_of_the_last_weights(given: Candidate) -
     fit(given, model, schedule, effort=1, seed=0, before_step=lambda *_: seen.append(model.classifier.weight.clone()))
     assert len(seen) == 9
     expected = torch.stack([*seen[5:], model.classifier.weight]).mean(0)  # After 5, 6, 7, 8 and all 9 steps.
-    averaged: Any = WeightAveraging(share=0.5, batch_size=8).apply(given, effort=1, seed=0).model
+    averaged: Any = WeightAveraging(share=0.5, learning_rate=2e-4, batch_size=8).apply(given, effort=1, seed=0).model
     torch.testing.assert_close(averaged.classifier.weight, expected)
 
 
