@@ -1,0 +1,1 @@
+"""The methods and data sets that ``tests/benchmarks/trunks.py`` compares."""

@@ -1,0 +1,91 @@
+"""What autoopt trains: its baseline as it was and as it is, its frozen trunk, and the best model of a whole search."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from autoopt.search.api import load_model, search
+from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
+from autoopt.strategies.adaptation.linear_probe import LinearProbe
+from autoopt.strategies.candidate import Candidate, Example, Span
+from autoopt.strategies.strategy import Strategy
+from tests.benchmarks.trunk_methods.classical import plainly_opened
+from tests.benchmarks.trunk_methods.data_sets import MODEL, Splits
+
+OLD = {"learning_rate": 2e-4, "epochs": 3, "batch_size": 16, "layer_decay": 1.0, "warmup": 0.1}
+"""Full fine-tuning as it was by default when the head read the first token through a fresh pooler."""
+SEARCH_MINUTES = 10
+
+
+def trained(strategy: Strategy) -> Callable[[Splits], list[Any]]:
+    """Return the method: the base model as autoopt opens it, trained by this strategy."""
+
+    def method(splits: Splits) -> list[Any]:
+        return _answers(splits, strategy, splits.task.open_model(MODEL, data=splits.data, seed=splits.seed))
+
+    return method
+
+
+def old_baseline(splits: Splits) -> list[Any]:
+    """Return the answers of full fine-tuning under the head of transformers, for a fixed number of epochs."""
+    return _answers(splits, FullFinetuning.model_validate(OLD), plainly_opened(splits))
+
+
+def _answers(splits: Splits, strategy: Strategy, candidate: Candidate) -> list[Any]:
+    candidate = strategy.apply(candidate, effort=1.0, seed=splits.seed)
+    candidate = splits.task.tune(candidate, splits.data.validation)
+    return candidate.task.answer(candidate, splits.data.test)  # type: ignore[attr-defined, no-any-return]
+
+
+BASELINE, PROBE = trained(FullFinetuning()), trained(LinearProbe())
+
+
+def best_of_search(splits: Splits) -> list[Any]:
+    """Return the answers of the best model, by quality on validation, of a search without a budget."""
+    with tempfile.TemporaryDirectory() as home:
+        files = {name: _written(splits, name, Path(home)) for name in ("train", "validation", "test")}
+        experiment = {
+            "study": splits.name,
+            "task": {"name": splits.task.name},
+            "model": MODEL,
+            "data": {**files, "max_length": splits.task.max_length},
+            "objectives": ["quality", "latency_p50"],
+            "search": {"trials": 1000, "timeout": f"{SEARCH_MINUTES}m", "seed": splits.seed},
+            "resources": {"workers": 2},
+        }
+        result = search(experiment, root=Path(home) / "studies")
+        candidate = load_model(result.pull(Path(home) / "champion")).candidate
+    task: Any = candidate.task
+    return [_renumbered(answer, task.labels, splits.task.labels) for answer in task.answer(candidate, splits.data.test)]
+
+
+def _written(splits: Splits, name: str, folder: Path) -> str:
+    """Write one split as JSON lines and return its path."""
+    path = folder / f"{name}.jsonl"
+    rows = (_row(splits, example) for example in getattr(splits.data, name))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def _row(splits: Splits, example: Example) -> dict[str, Any]:
+    label: Any = example.label
+    names = splits.task.labels
+    if splits.is_tagged:
+        return {"tokens": example.text.split(" "), "tags": [names[number] for number in label]}
+    if not names:
+        spans: Sequence[Span] = label
+        answers = {"text": [span.text for span in spans], "answer_start": [span.start for span in spans]}
+        return {"question": example.text, "context": example.text_pair, "answers": answers}
+    pair = {} if example.text_pair is None else {"text_pair": example.text_pair}
+    return {"text": example.text, **pair, "label": names[label]}
+
+
+def _renumbered(answer: Any, given: Sequence[str], wanted: Sequence[str]) -> Any:
+    """Return the answer with classes numbered as in the benchmark."""
+    if isinstance(answer, tuple):
+        return tuple(_renumbered(number, given, wanted) for number in answer)
+    return wanted.index(given[answer]) if isinstance(answer, int) else answer
