@@ -27,9 +27,15 @@ class Bench:
     requested: Set[str] = frozenset()
     """Costs to measure in addition to those that always are."""
 
-    def measure(self, model: Any, folder: Path) -> dict[str, Measurement]:
-        """Measure a model that is saved in ``folder``; the reference itself has the ratio 1."""
-        return measure_costs(FreshServing(self, model, folder), self.requested)
+    def measure(
+        self, model: Any, folder: Path, *, own_target: Target | None = None, own_single_target: Target | None = None
+    ) -> dict[str, Measurement]:
+        """Measure a model that is saved in ``folder``; the reference itself has the ratio 1.
+
+        ``own_target`` and ``own_single_target`` replace the lengths if the model's tokenizer is another one.
+        """
+        own = own_target or self.target, own_single_target or self.single_target
+        return measure_costs(FreshServing(self, model, folder, *own), self.requested)
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -49,11 +55,9 @@ class FreshServing:
     bench: Bench
     model: Any
     folder: Path
+    target: Target
+    single_target: Target
     thorough: bool = True
-
-    @property
-    def target(self) -> Target:
-        return self.bench.target
 
     @property
     def calibration(self) -> Calibration:
@@ -61,18 +65,18 @@ class FreshServing:
 
     @cached_property
     def comparison(self) -> Comparison:
-        return self._compare(self.target, self.calibration, pairs_for(self.bench.requested))
+        return self._compare(self.bench.target, self.target, self.calibration, pairs_for(self.bench.requested))
 
     def single(self) -> tuple[Comparison, Calibration]:
         if self.bench.single_target == self.target:
             return self.comparison, self.calibration
         calibration = self.bench.single_calibration
-        return self._compare(self.bench.single_target, calibration, THOROUGH), calibration
+        return self._compare(self.bench.single_target, self.single_target, calibration, THOROUGH), calibration
 
     def once(self, metric: str, measure: Callable[[], Measurement]) -> Measurement:  # noqa: ARG002
         return measure()
 
-    def _compare(self, target: Target, calibration: Calibration, pairs: Pairs) -> Comparison:
+    def _compare(self, target: Target, own_target: Target, calibration: Calibration, pairs: Pairs) -> Comparison:
         if self.model is self.bench.reference:
             return Comparison.identity(calibration)
-        return compare_models(self.model, self.bench.reference, target, pairs=pairs)
+        return compare_models(self.model, self.bench.reference, target, pairs=pairs, candidate_target=own_target)

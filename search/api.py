@@ -88,12 +88,12 @@ class SearchResult:
         return self.outcome.stopped_because if self.outcome else ""
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return one row per trial: state, feasible, recipe, every measurement, seconds, reason."""
+        """Return one row per trial: state, feasible, base model if several, recipe, measurements, seconds, reason."""
         import pandas as pd
 
         from autoopt.search.study.outcome import trial_table
 
-        header, rows = trial_table(self.trials)
+        header, rows = trial_table(self.trials, list(self.view.experiment.base_models))
         return pd.DataFrame(rows, columns=header)
 
     def pull(self, path: str | Path, *, alias: str = "champion") -> Path:

@@ -6,6 +6,7 @@ import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 ROOT_VARIABLE = "AUTOOPT_ROOT"
 DEFAULT_ROOT = "autoopt-studies"
@@ -69,6 +70,10 @@ class StudyFolder:
     def origin(self) -> Path:
         """Address in the stage store of the unchanged base model with this study's data."""
         return self.path / "origin"
+
+    def origin_of(self, label: str) -> Path:
+        """Like ``origin``, for a base model after the first; empty for the first one itself."""
+        return self.path / f"origin-{quote(label, safe='')}" if label else self.origin
 
     @property
     def lock(self) -> Path:

@@ -34,7 +34,7 @@ def send_to_mlflow(name: str, root: Root, say: Callable[[str], None]) -> Sent:
     view = load_study_view(root, name)
     address, database = view.experiment.tracking.address(), view.experiment.storage.address()
     with study_lock(view.folder.lock, study=name, url=database), reaching(address, root):
-        runs = StudyRuns(address, root, name)
+        runs = StudyRuns(address, root, name, list(view.experiment.base_models))
         trials = sum(runs.write(record) for record in view.records if record.state in COUNTED)
         runs.attach(view.folder.experiment.name, view.folder.experiment.read_text(encoding="utf-8"))
         runs.finish(Ending.FINISHED if view.outcome else Ending.KILLED)

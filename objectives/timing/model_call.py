@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from autoopt.objectives.target import Target
@@ -57,12 +58,32 @@ def calibrate_model(reference: Any, target: Target, *, samples: int = 150) -> Ca
 
 
 def compare_models(
-    candidate: Any, reference: Any, target: Target, *, limit_ratio: float | None = None, pairs: Pairs = SCREENING
+    candidate: Any,
+    reference: Any,
+    target: Target,
+    *,
+    limit_ratio: float | None = None,
+    pairs: Pairs = SCREENING,
+    candidate_target: Target | None = None,
 ) -> Comparison:
-    """Compare two torch models, see ``compare``."""
+    """Compare two torch models, see ``compare``.
+
+    ``candidate_target`` has the lengths of the candidate's calls if its tokenizer makes others of the same texts.
+    """
+    own_target = _aligned(candidate_target or target, target)
     with placed(target, candidate, reference):
-        calls = model_calls(candidate, target), model_calls(reference, target)
+        calls = model_calls(candidate, own_target), model_calls(reference, target)
         return compare(*calls, target, limit_ratio=limit_ratio, pairs=pairs)
+
+
+def _aligned(own_target: Target, target: Target) -> Target:
+    """Return the candidate's target with as many lengths as the reference's, since calls are timed in pairs."""
+    own, count = own_target.call_lengths, len(target.call_lengths)
+    if len(own) == count:
+        return own_target
+    if len(own) == 1:
+        return own_target.with_lengths(own * count)
+    return own_target.with_lengths((round(mean(own)),))  # The reference's texts are all equally long.
 
 
 def _call(model: Any, target: Target, length: int, seed: int) -> Call:

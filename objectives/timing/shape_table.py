@@ -89,6 +89,12 @@ def calibrate_once(reference_model: Any, target: Target, table: ShapeTable, *, s
     return calibration
 
 
+def shape_key(model: Any, target: Target, own_target: Target) -> str:
+    """Return the key of a model's shape in a table for ``target``, if the model is timed on ``own_target``."""
+    shape = structure_digest(model)
+    return shape if own_target == target else f"{shape}-{own_target.slug}"
+
+
 def compare_shape(
     candidate_model: Any,
     reference_model: Any,
@@ -97,23 +103,28 @@ def compare_shape(
     *,
     calibration: Calibration,
     limit_ratio: float | None = None,
+    candidate_target: Target | None = None,
 ) -> Comparison:
     """Return the comparison of a candidate's shape with the reference's: stored, or measured now and stored.
 
     A candidate of the reference's own shape has the ratio 1 and is not measured. ``calibration`` is the reference's.
-    Raises ``ValueError`` if the table belongs to another target.
+    ``candidate_target`` has the lengths of the same texts for a candidate with another tokenizer. Raises ``ValueError``
+    if the table belongs to another target.
     """
     if target != table.target:
         raise ValueError(
             f"the table is for {table.target}, but the measurement is for {target}; open a table for that target"
         )
-    shape, reference = structure_digest(candidate_model), structure_digest(reference_model)
+    own_target = candidate_target or target
+    shape, reference = shape_key(candidate_model, target, own_target), structure_digest(reference_model)
     if shape == reference:
         return Comparison.identity(calibration)
     with table.claim(shape, reference=reference):
         comparison = table.get(shape, reference=reference)
         if comparison is None:
-            comparison = compare_models(candidate_model, reference_model, target, limit_ratio=limit_ratio)
+            comparison = compare_models(
+                candidate_model, reference_model, target, limit_ratio=limit_ratio, candidate_target=own_target
+            )
             table.put(shape, comparison, reference=reference)
     return comparison
 

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
+from autoopt.search.space.recipe import MODEL
 from autoopt.search.trial.record import State, TrialRecord
 
 MAX_PARAMETER_CHARACTERS = 6000
 MAX_TAG_CHARACTERS = 8000
 
 
-def parameters(record: TrialRecord) -> dict[str, str]:
-    """Return the recipe as text, and every knob as ``strategy.knob``."""
+def parameters(record: TrialRecord, base_models: Sequence[str] = ()) -> dict[str, str]:
+    """Return the recipe as text, and every knob as ``strategy.knob``; of several base models, that of the recipe.
+
+    ``base_models`` are their labels, the baseline's first.
+    """
     values = {"recipe": _shortened(str(record.recipe), MAX_PARAMETER_CHARACTERS)}
+    if len(base_models) > 1:
+        values[MODEL] = _shortened(record.recipe.model or base_models[0], MAX_PARAMETER_CHARACTERS)
     for step in record.recipe.steps:
         for knob in type(step).knobs():
             values[_name(f"{step.name}.{knob}")] = _shortened(str(getattr(step, knob)), MAX_PARAMETER_CHARACTERS)

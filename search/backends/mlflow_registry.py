@@ -32,6 +32,8 @@ class VerifiedModel:
     """Written by ``strategies.saving.save``."""
     recipe: str
     measurements: Mapping[str, Measurement]
+    base_model: str = ""
+    """Name of the base model in the experiment file."""
 
     @property
     def digest(self) -> str:
@@ -176,6 +178,7 @@ def _register(client: Any, experiment_id: str, parent_id: str, study: str, model
         tags={
             "autoopt.trial": str(model.trial),
             "autoopt.recipe": model.recipe,
+            "autoopt.base_model": model.base_model,
             "autoopt.manifest_sha256": model.digest,
             **_measurement_tags(model.measurements, model.measurements),
         },

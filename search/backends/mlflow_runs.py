@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -43,11 +43,14 @@ def trial_key(record: TrialRecord) -> TrialKey:
 
 
 class StudyRuns:
-    """The runs of one study. For use by one thread; every method may raise the exceptions of ``failures()``."""
+    """The runs of one study. For use by one thread; every method may raise the exceptions of ``failures()``.
 
-    def __init__(self, uri: str | None, root: Root, study: str) -> None:
+    ``base_models`` are the labels of the study's base models, the baseline's first.
+    """
+
+    def __init__(self, uri: str | None, root: Root, study: str, base_models: Sequence[str] = ()) -> None:
         self._client = open_client(uri, root)
-        self._study = check_name(study, "study")
+        self._study, self._base_models = check_name(study, "study"), base_models
         self.experiment_id = ensure_experiment(self._client, study, artifact_location(uri, root))
         self.parent_id = ensure_parent_run(self._client, self.experiment_id, study)
         self._finished: set[TrialKey] = set()
@@ -114,7 +117,7 @@ class StudyRuns:
         # With the run's own start time, so that a repeated attempt overwrites the metrics of an interrupted one.
         timestamp = self._client.get_run(run_id).info.start_time
         metrics = [Metric(name, value, timestamp, 0) for name, value in mlflow_record.metrics(record).items()]
-        params = [Param(name, value) for name, value in mlflow_record.parameters(record).items()]
+        params = [Param(name, value) for name, value in mlflow_record.parameters(record, self._base_models).items()]
         tags = [RunTag(name, value) for name, value in mlflow_record.tags(record).items()]
         self._client.log_batch(run_id, metrics=metrics, params=params[:_MAX_PARAMETERS_PER_BATCH], tags=tags)
         for start in range(_MAX_PARAMETERS_PER_BATCH, len(params), _MAX_PARAMETERS_PER_BATCH):

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -55,6 +55,7 @@ class MlflowTracker:
         root: Root,
         study: str,
         *,
+        base_models: Sequence[str] = (),
         warn: Callable[[str], None] = _LOG.warning,
         retry_after_s: float = _RETRY_AFTER_S,
     ) -> None:
@@ -63,6 +64,7 @@ class MlflowTracker:
         import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
         self._uri, self._root, self._study = uri, root, check_name(study, "study")
+        self._base_models = tuple(base_models)
         self._warn = warn
         self._warned = False
         self._retry_after_s = retry_after_s
@@ -163,7 +165,7 @@ class MlflowTracker:
 
     def _connected(self) -> StudyRuns:
         if self._runs is None:
-            runs = StudyRuns(self._uri, self._root, self._study)
+            runs = StudyRuns(self._uri, self._root, self._study, self._base_models)
             runs.reopen()
             self._runs = runs
             self._answers += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import starmap
 from statistics import fmean
 from types import MappingProxyType
@@ -19,28 +20,39 @@ UNSEEN_FACTORS = MappingProxyType({Family.UNSUPERVISED: 3.75, Family.ADAPTATION:
 """Time of an unseen strategy of the family over that of full fine-tuning: medians of ``strategies_alone.json``."""
 
 
-def expected_seconds(recipes: Sequence[Recipe], complete: Sequence[TrialRecord]) -> list[float]:
+SAME_SIZE: Mapping[str, float] = MappingProxyType({})
+
+
+def expected_seconds(
+    recipes: Sequence[Recipe], complete: Sequence[TrialRecord], sizes: Mapping[str, float] = SAME_SIZE
+) -> list[float]:
     """Return the expected seconds of each recipe, where stages of complete trials are reused at no cost.
 
     A training stage scales with its epochs, examples and model size (``forward_passes``). An unseen strategy takes the
     mean of its family, and in families that train the whole model at least ``UNSEEN_FACTORS`` times full fine-tuning.
-    Work outside of stages, such as scoring, is the same for all.
+    Work outside of stages, such as scoring, is the same for all. ``sizes`` is the work of a forward pass of each base
+    model, relative to the first (``Space.sizes``): a strategy that was only seen on another one takes in proportion.
     """
-    times = _StageTimes.of(complete)
-    stored = {steps for record in complete for steps in record.recipe.stored_prefixes}
+    times = _StageTimes.of(complete, sizes)
+    stored = {prefix for record in complete for prefix in record.recipe.stored_prefixes}
     expected = []
     for recipe in recipes:
-        reused = next((len(steps) for steps in reversed(recipe.stored_prefixes) if steps in stored), 0)
-        expected.append(times.outside + sum(starmap(times.expected, _amounts(recipe)[reused:])) + 1.0)
+        reused = next((len(prefix.steps) for prefix in reversed(recipe.stored_prefixes) if prefix in stored), 0)
+        of_model = partial(times.expected, recipe.model)
+        expected.append(times.outside + sum(starmap(of_model, _amounts(recipe)[reused:])) + 1.0)
     return expected
 
 
 @dataclass(frozen=True)
 class _StageTimes:
-    """Mean times of stages, in seconds."""
+    """Mean times of stages, in seconds on a base model of size 1."""
 
+    sizes: Mapping[str, float]
+    """Of the base models, by ``Recipe.model``."""
     per_amount: Mapping[str, float]
     """By strategy, the time per unit of ``_amounts``."""
+    per_amount_of_model: Mapping[tuple[str, str], float]
+    """The same by base model and strategy."""
     by_family: Mapping[Family, float]
     overall: float
     full_finetuning: float
@@ -48,15 +60,18 @@ class _StageTimes:
     """Per trial, outside of the stages of its recipe."""
 
     @classmethod
-    def of(cls, complete: Sequence[TrialRecord]) -> _StageTimes:
+    def of(cls, complete: Sequence[TrialRecord], sizes: Mapping[str, float]) -> _StageTimes:
         samples: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        of_model: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
         outside: list[float] = []
         for record in complete:
             amounts = {step.name: amount for step, amount in _amounts(record.recipe)}
             outside.append(sum(stage.seconds for stage in record.stages if stage.name not in amounts))
             for stage in record.stages:
                 if stage.name in amounts and (seconds := stage.saved if stage.reused else stage.seconds) > 0:
-                    samples[stage.name].append((seconds, amounts[stage.name]))
+                    sample = seconds / sizes.get(record.recipe.model, 1.0), amounts[stage.name]
+                    samples[stage.name].append(sample)
+                    of_model[record.recipe.model, stage.name].append(sample)
         means = {name: fmean(seconds for seconds, _ in each) for name, each in samples.items()}
         family_of = {step.name: step.family for record in complete for step in record.recipe.steps}
         families: dict[Family, list[float]] = defaultdict(list)
@@ -64,21 +79,26 @@ class _StageTimes:
             families[family_of[name]].append(mean)
         overall = fmean(means.values()) if means else 1.0
         return cls(
-            per_amount={
-                name: sum(seconds for seconds, _ in each) / sum(amount for _, amount in each)
-                for name, each in samples.items()
-            },
+            sizes=sizes,
+            per_amount={name: _per_amount(each) for name, each in samples.items()},
+            per_amount_of_model={key: _per_amount(each) for key, each in of_model.items()},
             by_family={family: fmean(seconds) for family, seconds in families.items()},
             overall=overall,
             full_finetuning=means.get(FullFinetuning.name, overall),
             outside=fmean(outside or [0.0]),
         )
 
-    def expected(self, step: Strategy, amount: float) -> float:
-        if step.name in self.per_amount:
-            return self.per_amount[step.name] * amount
+    def expected(self, model: str, step: Strategy, amount: float) -> float:
+        size = self.sizes.get(model, 1.0)
+        rate = self.per_amount_of_model.get((model, step.name), self.per_amount.get(step.name))
+        if rate is not None:
+            return rate * amount * size
         least = UNSEEN_FACTORS.get(step.family, 0.0) * self.full_finetuning
-        return max(self.by_family.get(step.family, self.overall), least)
+        return max(self.by_family.get(step.family, self.overall), least) * size
+
+
+def _per_amount(samples: Sequence[tuple[float, float]]) -> float:
+    return sum(seconds for seconds, _ in samples) / sum(amount for _, amount in samples)
 
 
 def _amounts(recipe: Recipe) -> list[tuple[Strategy, float]]:

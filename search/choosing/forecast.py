@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import mean
 
 from autoopt.search.space.recipe import Recipe
@@ -25,11 +25,13 @@ class Work:
     """The quantities that a trial's compute depends on."""
 
     forward_s: float
-    """Forward pass of the base model: one example of the target's length."""
+    """Forward pass of the first base model: one example of the target's length."""
     length_share: float
     """Mean length of the training texts as a share of the target's length, at most 1."""
     train: int
     validation: int
+    sizes: Mapping[str, float] = field(default_factory=dict)
+    """Time of a forward pass of other base models, relative to the first, by ``Recipe.model``."""
 
     @property
     def example_s(self) -> float:
@@ -40,7 +42,8 @@ class Work:
         """Return the expected seconds of one trial that reuses the ``done`` stages."""
         costs = zip(stage_ids(recipe), forward_passes(recipe), strict=True)
         passes = sum(passes for stage, passes in costs if stage not in done)
-        return OVERHEAD_S + self.example_s * (self.validation + self.train * passes)
+        example_s = self.example_s * self.sizes.get(recipe.model, 1.0)
+        return OVERHEAD_S + example_s * (self.validation + self.train * passes)
 
 
 def forward_passes(recipe: Recipe) -> list[float]:
@@ -58,7 +61,7 @@ def forward_passes(recipe: Recipe) -> list[float]:
 
 def stage_ids(recipe: Recipe) -> list[str]:
     """Return an id for the state after each step; recipes that share a prefix share its ids."""
-    return [Recipe(recipe.steps[: length + 1]).id for length in range(len(recipe.steps))]
+    return [recipe.prefix(length + 1).id for length in range(len(recipe.steps))]
 
 
 def search_seconds(work: Work, design: Sequence[Recipe], *, trials: int, workers: int) -> float:

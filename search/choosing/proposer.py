@@ -11,7 +11,7 @@ from autoopt.objectives.measurement import QUALITY, Direction
 from autoopt.search.choosing.acquisition import Constraint, candidates_near, most_promising
 from autoopt.search.choosing.expected_time import expected_seconds
 from autoopt.search.choosing.front import losses, pareto
-from autoopt.search.space.recipe import Recipe
+from autoopt.search.space.recipe import MODEL, Recipe
 from autoopt.search.space.space import InvalidRecipe, Space, strategy_of
 from autoopt.search.trial.record import State, TrialRecord
 from autoopt.strategies.knobs import KnobValue
@@ -44,7 +44,7 @@ class Proposer:
         self._rng = random.Random(seed)
         self._parameter_cache: dict[int, Mapping[str, KnobValue] | None] = {}
         self._reshaping = frozenset(offer.strategy.name for offer in space.offers if offer.strategy.reshapes())
-        self._reshaping |= {
+        self._reshaping |= {MODEL} | {
             group.parameter for group in space.groups if any(offer.strategy.reshapes() for offer in group.offers)
         }
         self._cheap = frozenset(offer.strategy.name for offer in space.offers if _is_cheap(offer.strategy))
@@ -89,7 +89,7 @@ class Proposer:
             np.array([losses(record, self._objectives) for record, _ in observed]),
             constraints=[self._constraint(limit, [record for record, _ in observed]) for limit in self._limits],
             running=[parameters for parameters in running if parameters is not None],
-            seconds=np.array(expected_seconds(recipes, complete)),
+            seconds=np.array(expected_seconds(recipes, complete, self._space.sizes)),
             costs=list(map(_is_cost, self._objectives)),
             reshapes=self.reshapes,
         )
@@ -147,8 +147,9 @@ def _is_cost(metric: str) -> bool:
 
 
 def _without_serving_knobs(recipe: Recipe) -> tuple[Strategy | str, ...]:
-    """Return the steps, of accelerations without training only the names."""
-    return tuple(step.name if step.family is Family.ACCELERATION and not step.trains else step for step in recipe.steps)
+    """Return the base model and the steps, of accelerations without training only the names."""
+    steps = (step.name if step.family is Family.ACCELERATION and not step.trains else step for step in recipe.steps)
+    return (recipe.model, *steps)
 
 
 def _is_cheap(strategy: type[Strategy]) -> bool:

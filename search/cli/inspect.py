@@ -65,14 +65,14 @@ def _status_json(view: StudyView) -> dict[str, Any]:
 def _print_status(views: list[StudyView]) -> None:
     from autoopt.search.report.formats import NOT_MEASURED, format_summary
     from autoopt.search.report.sanitize import plain_text
-    from autoopt.search.report.tables import new_table
+    from autoopt.search.report.tables import describe_trial, new_table
     from autoopt.search.study.study_view import Phase
 
     table = new_table("study", "state", "trials", "feasible", "best feasible", "baseline")
     for view in views:
         trials = f"{view.counted} of {view.experiment.search.trials}"
         best, baseline = (
-            f"{format_summary(record.measurements)} (trial {record.number})" if record else NOT_MEASURED
+            f"{format_summary(record.measurements)} ({describe_trial(record)})" if record else NOT_MEASURED
             for record in (view.best, view.baseline)
         )
         state = f"running: {view.held_by}" if view.held_by else view.phase.value
@@ -110,6 +110,7 @@ def show(study: str, name: str, root: Path | None, as_json: bool) -> None:
         print_json(
             {
                 **record.to_json(),
+                "base_model": view.experiment.base_model_of(record.recipe.model),
                 "feasible": record.feasible,
                 "error": traceback,
                 "model": _existing_path(view.folder.model(trial)),
@@ -139,6 +140,8 @@ def _print_trial(record: TrialRecord, view: StudyView, traceback: str) -> None:
     out = console()
     title = f"{view.name}, trial {record.number}: {describe_state(record)}; took {format_seconds(record.seconds)}"
     out.print(plain_text(title), soft_wrap=True)
+    if len(view.experiment.base_models) > 1:
+        out.print(plain_text(f"base model: {view.experiment.base_model_of(record.recipe.model)}"), soft_wrap=True)
     out.print(recipe_table(record.recipe))
     if record.measurements:
         out.print(measurements_table(record.measurements))
@@ -220,7 +223,7 @@ def _print_front(view: StudyView, *, as_json: bool) -> bool:
         print_json(outcome.to_json())
         return bool(outcome.models)
     rows, baseline = outcome_rows(outcome)
-    _print_rows(rows, baseline, f"{view.name}: {format_count(len(outcome.models), 'verified model')}")
+    _print_rows(rows, baseline, view, f"{view.name}: {format_count(len(outcome.models), 'verified model')}")
     if not outcome.models and outcome.failed:
         nearest = outcome.failed[0].record
         missed = format_violations(nearest.violations)
@@ -247,7 +250,7 @@ def _print_rejudged(view: StudyView, limits: list[Limit], *, as_json: bool) -> b
         return bool(trials)
     if (displayed := trials or ([nearest] if nearest else [])) and view.baseline:
         rows, baseline = [_judged_row(trial, view) for trial in displayed], _baseline_row(view.baseline, view)
-        _print_rows(rows, baseline, f"{view.name}: {' and '.join(limit.text for limit in limits)}")
+        _print_rows(rows, baseline, view, f"{view.name}: {' and '.join(limit.text for limit in limits)}")
     if not trials:
         click.echo(f"No stored trial is within this budget; {_describe_nearest(nearest)}", err=True)
     if untrained := sum(record.state is State.REJECTED for record in view.records):
@@ -280,7 +283,7 @@ def _judged_row(trial: JudgedTrial, view: StudyView) -> Row:
     from autoopt.search.report.tables import Row
 
     if trial.verified is None:
-        return Row(trial.record.number, str(trial.record.recipe), trial.measurements, ("not verified",))
+        return Row.from_record(trial.record, ("not verified",))
     baseline = view.outcome.baseline if view.outcome else None
     return Row.from_verified(trial.verified, ("verified",), baseline=baseline)
 
@@ -290,11 +293,11 @@ def _baseline_row(record: TrialRecord, view: StudyView) -> Row:
 
     if view.outcome is not None:
         return Row.from_verified(view.outcome.baseline, ("baseline",), baseline=view.outcome.baseline)
-    return Row(record.number, str(record.recipe), record.measurements, ("baseline",))
+    return Row.from_record(record, ("baseline",))
 
 
-def _print_rows(rows: list[Row], baseline: Row, title: str) -> None:
+def _print_rows(rows: list[Row], baseline: Row, view: StudyView, title: str) -> None:
     from autoopt.search.report.tables import front_table
 
-    out = console()
-    out.print(front_table(rows, baseline, width=out.width, title=title))
+    out, models = console(), list(view.experiment.base_models)
+    out.print(front_table(rows, baseline, width=out.width, title=title, base_models=models))

@@ -20,7 +20,7 @@ from autoopt.search.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from autoopt.objectives.summary import DataSummary
     from autoopt.objectives.timing.latency import Calibration
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from autoopt.search.paths import Root
     from autoopt.search.space.recipe import Recipe
     from autoopt.search.space.space import Space
+    from autoopt.search.trial.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Preview:
     warnings: Sequence[str]
     """Possible problems of the data."""
     calibration: Calibration
+    ratios: Mapping[str, float]
+    """Latency of each base model relative to the baseline's, by label."""
     work: Work
     design: Sequence[Recipe]
 
@@ -126,6 +129,7 @@ def _preview(experiment: Experiment, space: Space, root: Root) -> Preview:
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace.of(experiment, root, scratch=Path(scratch))
         calibration = workspace.calibration
+        ratios = _latency_ratios(workspace, space.sizes)
         lengths = [len(item["input_ids"]) for item in workspace.base.features()]
     tokens = mean(workspace.target.call_lengths)
     work = Work(
@@ -134,10 +138,29 @@ def _preview(experiment: Experiment, space: Space, root: Root) -> Preview:
         # One text may become several model inputs, and several texts may be packed into one.
         train=len(lengths),
         validation=round(len(workspace.data.validation) * len(lengths) / len(workspace.data.train)),
+        sizes=ratios,
     )
     data = workspace.data
     summary = DataSummary.of(workspace.task, data)
-    return Preview(experiment, space, summary, data.notes, data.warnings, calibration, work, start_design(space))
+    return Preview(
+        experiment, space, summary, data.notes, data.warnings, calibration, ratios, work, start_design(space)
+    )
+
+
+def _latency_ratios(workspace: Workspace, sizes: Mapping[str, float]) -> dict[str, float]:
+    """Time each further base model against the first; a search finds these measurements in its table.
+
+    ``sizes`` are the estimates that are returned if the study measures no latency.
+    """
+    from autoopt.search.space.recipe import Recipe
+
+    first, *others = workspace.experiment.base_models
+    ratios = {first: 1.0}
+    for label in others:
+        unchanged = Recipe((), label)
+        measured = workspace.measure(workspace.base_of(unchanged), unchanged)
+        ratios[label] = measured["latency_ratio"].value if "latency_ratio" in measured else sizes[label]
+    return ratios
 
 
 def _document(preview: Preview) -> dict[str, Any]:
@@ -154,6 +177,7 @@ def _document(preview: Preview) -> dict[str, Any]:
         "recipes": int(size) if isfinite(size) else None,
         "start_design": [recipe.to_json() for recipe in preview.design],
         "baseline_latency": preview.calibration.to_json(),
+        "base_models": _base_models(preview),
         "forecast": {
             "baseline_s": preview.baseline_s,
             "search_s": preview.search_s,
@@ -162,22 +186,39 @@ def _document(preview: Preview) -> dict[str, Any]:
     }
 
 
+def _base_models(preview: Preview) -> list[dict[str, Any]]:
+    """Return what is known of each base model, the baseline's first."""
+    layers = {model.label: model.layers for model in preview.space.models}
+    return [
+        {
+            "label": label,
+            "name": name,
+            "layers": layers[label],
+            "latency_ms": preview.ratios[label] * preview.calibration.p50_ms,
+            "latency_ratio": preview.ratios[label],
+        }
+        for label, name in preview.experiment.base_models.items()
+    ]
+
+
 def _print(preview: Preview, command: str) -> None:
     """Print the answer first: how long it takes and how to start it; then what it rests on."""
     from autoopt.search.report.data_tables import print_data
     from autoopt.search.report.sanitize import plain_text
-    from autoopt.search.report.space_tables import describe_size, families_table, withheld_lines
+    from autoopt.search.report.space_tables import base_models_table, describe_size, families_table, withheld_lines
 
     out, experiment = console(), preview.experiment
     out.print(
         f"[bold]{plain_text(experiment.study)}[/bold]: {plain_text(experiment.task.name)} with "
-        f"{plain_text(experiment.model)}",
+        f"{plain_text(', '.join(experiment.base_models.values()))}",
         soft_wrap=True,
     )
     for line in _forecast_lines(preview):
         out.print(line, soft_wrap=True)
     click.echo(f"Goal: {_goal(preview.experiment)}")
     click.echo(f"To start:\n  {command}\n")
+    if len(preview.space.models) > 1:
+        out.print(base_models_table(_base_models(preview)))
     print_data(preview.data, out)
     out.print(f"[bold]Space[/bold]: {describe_size(preview.space)}; 'autoopt plan --knobs' lists the searched values")
     out.print(families_table(preview.space))

@@ -170,7 +170,8 @@ def _print_front(outcome: Outcome) -> None:
     rows, baseline = outcome_rows(outcome)
     count = len(outcome.models)
     models = format_count(count, "verified model") if count else "no model is within the budgets"
-    out.print(front_table(rows, baseline, width=out.width, title=f"{outcome.study}: {models}"))
+    title = f"{outcome.study}: {models}"
+    out.print(front_table(rows, baseline, width=out.width, title=title, base_models=outcome.base_models))
 
 
 def _print_next_steps(outcome: Outcome, root: Root, invocation: Invocation, *, to_stderr: bool) -> None:

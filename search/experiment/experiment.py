@@ -13,7 +13,7 @@ from autoopt.objectives.judging.budget import other_names
 from autoopt.objectives.measurement import QUALITY
 from autoopt.search.experiment import examples
 from autoopt.search.experiment.error_messages import error_lines
-from autoopt.search.experiment.fields import BudgetLimit, ObjectiveName, Section, StudyName
+from autoopt.search.experiment.fields import BudgetLimit, ModelNames, ObjectiveName, Section, StudyName
 from autoopt.search.experiment.overrides import apply_overrides, resolve_paths
 from autoopt.search.experiment.sections import (
     ResourcesSection,
@@ -24,6 +24,7 @@ from autoopt.search.experiment.sections import (
 )
 from autoopt.search.experiment.task_section import TaskSection
 from autoopt.search.experiment.yaml_file import Document, dump_yaml, read_yaml
+from autoopt.search.space import base_model
 from autoopt.search.space.strategy_choice import InvalidStrategies, StrategyChoice, choose_all
 from autoopt.strategies.catalog import catalog
 from autoopt.strategies.errors import ExperimentError, UnknownName, did_you_mean
@@ -57,8 +58,8 @@ class Experiment(Section):
 
     study: StudyName
     task: TaskSection = TaskSection()
-    model: str
-    """A folder, ``package://name/path``, or a name on the Hub."""
+    model: ModelNames
+    """A folder, ``package://name/path``, or a name on the Hub; or a list of them, the baseline's first."""
     data: DataSettings
     target: TargetSection = TargetSection()
     objectives: Annotated[tuple[ObjectiveName, ...], Field(strict=False, min_length=1)] = (QUALITY, "latency_p50")
@@ -113,6 +114,16 @@ class Experiment(Section):
     def _check_strategies(cls, values: dict[str, Any]) -> dict[str, Any]:
         choose_all({name: settings for name, settings in values.items() if name != OTHERS})
         return values
+
+    @property
+    def base_models(self) -> dict[str, str]:
+        """Names of the base models by their labels, the baseline's first."""
+        names = (self.model,) if isinstance(self.model, str) else self.model
+        return dict(zip(base_model.labels(names), names, strict=True))
+
+    def base_model_of(self, label: str) -> str:
+        """Return the name of a recipe's base model, by the label in the recipe, which is empty for the first one."""
+        return self.base_models[label] if label else next(iter(self.base_models.values()))
 
     def choices(self) -> dict[str, StrategyChoice]:
         """Return the strategies in use, in the order of the catalog, with their fixed and searched settings."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, PlainSerializer, WithJsonSchema
@@ -54,11 +55,37 @@ def _duration(value: Any) -> float:
     return seconds
 
 
+def _model_names(value: Any) -> str | tuple[str, ...]:
+    """Return one name as text and several as a tuple."""
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"expected the name of a model, or a list of names, got {value!r:.80}")
+    if not names or not all(name.strip() for name in names):
+        raise ValueError("it names no model; give a folder, package://NAME/PATH or a name on the Hub")
+    paths = [PurePath(name) for name in names]
+    if repeated := [name for name, path in zip(names, paths, strict=True) if paths.count(path) > 1]:
+        raise ValueError(f"'{repeated[0]}' is listed twice; list each model once")
+    return names[0] if len(names) == 1 else tuple(names)
+
+
 def _limit(value: Any) -> Limit:
     return value if isinstance(value, Limit) else Limit.parse(value)
 
 
 StudyName = Annotated[str, BeforeValidator(_study_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})]
+ModelNames = Annotated[
+    str | tuple[str, ...],
+    BeforeValidator(_model_names),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True},
+            ],
+            "description": "a folder, package://NAME/PATH or a name on the Hub, or a list of them",
+        }
+    ),
+]
 Duration = Annotated[
     float,
     BeforeValidator(as_validator(_duration)),

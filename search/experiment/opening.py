@@ -1,8 +1,9 @@
-"""Data, task, target, directions and space of an experiment."""
+"""Data, task, base models, target, directions and space of an experiment."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from autoopt.objectives.costs import costs
@@ -15,10 +16,11 @@ from autoopt.objectives.target import Target
 from autoopt.objectives.task import Task
 from autoopt.objectives.timing.lengths import typical_lengths
 from autoopt.search.experiment.experiment import Experiment
+from autoopt.search.space.base_model import BaseModel
 from autoopt.search.space.space import Space, build_space
 from autoopt.strategies.candidate import Candidate, Example
-from autoopt.strategies.errors import EnvironmentProblem
-from autoopt.strategies.networks.architectures import layer_count
+from autoopt.strategies.errors import EnvironmentProblem, ModelError
+from autoopt.strategies.networks.architectures import forward_size, layer_count
 
 
 def open_data(experiment: Experiment) -> TextData:
@@ -85,13 +87,45 @@ def facts(experiment: Experiment, data: TextData) -> frozenset[str]:
     return task_type.facts(data.train) | {task_type.head.body, device} | unlabeled
 
 
-def model_of(experiment: Experiment) -> ModelFolder:
-    """Return the base model. Raises ``ModelError``, and ``EnvironmentProblem`` if the Hub cannot be reached."""
-    section = experiment.task
-    return find_model(experiment.model, body=section.task_type.head.body, task=section.name)
+def find_models(experiment: Experiment) -> dict[str, ModelFolder]:
+    """Return the base models by label, the baseline's first.
+
+    Raises ``ModelError``, and ``EnvironmentProblem`` if the Hub cannot be reached; of several models, it is named.
+    """
+    section, names = experiment.task, experiment.base_models
+    folders = {}
+    for label, name in names.items():
+        with _naming(name if len(names) > 1 else ""):
+            folders[label] = find_model(name, body=section.task_type.head.body, task=section.name)
+    return folders
 
 
-def space_of(experiment: Experiment, data: TextData, model: ModelFolder | None = None) -> Space:
-    """Return the recipes that the study may try. Raises as ``model_of`` if the model is not given."""
-    folder = model or model_of(experiment)
-    return build_space(experiment.choices(), facts(experiment, data), layer_count(folder.config))
+def check_opening(experiment: Experiment, task: Task) -> None:
+    """Open each of several base models once, so that no trial of a search finds out that one cannot be opened.
+
+    A single model is opened by the baseline, with which a search begins. Raises ``ModelError`` that names the model.
+    """
+    names = experiment.base_models.values()
+    for name in names if len(names) > 1 else ():
+        with _naming(name):
+            task.open_model(name)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Put the name of the model before errors that do not have it."""
+    try:
+        yield
+    except (ModelError, EnvironmentProblem) as error:
+        if name in str(error):
+            raise
+        raise type(error)(f"model {name}: {error}") from None
+
+
+def space_of(experiment: Experiment, data: TextData, folders: Mapping[str, ModelFolder] | None = None) -> Space:
+    """Return the recipes that the study may try. Raises as ``find_models`` if ``folders`` is not given."""
+    folders = folders or find_models(experiment)
+    models = [
+        BaseModel(label, layer_count(folder.config), forward_size(folder.config)) for label, folder in folders.items()
+    ]
+    return build_space(experiment.choices(), facts(experiment, data), models)

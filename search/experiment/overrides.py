@@ -75,6 +75,8 @@ def _with_absolute_path(data: Any, keys: KeyPath, folder: Path) -> Any:
 
 
 def _absolute(value: Any, folder: Path) -> Any:
+    if isinstance(value, list):
+        return [_absolute(item, folder) for item in value]
     if not isinstance(value, str) or value.startswith(packages.PREFIX):
         return value
     path = folder / Path(value).expanduser()

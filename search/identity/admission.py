@@ -10,7 +10,7 @@ from typing import Any
 from autoopt.search.backends.optuna_storage import database_url
 from autoopt.search.backends.optuna_study import OptunaStudy
 from autoopt.search.experiment.experiment import Experiment, load_experiment, validate
-from autoopt.search.experiment.opening import directions, model_of, open_data
+from autoopt.search.experiment.opening import directions, find_models, open_data
 from autoopt.search.experiment.yaml_file import Document
 from autoopt.search.identity.fingerprints import Inputs
 from autoopt.search.identity.owner import Holder, Owner, owner_of, write_id
@@ -52,7 +52,7 @@ class Admission:
         original, damage = _stored_experiment(self.folder.experiment)
         if original is not None:
             self._refuse_other_experiment(original)
-        inputs = self.inputs or Inputs.of(self.experiment, open_data(self.experiment), model_of(self.experiment))
+        inputs = self.inputs or Inputs.of(self.experiment, open_data(self.experiment), find_models(self.experiment))
         owners: list[Owner] = []
 
         def admit(attributes: Mapping[str, Any], trials: int) -> None:

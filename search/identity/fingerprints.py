@@ -1,4 +1,4 @@
-"""What a study was started with: fingerprints of its data and of the base model's files."""
+"""What a study was started with: fingerprints of its data and of the base models' files."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class Inputs:
     splits: Fingerprints
     """By split: ``train``, ``validation``, ``test``, ``unlabeled``, as the trials see them."""
     model: Fingerprints
-    """By the name of a file of the base model."""
+    """By the name of a file of the base model; of one after the first, ``LABEL/NAME``."""
 
     @classmethod
-    def of(cls, experiment: Experiment, data: TextData, model: ModelFolder) -> Inputs:
-        """Fingerprint the data as they were read and the files of the model."""
+    def of(cls, experiment: Experiment, data: TextData, models: Mapping[str, ModelFolder]) -> Inputs:
+        """Fingerprint the data as they were read and the files of the base models, which are given by label."""
         addresses, labels = _addresses(experiment.data), list(data.labels)
         return cls(
             {address: Fingerprint(_file_digest(address), data.sources.get(address)) for address in addresses},
@@ -64,7 +64,7 @@ class Inputs:
                 "test": Fingerprint(_digest([labels, data.test]), len(data.test)),
                 "unlabeled": Fingerprint(_digest(data.unlabeled), len(data.unlabeled)),
             },
-            {path.name: Fingerprint(content_digest(str(path))) for path in _model_files(model.path)},
+            {name: Fingerprint(content_digest(str(path))) for name, path in _files_of_models(models).items()},
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -116,6 +116,16 @@ def _addresses(settings: DataSettings) -> list[str]:
 
 def _file_digest(address: str) -> str:
     return content_digest(str(packages.locate(address)) if address.startswith(packages.PREFIX) else address)
+
+
+def _files_of_models(models: Mapping[str, ModelFolder]) -> dict[str, Path]:
+    """Return the files of all base models; the names of the first one's are without its label."""
+    prefixes = ["", *(f"{label}/" for label in list(models)[1:])]
+    return {
+        f"{prefix}{path.name}": path
+        for prefix, folder in zip(prefixes, models.values(), strict=True)
+        for path in _model_files(folder.path)
+    }
 
 
 def _model_files(path: Path) -> Sequence[Path]:

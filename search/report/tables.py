@@ -53,18 +53,27 @@ class Row:
     seeds: Seeds | None = None
     remark: str = ""
     """Sentence shown below the table."""
+    base_model: str = ""
+    """``Recipe.model``."""
 
     @classmethod
     def from_verified(cls, model: Verified, names: Sequence[str] = (), *, baseline: Verified | None = None) -> Row:
         return cls(
             model.record.number,
-            str(model.record.recipe),
+            model.record.recipe.describe_steps(),
             model.measurements,
             names,
             model.difference,
             model.seeds,
             describe_gap(model.gap, baseline.gap if baseline else None),
+            model.record.recipe.model,
         )
+
+    @classmethod
+    def from_record(cls, record: TrialRecord, names: Sequence[str] = ()) -> Row:
+        """Return the row of a trial that was not verified."""
+        recipe = record.recipe
+        return cls(record.number, recipe.describe_steps(), record.measurements, names, base_model=recipe.model)
 
 
 def new_table(*columns: str, title: str = "") -> Table:
@@ -90,12 +99,19 @@ def outcome_rows(outcome: Outcome) -> tuple[list[Row], Row]:
     return rows, Row.from_verified(reference, ("baseline",), baseline=reference)
 
 
-def front_table(rows: Sequence[Row], baseline: Row, *, width: int, title: str = "") -> RenderableType:
-    """Return the table of a front, with the baseline in a section of its own at the end."""
+def front_table(
+    rows: Sequence[Row], baseline: Row, *, width: int, title: str = "", base_models: Sequence[str] = ()
+) -> RenderableType:
+    """Return the table of a front, with the baseline in a section of its own at the end.
+
+    If there are several ``base_models``, the baseline's first, a column shows that of each row.
+    """
     from rich.console import Group
 
     is_wide = width >= WIDE
-    columns = ["trial", *(["recipe"] if is_wide else []), "quality, validation and test", "latency", "size"]
+    models = base_models if len(base_models) > 1 else ()
+    recipe = ["recipe"] if is_wide else []
+    columns = ["trial", *(["model"] if models else []), *recipe, "quality, validation and test", "latency", "size"]
     table = new_table(*columns, title=title)
     others = [row for row in rows if row.number != baseline.number]
     aliases = [name for row in rows if row.number == baseline.number for name in row.names]
@@ -103,7 +119,8 @@ def front_table(rows: Sequence[Row], baseline: Row, *, width: int, title: str = 
     for row in (*others, last):
         if row is last:
             table.add_section()
-        table.add_row(*_cells(row, baseline, with_recipe=is_wide))
+        number, *cells = _cells(row, baseline, with_recipe=is_wide)
+        table.add_row(number, *([plain_text(row.base_model or models[0])] if models else []), *cells)
     recipes = [] if is_wide else [f"trial {row.number}: {plain_text(row.recipe)}" for row in (*others, last)]
     remarks = [f"trial {row.number}: {plain_text(row.remark)}" for row in (*others, last) if row.remark]
     return Group(table, *recipes, *remarks)
@@ -178,6 +195,11 @@ def limits_table(violations: Mapping[str, float]) -> Table:
     for limit, excess in violations.items():
         table.add_row(plain_text(limit), f"missed by {excess:.1%}" if excess > 0 else "met")
     return table
+
+
+def describe_trial(record: TrialRecord) -> str:
+    """Return the number of a trial, and its base model unless that is the study's first."""
+    return f"trial {record.number}" + (f", {record.recipe.model}" if record.recipe.model else "")
 
 
 def describe_state(record: TrialRecord) -> str:

@@ -1,4 +1,4 @@
-"""The space of recipes: the strategies on offer, their parameters, and which combinations are valid."""
+"""The space of recipes: base models, strategies on offer, their parameters, and which combinations are valid."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from functools import cached_property, reduce
 from importlib.util import find_spec
 from typing import Any, TypeAlias
 
-from autoopt.search.space.recipe import Recipe
+from autoopt.search.space.base_model import BaseModel, relative_sizes
+from autoopt.search.space.recipe import MODEL, Recipe
 from autoopt.search.space.strategy_choice import SWITCHED_OFF, StrategyChoice, knob_json
 from autoopt.strategies.catalog import catalog
 from autoopt.strategies.knobs import Choice, Int, Knob, KnobValue
@@ -62,8 +63,13 @@ class Space:
     offers: tuple[StrategyChoice, ...]
     withheld: Mapping[str, str] = field(default_factory=dict)
     """Reasons by the name of each strategy that is not offered."""
-    layers: int | None = None
-    """Number of layers of the base model; None if it does not matter."""
+    models: tuple[BaseModel, ...] = (BaseModel(),)
+    """Base models, the baseline's first."""
+
+    @cached_property
+    def sizes(self) -> Mapping[str, float]:
+        """Work of a forward pass of each base model, relative to the first, by ``Recipe.model``."""
+        return relative_sizes(self.models)
 
     def offer(self, name: str) -> StrategyChoice | None:
         return next((offer for offer in self.offers if offer.strategy.name == name), None)
@@ -91,14 +97,15 @@ class Space:
         Parameters that are inactive given the earlier choices are not requested. Raises ``InvalidRecipe`` if the
         choices do not form a valid recipe.
         """
+        model = self._propose_model(suggest)
         steps: list[Strategy] = []
-        excluded: set[str] = set()
+        excluded = set(model.withheld)
         for group in self.groups:
             usable = [
                 offer
                 for offer in group.offers
                 if offer.strategy.name not in excluded
-                and (offer.strategy.needs.isdisjoint(RECIPE_NEEDS) or self._meets_needs(offer.strategy, steps))
+                and (offer.strategy.needs.isdisjoint(RECIPE_NEEDS) or _meets_needs(offer.strategy, steps, model.layers))
             ]
             if not usable:
                 continue
@@ -111,9 +118,19 @@ class Space:
                 values = {field: suggest(f"{name}.{field}", knob) for field, knob in offer.searched.items()}
                 steps.append(offer.build(values))
                 excluded |= self._exclusions[name]
-        recipe = Recipe.of(steps)
+        recipe = Recipe.of(steps, model="" if model is self.models[0] else model.label)
         check(recipe)
         return recipe
+
+    def _propose_model(self, suggest: Suggest) -> BaseModel:
+        if len(self.models) == 1:
+            return self.models[0]
+        label = suggest(MODEL, self._model_choice)
+        return next(model for model in self.models if model.label == label)
+
+    @cached_property
+    def _model_choice(self) -> Choice:
+        return Choice(*(model.label for model in self.models))
 
     def parameters(
         self, recipe: Recipe, *, visit: Callable[[str, Knob], object] = lambda *_: None
@@ -127,8 +144,10 @@ class Space:
 
         def look_up(name: str, knob: Knob) -> KnobValue:
             strategy, _, field = name.rpartition(".")
-            if field and strategy:
-                value: KnobValue = getattr(steps[strategy], field)
+            if name == MODEL:
+                value: KnobValue = recipe.model or self.models[0].label
+            elif field and strategy:
+                value = getattr(steps[strategy], field)
             elif isinstance(knob, Choice) and NONE in knob.options:
                 value = next((option for option in knob.options if option in steps), NONE)
             else:
@@ -145,7 +164,7 @@ class Space:
 
     def size(self) -> float:
         """Return an upper bound on the number of recipes; infinite if a knob is a real number."""
-        total = 1.0
+        total = float(len(self.models))
         for group in self.groups:
             total *= 1 + sum(math.prod(map(_options, offer.searched.values())) for offer in group.offers)
         return total
@@ -159,16 +178,6 @@ class Space:
             for strategy in strategies
         }
 
-    def _meets_needs(self, strategy: type[Strategy], steps: list[Strategy]) -> bool:
-        """Whether the steps selected so far meet the strategy's needs."""
-        if "cut" in strategy.needs and not any(step.cuts for step in steps):
-            return False
-        if "layers" in strategy.needs and self.layers is not None:
-            layers_left = reduce(lambda layers, step: step.layers_left(layers), steps, self.layers)
-            if layers_left < 2:
-                return False
-        return "teacher" not in strategy.needs or any(step.learns for step in steps)
-
     def to_json(self) -> dict[str, Any]:
         """Return what must stay the same for a study to be resumed."""
         return {
@@ -177,7 +186,12 @@ class Space:
                 "settings": dict(offer.fixed),
             }
             for offer in self.offers
-        }
+        } | self._models_json()
+
+    def _models_json(self) -> dict[str, Any]:
+        """Return the base models and what is not offered for each; empty if there is one only."""
+        models = {model.label: {"withheld": sorted(model.withheld)} for model in self.models}
+        return {MODEL: models} if len(models) > 1 else {}
 
     def is_stored_as(self, stored: Mapping[str, Any]) -> bool:
         """Return whether ``to_json``, now or in versions that wrote a knob as Python does, returned ``stored``."""
@@ -188,7 +202,7 @@ class Space:
             }
             for offer in self.offers
         }
-        return stored in (self.to_json(), written)
+        return stored in (self.to_json(), written | self._models_json())
 
 
 def check(recipe: Recipe) -> None:
@@ -201,10 +215,24 @@ def check(recipe: Recipe) -> None:
         raise InvalidRecipe("no step learns the task: add an adaptation or a recovery training")
 
 
-def build_space(choices: Mapping[str, StrategyChoice], facts: frozenset[str], layers: int | None = None) -> Space:
+def _meets_needs(strategy: type[Strategy], steps: list[Strategy], layers: int | None) -> bool:
+    """Whether the steps selected so far meet the strategy's needs, on a base model of this many layers."""
+    if "cut" in strategy.needs and not any(step.cuts for step in steps):
+        return False
+    if "layers" in strategy.needs and layers is not None:
+        layers_left = reduce(lambda left, step: step.layers_left(left), steps, layers)
+        if layers_left < 2:
+            return False
+    return "teacher" not in strategy.needs or any(step.learns for step in steps)
+
+
+def build_space(
+    choices: Mapping[str, StrategyChoice], facts: frozenset[str], models: Sequence[BaseModel] = (BaseModel(),)
+) -> Space:
     """Build the space of the chosen strategies whose needs of the study are among ``facts``.
 
-    ``layers`` is the number of layers of the base model: strategies that need more than a recipe leaves are not used.
+    ``models`` are the base models, the baseline's first. Strategies that need more layers than a recipe leaves of its
+    model are not used in it.
     """
     offers, withheld = [], {}
     for name, strategy in catalog().items():
@@ -228,7 +256,7 @@ def build_space(choices: Mapping[str, StrategyChoice], facts: frozenset[str], la
         unusable = [offer.strategy.name for offer in offers if "cut" in offer.strategy.needs]
         withheld |= dict.fromkeys(unusable, "it trains after a cut, and no strategy that cuts is offered")
         offers = [offer for offer in offers if offer.strategy.name not in unusable]
-    return Space(tuple(offers), withheld, layers)
+    return Space(tuple(offers), withheld, tuple(models))
 
 
 def strategy_of(parameter: str) -> str:

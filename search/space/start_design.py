@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 
 from autoopt.search.space.recipe import Recipe
 from autoopt.search.space.space import InvalidRecipe, Space
@@ -13,6 +14,9 @@ from autoopt.strategies.strategy import Family, Strategy
 
 KEEP = "keep"
 """By convention the knob of strategies that cut: the share of the parts that is kept."""
+
+RECIPES_BEFORE_OTHERS = 3
+"""Number of recipes after the baseline before those of further base models."""
 
 TRAINING = ("epochs", "learning_rate", "texts")
 """By convention the knobs of recovery strategies: duration, step size, and number of additional texts."""
@@ -34,17 +38,42 @@ def start_design(space: Space) -> list[Recipe]:
     4. The other cuts without recovery, whose cut models are stored by then.
     5. All other trunks with the same cut, recovery and acceleration, since a trunk alone is no faster.
     6. Every remaining strategy in a strong recipe.
+
+    The strongest recipes of each further base model follow the first ``RECIPES_BEFORE_OTHERS`` of the baseline's.
     """
+    first = baseline(space)
+    own = [recipe for recipe in _valid(space, _designs(space)) if recipe.id != first.id]
+    others = [_valid(space, _strongest(space), model=model.label) for model in space.models[1:]]
+    # Each model's best recipe comes before any model's second.
+    by_rank = [recipe for same_rank in zip_longest(*others) for recipe in same_rank if recipe is not None]
+    return [first, *own[:RECIPES_BEFORE_OTHERS], *by_rank, *own[RECIPES_BEFORE_OTHERS:]]
+
+
+def _valid(space: Space, designs: Iterable[list[Strategy]], *, model: str = "") -> list[Recipe]:
+    """Return the distinct recipes of a base model that the space contains."""
     recipes: dict[str, Recipe] = {}
-    for steps in _designs(space):
-        recipe = Recipe.of(steps)
+    for steps in designs:
+        recipe = Recipe.of(steps, model=model)
         try:
             space.parameters(recipe)
         except InvalidRecipe:
             continue
         recipes.setdefault(recipe.id, recipe)
-    first = baseline(space)
-    return [first, *(recipe for recipe in recipes.values() if recipe.id != first.id)]
+    return list(recipes.values())
+
+
+def _strongest(space: Space) -> Iterator[list[Strategy]]:
+    """Yield the recipes by which a further base model is judged: its trunk, and that trunk cut and distilled."""
+    full = list(baseline(space).steps)
+    cuts = _standard(tuple(offer for offer in space.of_family(Family.COMPRESSION) if offer.strategy.cuts))
+    adaptive = [offer.nearest() for offer in cuts if offer.strategy.adaptive][:1]
+    plain = _compatible(tuple(offer for offer in cuts if not offer.strategy.adaptive))
+    recovery = _recovery(space, teacher=True) or _recovery(space, teacher=False)
+    fast = _compatible(_standard(space.of_family(Family.ACCELERATION)))
+    yield [*full, *fast]
+    yield [*full, *(adaptive or plain), *recovery, *fast]
+    yield [*full, *plain, *recovery, *fast]
+    yield full
 
 
 def _designs(space: Space) -> Iterator[list[Strategy]]:

@@ -41,21 +41,32 @@ def checked_inputs(experiment: Experiment, warn: Callable[[str], None]) -> tuple
     """Check model and data as ``checked_space``; return their fingerprints and what was understood of the data too."""
     from autoopt.search.identity.fingerprints import Inputs
 
-    space, data, model, summary = _checked(experiment, warn)
-    return space, Inputs.of(experiment, data, model), summary
+    space, data, models, summary = _checked(experiment, warn)
+    return space, Inputs.of(experiment, data, models), summary
 
 
-def _checked(experiment: Experiment, warn: Callable[[str], None]) -> tuple[Space, TextData, ModelFolder, DataSummary]:
+def _checked(
+    experiment: Experiment, warn: Callable[[str], None]
+) -> tuple[Space, TextData, Mapping[str, ModelFolder], DataSummary]:
     from autoopt.objectives.summary import DataSummary
-    from autoopt.search.experiment.opening import check_measurable, model_of, open_data, space_of, task_of
+    from autoopt.search.experiment.opening import (
+        check_measurable,
+        check_opening,
+        find_models,
+        open_data,
+        space_of,
+        task_of,
+    )
 
     check_measurable(experiment)
-    model = model_of(experiment)
+    models = find_models(experiment)
     data = open_data(experiment)
-    summary = DataSummary.of(task_of(experiment, data), data)
+    task = task_of(experiment, data)
+    summary = DataSummary.of(task, data)
+    check_opening(experiment, task)
     for warning in data.warnings:
         warn(warning)
-    return space_of(experiment, data, model), data, model, summary
+    return space_of(experiment, data, models), data, models, summary
 
 
 @contextmanager
@@ -76,7 +87,13 @@ def assemble(
     from autoopt.search.identity.owner import Holder
     from autoopt.search.study.lifecycle import Search
 
-    tracker = MlflowTracker(experiment.tracking.address(), root, experiment.study, warn=audience.say)
+    tracker = MlflowTracker(
+        experiment.tracking.address(),
+        root,
+        experiment.study,
+        base_models=list(experiment.base_models),
+        warn=audience.say,
+    )
 
     def run(driver: Driver, folder: StudyFolder) -> None:
         from autoopt.search.backends.ray_tune import runner as ray_runner
@@ -125,7 +142,11 @@ def registered_versions(
         return {}
     models = [
         VerifiedModel(
-            model.record.number, folder.kept_model(model.record.number), str(model.record.recipe), model.measurements
+            model.record.number,
+            folder.kept_model(model.record.number),
+            str(model.record.recipe),
+            model.measurements,
+            experiment.base_model_of(model.record.recipe.model),
         )
         for model in outcome.models
     ]

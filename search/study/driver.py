@@ -10,10 +10,10 @@ from dataclasses import replace
 from autoopt.objectives.judging.budget import Limit
 from autoopt.objectives.measurement import Direction
 from autoopt.search.backends.optuna_study import OptunaStudy, ProposedTrial
-from autoopt.search.choosing.expected_time import expected_seconds
+from autoopt.search.choosing.expected_time import SAME_SIZE, expected_seconds
 from autoopt.search.choosing.front import pareto
 from autoopt.search.paths import StudyFolder
-from autoopt.search.space.recipe import Recipe, Steps
+from autoopt.search.space.recipe import Recipe
 from autoopt.search.study.rung_scheduler import RungScheduler
 from autoopt.search.study.stopping import TIME_IS_UP, StoppingRule
 from autoopt.search.study.verdicts import rests_on_noise, violations_of
@@ -40,10 +40,12 @@ class Driver:
         stopping: StoppingRule,
         observe: Callable[[TrialRecord], None],
         clock: TrialClock | None = None,
+        sizes: Mapping[str, float] = SAME_SIZE,
     ) -> None:
         self._study, self._folder, self._observe = study, folder, observe
         self._baseline, self._objectives, self._limits = baseline, objectives, limits
         self._stopping, self._clock = stopping, clock or TrialClock("none")
+        self._sizes = sizes
         self._records = {record.number: record for record in study.records()}
         self.rungs = RungScheduler(objectives, limits, self._records.values())
         self._held_back: dict[int, TrialRecord] = {}
@@ -139,7 +141,8 @@ class Driver:
         record = self._records.get(number)
         if record is not None and record.state is State.RUNNING and number not in self._clock:
             complete = self._complete
-            self._clock.start(number, expected_seconds([record.recipe], complete)[0] if complete else None)
+            expected_s = expected_seconds([record.recipe], complete, self._sizes)[0] if complete else None
+            self._clock.start(number, expected_s)
 
     def reported(self, number: int) -> None:
         """Take note that a trial proceeds."""
@@ -218,14 +221,14 @@ class Driver:
         )
         return bool(self.stopped_because)
 
-    def _stages_in_progress(self) -> set[Steps]:
+    def _stages_in_progress(self) -> set[Recipe]:
         """Return the stages that running trials are computing; a trial that needs one of them would have to wait."""
-        running, done = set[Steps](), set[Steps]()
+        running, done = set[Recipe](), set[Recipe]()
         for number, record in self._records.items():
             if record.state is State.COMPLETE:
                 done.update(record.recipe.stored_prefixes)
             elif self.rungs.has_reached_rung(number):  # At a rung all stages before the recovery training are stored.
-                done.update(steps for steps in record.recipe.stored_prefixes if not steps[-1].recovers)
+                done.update(prefix for prefix in record.recipe.stored_prefixes if not prefix.steps[-1].recovers)
             if record.state is State.RUNNING:
                 running.update(record.recipe.stored_prefixes)
         return running - done

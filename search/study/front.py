@@ -73,6 +73,7 @@ def _outcome(experiment: Experiment, verified: Sequence[Verified], candidates: s
         named={alias: model.record.number for alias, model in aliases(models, objectives).items()},
         failed=tuple(sorted(infeasible, key=lambda model: model.record.total_violation)),
         beaten=tuple(model for model in feasible if model not in models),
+        base_models=tuple(experiment.base_models) if len(experiment.base_models) > 1 else (),
     )
 
 

@@ -141,6 +141,7 @@ class Search:
                 stopping=self._stopping_rule(),
                 observe=observe,
                 clock=TrialClock(self.experiment.search.trial_timeout),
+                sizes=self.space.sizes,
             )
             self._resume(driver)
             driver.prepare(start_design(self.space), self._best_known(driver))
@@ -148,7 +149,7 @@ class Search:
                 if driver.counted < self.experiment.search.trials:
                     self.run(driver, self.folder)
             finally:
-                write_trials(driver.records, self.folder.trials_table)
+                write_trials(driver.records, self.folder.trials_table, list(self.experiment.base_models))
                 self.tracking.sync(driver.records)
         return driver
 
@@ -200,11 +201,14 @@ class Search:
 
     def _stages_of_front(self, records: Sequence[TrialRecord]) -> list[str]:
         """Return the addresses of the stages of the front's recipes, which must not be evicted during the search."""
-        if not self.folder.origin.is_file():
-            return []  # No worker has started yet.
-        start, seed = self.folder.origin.read_text(encoding="utf-8"), self.experiment.search.seed
-        front = pareto([record for record in records if record.state is State.COMPLETE], self.objectives)
-        return [address for record in front for address in addresses(record.recipe.steps, start, effort=1.0, seed=seed)]
+        seed = self.experiment.search.seed
+        stages: list[str] = []
+        for record in pareto([record for record in records if record.state is State.COMPLETE], self.objectives):
+            origin = self.folder.origin_of(record.recipe.model)
+            if origin.is_file():  # Written by the first worker that opens the base model.
+                start = origin.read_text(encoding="utf-8")
+                stages += addresses(record.recipe.steps, start, effort=1.0, seed=seed)
+        return stages
 
 
 def _describe_failure(driver: Driver) -> str:

@@ -45,6 +45,8 @@ class Outcome:
     """Total compute of all trials, in seconds."""
     saved_s: float = 0.0
     """Additional compute that the trials would have taken without the stage store, in seconds."""
+    base_models: tuple[str, ...] = ()
+    """Labels of the study's base models, the baseline's first; empty if there is one only."""
 
     @property
     def tried(self) -> set[int]:
@@ -69,6 +71,7 @@ class Outcome:
             "doubt": self.doubt,
             "compute_s": self.compute_s,
             "saved_s": self.saved_s,
+            "base_models": list(self.base_models),
         }
 
     @classmethod
@@ -85,6 +88,7 @@ class Outcome:
             doubt=fields.get("doubt", ""),
             compute_s=fields["compute_s"],
             saved_s=fields["saved_s"],
+            base_models=tuple(fields.get("base_models", ())),
         )
 
 
@@ -112,13 +116,16 @@ def read_front(path: Path) -> Outcome | None:
         raise CorruptArtefact(f"{path} holds no front: {error}") from None
 
 
-def trial_table(records: Sequence[TrialRecord]) -> tuple[list[str], list[list[Any]]]:
-    """Return column names and one row per trial."""
+def trial_table(records: Sequence[TrialRecord], base_models: Sequence[str] = ()) -> tuple[list[str], list[list[Any]]]:
+    """Return column names and one row per trial; with the base model if there are several, the first one's first."""
     metrics = sorted({name for record in records for name in record.measurements})
-    header = ["trial", "state", "feasible", "recipe", *metrics, "seconds", "reused_stages", "reason"]
+    model = ["model"] if len(base_models) > 1 else []
+    header = ["trial", "state", "feasible", *model, "recipe", *metrics, "seconds", "reused_stages", "reason"]
     return header, [
         [
-            *(record.number, record.state.value, record.feasible, str(record.recipe)),
+            *(record.number, record.state.value, record.feasible),
+            *([record.recipe.model or base_models[0]] if model else []),
+            record.recipe.describe_steps(),
             *(record.measurements[name].value if name in record.measurements else None for name in metrics),
             *(record.seconds, sum(stage.reused for stage in record.stages), record.reason),
         ]
@@ -126,9 +133,9 @@ def trial_table(records: Sequence[TrialRecord]) -> tuple[list[str], list[list[An
     ]
 
 
-def write_trials(records: Sequence[TrialRecord], path: Path) -> None:
-    """Write a table with a row for each trial."""
-    header, rows = trial_table(records)
+def write_trials(records: Sequence[TrialRecord], path: Path, base_models: Sequence[str] = ()) -> None:
+    """Write ``trial_table``."""
+    header, rows = trial_table(records, base_models)
     with whole_file(path) as work, work.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)

@@ -65,7 +65,9 @@ class StudyView:
         if self.outcome is not None:
             return self.outcome.baseline.record
         finetuned = (
-            record for record in self.records if [step.name for step in record.recipe.steps] == [FullFinetuning.name]
+            record
+            for record in self.records
+            if not record.recipe.model and [step.name for step in record.recipe.steps] == [FullFinetuning.name]
         )
         return next((record for record in finetuned if record.state is State.COMPLETE), None)
 

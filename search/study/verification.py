@@ -17,6 +17,7 @@ from typing import Any
 from autoopt.objectives.measurement import QUALITY, Measurement
 from autoopt.objectives.scoring.bootstrap import Difference
 from autoopt.search.paths import Root, StudyFolder
+from autoopt.search.space.recipe import Recipe
 from autoopt.search.study.evidence import TEST_QUALITY, Gap, Seeds, difference_measurements, gap
 from autoopt.search.trial.record import TrialRecord
 from autoopt.strategies.errors import DiskFull, EnvironmentProblem
@@ -138,8 +139,13 @@ def _lines(folder: StudyFolder, baseline: int, numbers: Sequence[int]) -> Iterat
     for number in numbers:
         saved = folder.model(number)
         candidate = reference if number == baseline else replace(load(saved, open_task=open_task), tokens=tokens)
-        measured = bench.measure(candidate.model, saved)
-        task = open_task(describe(saved)["task"])  # It may have been tuned along with the model.
+        description = describe(saved)
+        own_target, own_single = target, single
+        if Recipe.from_json(description["notes"]["recipe"]).model:  # Its tokenizer may make other lengths of the texts.
+            own_target = target_of(experiment, candidate, data.validation)
+            own_single = single_target_of(experiment, candidate, data.validation)
+        measured = bench.measure(candidate.model, saved, own_target=own_target, own_single_target=own_single)
+        task = open_task(description["task"])  # It may have been tuned along with the model.
         path = folder.predictions(number)
         result = evaluate_on_test(task, candidate, examples, baseline=reference_outcomes, predictions=path)
         if reference_outcomes is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from autoopt.objectives.judging.verdict import judge_measured
 from autoopt.objectives.measurement import QUALITY
@@ -24,19 +25,27 @@ MAX_RECIPES = 4
 def best_known(experiment: Experiment, root: Root, space: Space) -> list[tuple[str, Recipe]]:
     """Return recipes from the fronts of earlier studies of the same task, with the name of the study.
 
-    Studies must share the root and the database; those of the same model come first, then the most recent. Each
+    Studies must share the root and the database; those of the same models come first, then the most recent. Each
     contributes the models that ``aliases`` recommends by the new study's objectives and limits. Recipes outside the
-    space are left out.
+    space are left out. A recipe keeps its base model if the new study has it, else it is tried on the first one.
     """
     recipes: dict[str, tuple[str, Recipe]] = {}
     for other in _similar(experiment, root):
         for recipe in _best(experiment, _records(other, root)):
+            recipe = replace(recipe, model=_counterpart(recipe, other, experiment))
             try:
                 space.parameters(recipe)
             except InvalidRecipe:
                 continue
             recipes.setdefault(recipe.id, (other.study, recipe))
     return list(recipes.values())[:MAX_RECIPES]
+
+
+def _counterpart(recipe: Recipe, other: Experiment, experiment: Experiment) -> str:
+    """Return ``Recipe.model`` in this experiment for a recipe of another one."""
+    labels = {name: label for label, name in experiment.base_models.items()}
+    label = labels.get(other.base_model_of(recipe.model), "")
+    return "" if label == next(iter(experiment.base_models)) else label
 
 
 def _similar(experiment: Experiment, root: Root) -> list[Experiment]:
@@ -69,7 +78,8 @@ def _best(experiment: Experiment, records: list[TrialRecord]) -> Iterator[Recipe
     ]
     if not complete:
         return
-    reference = next((record for record in complete if len(record.recipe.steps) == 1), complete[0])
+    plain = [record for record in complete if len(record.recipe.steps) == 1]
+    reference = min(plain, key=lambda record: record.recipe.model != "", default=complete[0])
     feasible = [
         record
         for record in complete

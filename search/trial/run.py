@@ -74,7 +74,7 @@ def run_trial(
     return replace(
         running,
         state=State.COMPLETE,
-        measurements={**scores, **measurements, **workspace.exact_costs(candidate, folder)},
+        measurements={**scores, **measurements, **workspace.exact_costs(candidate, recipe, folder)},
         stages=(screening, *stages, scoring),
         seconds=time.monotonic() - started,
         rungs=rungs.qualities if rungs else {},
@@ -97,7 +97,7 @@ def _rejected(running: TrialRecord, stages: Sequence[StageRecord], reason: str, 
 
 def has_stored_training(recipe: Recipe, workspace: Workspace) -> bool:
     """Whether the last result worth storing is in the store, so that the recipe need not be screened as a shape."""
-    stage_addresses = addresses(recipe.steps, workspace.origin, effort=1.0, seed=workspace.seed)
+    stage_addresses = addresses(recipe.steps, workspace.origin_of(recipe), effort=1.0, seed=workspace.seed)
     stored = [address for step, address in zip(recipe.steps, stage_addresses, strict=True) if step.is_stored()]
     return bool(stored) and stored[-1] in workspace.store
 
@@ -145,15 +145,16 @@ def build(
     if effort == 0:
         return _apply_steps(recipe, workspace, effort, report)
     with pinning(workspace.store.folder) as pin:
-        pin(addresses(recipe.steps, workspace.origin, effort=effort, seed=workspace.seed))
+        pin(addresses(recipe.steps, workspace.origin_of(recipe), effort=effort, seed=workspace.seed))
         return _apply_steps(recipe, workspace, effort, report, rungs)
 
 
 def _apply_steps(
     recipe: Recipe, workspace: Workspace, effort: float, report: Report, rungs: RungScorer | None = None
 ) -> tuple[Candidate, tuple[StageRecord, ...]]:
-    stage_addresses = addresses(recipe.steps, workspace.origin, effort=effort, seed=workspace.seed)
-    candidate, done, stages = _restore(recipe, workspace, stage_addresses) if effort > 0 else (workspace.base, 0, [])
+    stage_addresses = addresses(recipe.steps, workspace.origin_of(recipe), effort=effort, seed=workspace.seed)
+    unchanged: tuple[Candidate, int, list[StageRecord]] = (workspace.base_of(recipe), 0, [])
+    candidate, done, stages = _restore(recipe, workspace, stage_addresses) if effort > 0 else unchanged
     trunk = None
     for position, step in enumerate(recipe.steps[done:], start=done):
         started = time.monotonic()
@@ -161,7 +162,11 @@ def _apply_steps(
         if step.family not in TRUNK and position == len(recipe.trunk):
             trunk = candidate.model
         if "teacher" in step.needs:
-            teacher = trunk if trunk is not None else build(Recipe(recipe.trunk), workspace, effort=effort)[0].model
+            teacher = (
+                trunk
+                if trunk is not None
+                else build(recipe.prefix(len(recipe.trunk)), workspace, effort=effort)[0].model
+            )
             candidate = replace(candidate, teacher=teacher)
         apply = partial(step.apply, candidate, effort=effort, seed=workspace.seed)
         if step.is_stored() and effort > 0:
@@ -189,7 +194,7 @@ def _restore(
             continue
         started = time.monotonic()
         prefix = recipe.steps[: position + 1]
-        candidate = workspace.base
+        candidate = workspace.base_of(recipe)
         for step in prefix:
             if step.family is Family.AUGMENTATION:  # Augmented data are not stored with the model.
                 candidate = step.apply(candidate, effort=1.0, seed=workspace.seed)
@@ -201,4 +206,4 @@ def _restore(
                 for step, address in zip(prefix, stage_addresses, strict=False)
             ]
             return restored, len(prefix), stages
-    return workspace.base, 0, []
+    return workspace.base_of(recipe), 0, []

@@ -20,20 +20,20 @@ from autoopt.objectives.target import Target
 from autoopt.objectives.task import Task
 from autoopt.objectives.timing.latency import Calibration, Comparison
 from autoopt.objectives.timing.pairing import THOROUGH
-from autoopt.objectives.timing.shape_table import ShapeTable, calibrate_once, compare_shape
+from autoopt.objectives.timing.shape_table import ShapeTable, calibrate_once, compare_shape, shape_key
 from autoopt.search.experiment.experiment import Experiment, load_experiment
 from autoopt.search.experiment.opening import open_data, single_target_of, target_of, task_of
 from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.space.recipe import Recipe
-from autoopt.search.trial.stage_store import StageStore, origin
+from autoopt.search.trial.other_bases import OtherBases, origin_of
+from autoopt.search.trial.stage_store import StageStore
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.errors import CorruptArtefact
 from autoopt.strategies.saving import save
-from autoopt.strategies.stand_ins.structure import structure_digest, weights_digest
+from autoopt.strategies.stand_ins.structure import structure_digest
 from autoopt.strategies.system import measurement_gate
 from autoopt.strategies.system.checked_files import read_json, write_json
 from autoopt.strategies.system.files import write_whole
-from autoopt.strategies.training.precision import training_precision
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,9 @@ class Workspace:
     task: Task
     data: TextData
     base: Candidate
+    """The study's first base model, which all others are compared with."""
+    others: OtherBases
+    """The base models after the first."""
     store: StageStore
     shapes: ShapeTable
     scratch: Path
@@ -76,17 +79,22 @@ class Workspace:
         seed = experiment.search.seed if seed is None else seed
         data = open_data(experiment)
         task = task_of(experiment, data)
-        base = replace(
-            task.open_model(experiment.model, data=data, seed=seed),
-            tokens=TokenCache(root.tokens),
-            other_data=partial(load_labelled, task_type=type(task)),
-            monitor=ValidationMonitor.of(data.validation),
-        )
+
+        def open_base(name: str) -> Candidate:
+            return replace(
+                task.open_model(name, data=data, seed=seed),
+                tokens=TokenCache(root.tokens),
+                other_data=partial(load_labelled, task_type=type(task)),
+                monitor=ValidationMonitor.of(data.validation),
+            )
+
+        base = open_base(next(iter(experiment.base_models.values())))
         return cls(
             experiment=experiment,
             task=task,
             data=data,
             base=base,
+            others=OtherBases(experiment, data, open_base, study_folder),
             store=StageStore(root.stages, limit=experiment.storage.stages_limit()),
             shapes=ShapeTable(root.shapes, target_of(experiment, base, data.validation)),
             scratch=scratch,
@@ -100,13 +108,24 @@ class Workspace:
 
     @cached_property
     def origin(self) -> str:
-        """Address of the base candidate in the stage store."""
-        return origin(
-            model=weights_digest(self.base.model),
-            data=self.data.fingerprint,
-            task=self.base.task,
-            precision=str(training_precision(self.base.model.device)),
-        )
+        """Address of the first base candidate in the stage store."""
+        return origin_of(self.base, self.data)
+
+    def base_of(self, recipe: Recipe) -> Candidate:
+        """Return the base model that a recipe starts from. Raises ``ModelError`` if the study has it not."""
+        return self.others.candidate(recipe.model) if recipe.model else self.base
+
+    def origin_of(self, recipe: Recipe) -> str:
+        """Return the address in the stage store of the candidate that a recipe starts from."""
+        return self.others.origin(recipe.model) if recipe.model else self.origin
+
+    def target_of(self, recipe: Recipe) -> Target:
+        """Return the target with the lengths that the validation texts have for the recipe's own tokenizer."""
+        return self.others.target(recipe.model) if recipe.model else self.target
+
+    def single_target_of(self, recipe: Recipe) -> Target:
+        """Return the same for one example at a time."""
+        return self.others.single_target(recipe.model) if recipe.model else self.single_shapes.target
 
     @cached_property
     def metrics(self) -> frozenset[str]:
@@ -167,11 +186,11 @@ class Workspace:
         with tempfile.TemporaryDirectory(dir=self.scratch) as own:  # Another worker may measure the same recipe.
             folder = Path(own) / "candidate"
             self.save(candidate, recipe, folder)
-            return measure_costs(TableServing(self, candidate.model, folder), self.metrics)
+            return measure_costs(TableServing(self, candidate.model, folder, recipe), self.metrics)
 
-    def exact_costs(self, candidate: Candidate, folder: Path) -> dict[str, Measurement]:
+    def exact_costs(self, candidate: Candidate, recipe: Recipe, folder: Path) -> dict[str, Measurement]:
         """Return the costs of the saved model that are counted rather than timed."""
-        return measure_costs(TableServing(self, candidate.model, folder), self.metrics, only_exact=True)
+        return measure_costs(TableServing(self, candidate.model, folder, recipe), self.metrics, only_exact=True)
 
     def _calibrate_study(self, shapes: ShapeTable, name: str, *, samples: int) -> Calibration:
         """Return the study's first calibration, which is kept in a file of this name in the study's folder."""
@@ -190,11 +209,8 @@ class Workspace:
         with measurement_gate.compute_step():
             data = self.experiment.data
             columns = {"text": data.text, "text_pair": data.text_pair}
-            save(
-                candidate,
-                folder,
-                notes={"recipe": recipe.to_json(), "study": self.experiment.study, "columns": columns},
-            )
+            notes = {"recipe": recipe.to_json(), "study": self.experiment.study, "columns": columns}
+            save(candidate, folder, notes=notes | {"base_model": self.experiment.base_model_of(recipe.model)})
 
 
 @dataclass(frozen=True)
@@ -204,11 +220,12 @@ class TableServing:
     workspace: Workspace
     model: Any
     folder: Path
+    recipe: Recipe
     thorough: bool = False
 
-    @property
+    @cached_property
     def target(self) -> Target:
-        return self.workspace.target
+        return self.workspace.target_of(self.recipe)
 
     @property
     def calibration(self) -> Calibration:
@@ -222,20 +239,28 @@ class TableServing:
         return compare_shape(
             self.model,
             workspace.base.model,
-            self.target,
+            workspace.target,
             workspace.shapes,
             calibration=self.calibration,
             limit_ratio=workspace.limit_ratio,
+            candidate_target=self.target,
         )
 
     def single(self) -> tuple[Comparison, Calibration]:
         workspace = self.workspace
         shapes = workspace.single_shapes
-        if shapes.target == self.target:
+        if shapes.target == workspace.target:
             return self.comparison, self.calibration
         calibration = workspace.single_calibration
-        comparison = compare_shape(self.model, workspace.base.model, shapes.target, shapes, calibration=calibration)
+        comparison = compare_shape(
+            self.model,
+            workspace.base.model,
+            shapes.target,
+            shapes,
+            calibration=calibration,
+            candidate_target=workspace.single_target_of(self.recipe),
+        )
         return comparison, calibration
 
     def once(self, metric: str, measure: Callable[[], Measurement]) -> Measurement:
-        return self.workspace.shapes.once(metric, structure_digest(self.model), measure)
+        return self.workspace.shapes.once(metric, shape_key(self.model, self.workspace.target, self.target), measure)

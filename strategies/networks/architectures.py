@@ -78,6 +78,21 @@ def layer_count(config: Mapping[str, Any]) -> int | None:
     return count if isinstance(count, int) else None
 
 
+def forward_size(config: Mapping[str, Any]) -> float | None:
+    """Return about how many weights the layers have, with which the time of a forward pass grows; None if unknown."""
+    count, width, ffn_width = (
+        next((config[key] for key in keys if isinstance(config.get(key), int)), None)
+        for keys in (
+            ("num_hidden_layers", "n_layers", "n_layer"),
+            ("hidden_size", "dim", "n_embd"),
+            ("intermediate_size", "hidden_dim", "n_inner"),
+        )
+    )
+    if count is None or width is None:
+        return None
+    return float(count * (4 * width * width + 2 * width * (ffn_width or 4 * width)))
+
+
 def linear_paths(model: Any, *, attention_only: bool = False) -> list[str]:
     """Return the paths of the linear layers within the transformer layers, or of the attention inputs alone."""
     from torch import nn

@@ -229,3 +229,16 @@ def test_reading_an_experiment_imports_nothing_heavy(file: Path) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", program, file], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.strip() == "[]"
+
+
+def test_several_models_are_a_list_and_one_is_as_it_was(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "encoder").mkdir()
+    file.write_text(SMALL.replace("org/encoder", "[encoder, org/small]"), encoding="utf-8")
+    several = load_experiment(file)
+    assert several.base_models == {"encoder": str(tmp_path / "encoder"), "small": "org/small"}
+    assert several.base_model_of("") == str(tmp_path / "encoder")
+    assert several.base_model_of("small") == "org/small"
+    assert Experiment.model_validate(parse_yaml(several.to_yaml(), source="x").data) == several
+    one = load_experiment(file, ["model=[org/small]"])
+    assert one.to_json()["model"] == "org/small"
+    assert one.differences(several) == [f"model: org/small -> {tmp_path / 'encoder'}, org/small"]

@@ -37,7 +37,7 @@ def test_what_a_study_has_follows_from_its_task(tmp_path: Path, task: str, expec
 
 def test_a_decoder_is_offered_what_applies_to_it_and_the_rest_has_a_reason(tmp_path: Path) -> None:
     study = experiment(tmp_path, "causal_lm")
-    space = space_of(study, open_data(study), ModelFolder(Path("model"), "model", {"model_type": "llama"}))
+    space = space_of(study, open_data(study), {"model": ModelFolder(Path("model"), "model", {"model_type": "llama"})})
     offered = {offer.strategy.name for offer in space.offers}
     assert "full_finetuning" in offered
     assert not any("encoder" in offer.strategy.needs or "labels" in offer.strategy.needs for offer in space.offers)
@@ -65,6 +65,8 @@ def test_the_windows_of_question_answering_may_be_set() -> None:
 def test_a_space_knows_how_many_layers_its_model_has(tmp_path: Path) -> None:
     study = experiment(tmp_path, "text_classification")
     model = ModelFolder(Path("model"), "model", {"model_type": "distilbert", "n_layers": 6})
-    assert space_of(study, open_data(study), model).layers == 6
+    assert space_of(study, open_data(study), {"model": model}).models[0].layers == 6
     unread = ModelFolder(Path("model"), "model", {"model_type": "distilbert", "n_layers": "six"})
-    assert space_of(study, open_data(study), unread).layers is None  # Whoever opens the model says what is wrong.
+    assert (
+        space_of(study, open_data(study), {"model": unread}).models[0].layers is None
+    )  # Whoever opens the model says what is wrong.

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -87,3 +89,21 @@ def test_an_unknown_strategy_is_refused_with_the_nearest_name() -> None:
 def test_an_unknown_knob_is_refused() -> None:
     with pytest.raises(ValidationError, match="kep"):
         Recipe.from_json([{"strategy": "layer_drop", "kep": 0.5}])
+
+
+@given(steps())
+def test_a_recipe_of_another_base_model_carries_it_and_has_an_id_of_its_own(chosen: list[Strategy]) -> None:
+    first, other = Recipe.of(chosen), Recipe.of(chosen, model="cut")
+    stored = json.loads(json.dumps(other.to_json()))
+    assert Recipe.from_json(stored) == other
+    assert stored == [{"model": "cut"}, *first.to_json()]
+    assert len({first.id, other.id, replace(other, model="small").id}) == 3
+    assert all(prefix.model == "cut" for prefix in other.stored_prefixes)
+    assert str(other) == f"cut: {first}"
+
+
+def test_the_id_of_a_recipe_of_the_first_base_model_covers_its_steps_alone() -> None:
+    recipe = Recipe.of([find("full_finetuning")(), find("layer_drop")()])
+    steps = [{"strategy": step.name, **step.model_dump(mode="json")} for step in recipe.steps]
+    canonical = json.dumps(steps, sort_keys=True, separators=(",", ":"))
+    assert recipe.id == hashlib.sha256(canonical.encode()).hexdigest()[:12]

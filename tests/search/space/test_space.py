@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoopt.search.space.base_model import BaseModel
 from autoopt.search.space.recipe import Recipe
 from autoopt.search.space.space import NEEDS_IN_WORDS, RECIPE_NEEDS, InvalidRecipe, Space, build_space
-from autoopt.search.space.start_design import baseline, start_design
+from autoopt.search.space.start_design import RECIPES_BEFORE_OTHERS, baseline, start_design
 from autoopt.search.space.strategy_choice import choose
 from autoopt.strategies.catalog import catalog, find
 from autoopt.strategies.knobs import Choice, Float, Int, Knob, KnobValue
@@ -25,11 +27,12 @@ def space(
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     disabled: frozenset[str] = frozenset(),
     layers: int | None = None,
+    others: Sequence[BaseModel] = (),
 ) -> Space:
     """The space over the whole catalog, with what an experiment file may say of a strategy."""
     strategies = {name: strategy for name, strategy in catalog().items() if name not in disabled}
     choices = {name: choose(strategy, (settings or {}).get(name, {})) for name, strategy in strategies.items()}
-    return build_space(choices, facts, layers)
+    return build_space(choices, facts, [BaseModel("first", layers), *others])
 
 
 def drawing(seed: int) -> Callable[[str, Knob], KnobValue]:
@@ -214,3 +217,60 @@ def test_a_space_that_an_earlier_version_stored_is_the_same_space() -> None:
 def test_every_need_of_the_catalog_is_said_in_words() -> None:
     needs = frozenset[str]().union(*(strategy.needs for strategy in catalog().values())) - RECIPE_NEEDS
     assert needs <= NEEDS_IN_WORDS.keys()
+
+
+CUT = BaseModel("cut", layers=2, size=1.0)
+
+
+def test_of_several_base_models_one_is_selected_first() -> None:
+    wide = space(others=[CUT])
+    recipe = Recipe.of([find("full_finetuning")()], model="cut")
+    parameters = wide.parameters(recipe)
+    assert next(iter(parameters.items())) == ("model", "cut")
+    assert next(iter(wide.parameters(Recipe.of(recipe.steps)).items())) == ("model", "first")
+    assert wide.propose(lambda name, _: parameters[name]) == recipe
+    assert wide.size() == 2 * space().size()
+
+
+def test_a_space_of_one_base_model_has_no_parameter_for_it() -> None:
+    assert "model" not in space().parameters(Recipe.of([find("full_finetuning")()]))
+    assert "model" not in space().to_json()
+    with pytest.raises(InvalidRecipe, match="does not contain"):
+        space().parameters(Recipe.of([find("full_finetuning")()], model="cut"))
+
+
+def test_a_base_model_that_the_space_lacks_is_named() -> None:
+    with pytest.raises(InvalidRecipe, match="model = 'small' is not in the space"):
+        space(others=[CUT]).parameters(Recipe.of([find("full_finetuning")()], model="small"))
+
+
+@pytest.mark.parametrize("name", ["early_exit", "weight_sharing"])
+def test_the_layers_are_those_of_the_selected_base_model(name: str) -> None:
+    cut = find("layer_drop").model_validate({"keep": 0.5})
+    steps = [find("full_finetuning")(), cut, find("distillation")(), find(name)()]
+    wide = space(facts=FACTS | {"classes"}, layers=6, others=[CUT])
+    assert wide.parameters(Recipe.of(steps))[name] is True
+    with pytest.raises(InvalidRecipe, match="does not contain"):
+        wide.parameters(Recipe.of(steps, model="cut"))
+
+
+def test_a_strategy_may_be_withheld_for_one_base_model_only() -> None:
+    wide = space(others=[replace(CUT, withheld={"lora": "its probe failed"})])
+    assert wide.parameters(Recipe.of([find("lora")()]))["adaptation"] == "lora"
+    with pytest.raises(InvalidRecipe):
+        wide.parameters(Recipe.of([find("lora")()], model="cut"))
+    narrowed = wide.parameters(Recipe.of([find("bitfit")()], model="cut"))
+    assert narrowed["adaptation_without_lora"] == "bitfit"
+    assert not wide.is_stored_as(space(others=[CUT]).to_json())
+
+
+def test_the_start_design_brings_the_strongest_recipes_of_each_other_model_early() -> None:
+    alone, wide = start_design(space()), start_design(space(others=[CUT, replace(CUT, label="small")]))
+    own = [recipe for recipe in wide if not recipe.model]
+    assert own == alone
+    others = [recipe.model for recipe in wide if recipe.model]
+    assert others == ["cut", "small"] * (len(others) // 2)
+    first = next(index for index, recipe in enumerate(wide) if recipe.model)
+    assert [recipe.model != "" for recipe in wide[first : first + len(others)]] == [True] * len(others)
+    assert first == 1 + RECIPES_BEFORE_OTHERS
+    assert 3 <= len(others) / 2 <= 4

@@ -27,6 +27,7 @@ from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.experiment.opening import check_measurable, directions, single_target_of, target_of
 from autoopt.search.space.recipe import Recipe
 from autoopt.search.study.verdicts import violations_of
+from autoopt.search.trial.other_bases import OtherBases
 from autoopt.search.trial.record import State
 from autoopt.search.trial.run import excess, run_trial, screen
 from autoopt.search.trial.stage_store import StageStore
@@ -78,6 +79,7 @@ def opened(tmp_path: Path, experiment: Experiment, *, ratio: Comparison = HALF) 
         shapes=ShapeTable(tmp_path / "shapes", target),
         scratch=scratch,
         seed=0,
+        others=OtherBases(experiment, data, lambda _: base),
     )
 
 

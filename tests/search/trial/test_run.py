@@ -22,6 +22,7 @@ from autoopt.search.space.recipe import Recipe
 from autoopt.search.trial import run as trial
 from autoopt.search.trial import rungs, workspace
 from autoopt.search.trial.execution import Assignment, execute, read_record
+from autoopt.search.trial.other_bases import OtherBases
 from autoopt.search.trial.record import State, TrialRecord
 from autoopt.search.trial.run import build, run_trial
 from autoopt.search.trial.rungs import RUNGS, quality_at_next_rung
@@ -31,7 +32,10 @@ from autoopt.search.trial.workspace import Workspace
 from autoopt.strategies import saving
 from autoopt.strategies.candidate import Candidate, Example, Span
 from autoopt.strategies.catalog import find
+from autoopt.strategies.errors import ModelError
+from autoopt.strategies.networks.architectures import layers
 from autoopt.strategies.stand_ins.structure import structure_digest
+from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.system.files import write_whole
 from tests import tiny
 from tests.search.samples import Stopped
@@ -44,7 +48,12 @@ LEAF = Recipe.of([find("full_finetuning")(), find("layer_drop")(), find("distill
 def opened(tmp_path: Path, *limits: str) -> Workspace:
     """A workspace on the tiny model whose latency is already known, so that no test waits for a measurement."""
     experiment = Experiment.model_validate(
-        {"study": "tiny", "model": "unused", "data": {"source": "unused", "max_length": 16}, "budget": list(limits)}
+        {
+            "study": "tiny",
+            "model": ["4", "2"],  # Layers of the tiny model.
+            "data": {"source": "unused", "max_length": 16},
+            "budget": list(limits),
+        }
     )
     base = tiny.candidate()
     data = TextData(
@@ -61,6 +70,7 @@ def opened(tmp_path: Path, *limits: str) -> Workspace:
         shapes=ShapeTable(tmp_path / "shapes", Target(sequence_length=16)),
         scratch=scratch,
         seed=0,
+        others=OtherBases(experiment, data, lambda name: tiny.candidate(layers=int(name)), scratch.parent),
         study_folder=scratch.parent,
     )
 
@@ -374,3 +384,39 @@ def test_a_result_of_another_recipe_is_not_taken_for_the_trials_own(
     assert (record.recipe, record.state) == (BASELINE, State.COMPLETE)
     assert read_record(folder.result(5)) == record
     assert not saving.load(folder.model(5), open_task=open_task).edits
+
+
+def test_a_recipe_of_another_base_model_starts_from_that_model(tmp_path: Path) -> None:
+    workspace = opened(tmp_path)
+    recipe = Recipe.of([*BASELINE.steps, find("int8_dynamic")()], model="2")
+    record = run_trial(3, recipe, workspace, folder=tmp_path / "model", report=lambda _: None)
+    assert record.state is State.COMPLETE
+    assert len(layers(saving.load(tmp_path / "model", open_task=open_task).model)) == 2
+    assert record.measurements["latency_ratio"].value < 0.95
+    again = run_trial(4, replace(recipe, steps=BASELINE.steps), workspace, folder=tmp_path / "4", report=lambda _: None)
+    assert ("full_finetuning", True) in stages_of(again)
+    first = run_trial(5, BASELINE, workspace, folder=tmp_path / "5", report=lambda _: None)
+    assert ("full_finetuning", False) in stages_of(first)
+    assert StudyFolder(tmp_path / "tiny").origin_of("2").read_text(encoding="utf-8") == workspace.origin_of(recipe)
+    assert workspace.origin_of(recipe) != workspace.origin
+
+
+def test_a_leaf_of_another_base_model_learns_from_the_trunk_of_that_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, teachers = opened(tmp_path), list[int]()
+    build(replace(LEAF, model="2", steps=LEAF.steps[:2]), workspace)
+
+    def watching(_: Strategy, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
+        assert candidate.teacher is not None
+        teachers.append(len(layers(candidate.teacher)))
+        return candidate
+
+    monkeypatch.setattr(type(LEAF.steps[2]), "apply", watching)
+    build(replace(LEAF, model="2"), workspace)  # The cut trunk is stored, so that the teacher is built for itself.
+    assert teachers == [2]
+
+
+def test_a_base_model_that_the_study_has_not_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="the study has no base model '3'; it has 4, 2"):
+        build(replace(BASELINE, model="3"), opened(tmp_path))
