@@ -40,8 +40,8 @@ class TrialSource(Protocol):
     def why_expired(self, number: int) -> str:
         """Return why a running trial must be killed; empty if it may go on."""
 
-    def dropped(self, number: int) -> None:
-        """Called when the runner ended a trial that it never began, or cannot tell how it ended."""
+    def dropped(self, number: int, reason: str) -> None:
+        """Called when the runner ended a trial that it never began, or whose node died."""
 
     def should_continue(self, record: TrialRecord) -> bool:
         """Return False to stop a trial at its last rung."""

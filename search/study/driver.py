@@ -21,6 +21,9 @@ from autoopt.search.trial.execution import Assignment, fail_if_not_finite, load_
 from autoopt.search.trial.record import COUNTED, State, TrialRecord
 from autoopt.search.trial.trial_clock import TrialClock
 
+MAX_DROPS = 3
+"""Number of times that a trial may end by no fault of its own, as its node died."""
+
 
 class Driver:
     """Hands out trials and records their results, so that every trial counts exactly once.
@@ -153,19 +156,19 @@ class Driver:
         reason = self._clock.why_expired(number)
         return reason if reason and not self._read_result(number) else ""
 
-    def dropped(self, number: int) -> None:
-        """Propose a trial again that the runner has ended without a word; the second time it counts as failed."""
+    def dropped(self, number: int, reason: str) -> None:
+        """Propose a trial again that ended by no fault of its own; after ``MAX_DROPS`` times it counts as failed."""
         if number in self._stopped or self._read_result(number):
             self.record_result(number)
             return
         recipe = self._records[number].recipe
         self._drops[recipe.id] += 1
-        if self._drops[recipe.id] == 1 or self.stopped_because:
-            self._mark_lost(number, self.stopped_because or "Ray ended it before it began")
+        if self._drops[recipe.id] < MAX_DROPS or self.stopped_because:
+            self._mark_lost(number, self.stopped_because or reason)
             if recipe.id == self._baseline.id and not self.stopped_because:
                 self._propose_baseline()
         else:
-            self.death_reasons.setdefault(number, "Ray ended it before it began, twice")
+            self.death_reasons.setdefault(number, f"{reason}, {MAX_DROPS} times")
             self.record_result(number)
 
     def should_continue(self, record: TrialRecord) -> bool:

@@ -9,6 +9,7 @@ A reader sees the old content or the new, also after a power cut. Work in progre
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
@@ -23,6 +24,8 @@ from autoopt.strategies.system import locks
 from autoopt.strategies.system.failpoints import failpoint
 
 _STATUS = Path("/proc/self/status")
+_in_progress: set[Path] = set()
+"""What is being written. A process may end while one of its threads writes."""
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -35,17 +38,13 @@ def write_whole(path: Path, content: str | bytes) -> None:
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a path to write to; the file there replaces ``path`` when the block ends, and is removed on an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    work = _work_path(path)
-    try:
+    with _work_in_progress(path) as work:
         yield work
         _permit_as_new(work)
         _sync(work)
         failpoint("in-write")
         work.replace(path)
         _sync_folder(path.parent)
-    except BaseException:
-        work.unlink(missing_ok=True)
-        raise
 
 
 def create_once(path: Path, create: Callable[[Path], None]) -> None:
@@ -63,14 +62,10 @@ def create_once(path: Path, create: Callable[[Path], None]) -> None:
 def whole_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder to write to; it replaces ``folder`` when the block ends, and is removed on an error."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    work = _work_path(folder)
-    work.mkdir()
-    try:
+    with _work_in_progress(folder) as work:
+        work.mkdir()
         yield work
         install_folder(work, folder)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
 
 
 def install_folder(work: Path, folder: Path) -> None:
@@ -86,6 +81,30 @@ def install_folder(work: Path, folder: Path) -> None:
     work.rename(folder)
     _sync_folder(folder.parent)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextmanager
+def _work_in_progress(path: Path) -> Iterator[Path]:
+    """Yield where to write what will be at ``path``; it is removed on an error, or if the process ends meanwhile."""
+    work = _work_path(path)
+    _in_progress.add(work)
+    try:
+        yield work
+    except BaseException:
+        _remove(work)
+        raise
+    finally:
+        _in_progress.discard(work)
+
+
+@atexit.register
+def _remove_work_in_progress() -> None:
+    for work in list(_in_progress):
+        _remove(work)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _work_path(path: Path) -> Path:
@@ -121,7 +140,7 @@ def remove_unfinished(folder: Path, name: str = "*") -> None:
     paths = folder.rglob(".*") if name == "*" else folder.glob(f".{name}.*")
     for path in list(paths):
         if re.fullmatch(r"\..+\.[0-9a-f]{8}", path.name):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            _remove(path)
 
 
 def _sync(path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from autoopt.strategies.system import failpoints
 from tests.reliability.harness import Run, Study, promise, wait_until
 
 KILLS = 20
@@ -31,11 +32,9 @@ def test_killed_workers_cost_one_attempt_each_and_their_neighbours_nothing(tmp_p
         run.wait_for("trial 0 ended")
         for _ in range(KILLS):
             wait_until(lambda: len(workers(run)) == study.workers)
-            victim, *others = generator.sample(workers(run), study.workers)
-            victim.send_signal(signal.SIGKILL)
+            generator.choice(workers(run)).send_signal(signal.SIGKILL)
             killed += 1
             time.sleep(generator.uniform(1.0, 4.0))
-            assert all(other.is_running() for other in others)
         assert run.wait(patience_s=1800) == 0, run.errors
         assert "Traceback" not in run.errors
     tally = study.tally()
@@ -43,10 +42,12 @@ def test_killed_workers_cost_one_attempt_each_and_their_neighbours_nothing(tmp_p
     assert tally.ended == study.trials
     failed = [record["reason"] for record in study.records() if record["state"] == "failed"]
     assert len(failed) <= killed // 10  # Only a trial whose worker was killed twice.
+    begun = [recipe for event, _, recipe in study.events() if event == "begin"]
+    assert len(begun) - len(set(begun)) <= killed, "no neighbour began again"
     promise(
         "F4 killed workers",
         promised="20 kills: every trial tried again, no neighbour touched",
-        reached=f"{killed} kills, {len(failed)} trials killed twice, 0 neighbours",
+        reached=f"{killed} kills, {len(begun) - len(set(begun))} attempts more, {len(failed)} trials killed twice",
         seed=SEED,
         started_at=started_at,
     )
@@ -58,12 +59,13 @@ def test_lost_nodes_cost_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     for name, value in {"period_ms": 500, "failure_threshold": 4, "timeout_ms": 1000}.items():
         monkeypatch.setenv(f"RAY_health_check_{name}", str(value))
+    study = Study(tmp_path, trials=120)
+    monkeypatch.setenv(failpoints.LEDGER, str(study.ledger))
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
         nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-        study = Study(tmp_path, trials=80)
         back_s: list[float] = []
         with study.searching(RAY_ADDRESS=cluster.address) as run:
             run.wait_for("trial 0 ended")

@@ -24,6 +24,8 @@ Answer = TypeVar("Answer")
 CLOSE_TIMEOUT_S = 3.0
 _OUT_OF_MEMORY = "low on memory"
 """Part of Ray's message about a worker that it killed for lack of memory."""
+_NODE_DIED = "node has died"
+"""Part of Ray's message about a worker whose node is gone."""
 
 
 class Guard:
@@ -73,6 +75,8 @@ class DriverSearcher(Searcher):  # type: ignore[misc]
         self._guard, self._workers = guard, workers
         self.numbers: dict[str, int] = {}
         """Number of each trial that was proposed and has not ended, by Tune's id."""
+        self.without_node: set[str] = set()
+        """Tune's ids of trials whose node died."""
 
     def suggest(self, trial_id: str) -> Any:
         if len(self.numbers) >= self._workers:
@@ -86,7 +90,11 @@ class DriverSearcher(Searcher):  # type: ignore[misc]
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: ARG002
         number = self.numbers.pop(trial_id, None)
-        if number is not None:
+        if number is None:
+            return
+        if trial_id in self.without_node:
+            self._guard(lambda driver: driver.dropped(number, "its node died"), failed=None)
+        else:
             self._guard(lambda driver: driver.record_result(number), failed=None)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
@@ -99,9 +107,9 @@ class DriverSearcher(Searcher):  # type: ignore[misc]
 class DriverScheduler(FIFOScheduler):  # type: ignore[misc]
     """Stops trials at their rungs as the driver decides."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, searcher: DriverSearcher) -> None:
         super().__init__()
-        self._guard = guard
+        self._guard, self._searcher = guard, searcher
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
         if "problem" in result and self._guard.failure is None:
@@ -115,7 +123,10 @@ class DriverScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
         with contextlib.suppress(OSError):  # The disk may be full.
-            if reason := reason_of_death(error_text(trial)):
+            text = error_text(trial)
+            if _NODE_DIED in text:
+                self._searcher.without_node.add(trial.trial_id)
+            elif reason := reason_of_death(text):
                 self._guard.driver.death_reasons[trial.config["assignment"]["number"]] = reason
 
     def __getstate__(self) -> dict[str, Any]:
@@ -177,7 +188,7 @@ class DriverCallback(Callback):  # type: ignore[misc]
         if trial.is_finished():
             # Tune drops trials without telling the searcher, such as the next one of a worker that cannot be reused.
             del self._searcher.numbers[trial.trial_id]
-            self._guard(lambda driver: driver.dropped(number), failed=None)
+            self._guard(lambda driver: driver.dropped(number, "Ray ended it before it began"), failed=None)
         elif trial.status == trial.RUNNING:
             self._guard(lambda driver: driver.started(number), failed=None)
             if reason := self._guard(lambda driver: driver.why_expired(number), failed=""):

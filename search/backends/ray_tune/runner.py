@@ -83,7 +83,7 @@ def _fit(guard: Guard, folder: StudyFolder, scratch: Path, resources: ResourcesS
         tune.with_resources(_trial, slot),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=hooks.DriverScheduler(guard),
+            scheduler=hooks.DriverScheduler(guard, searcher),
             num_samples=-1,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,

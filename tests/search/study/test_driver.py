@@ -24,7 +24,7 @@ from autoopt.search.space.recipe import Recipe
 from autoopt.search.space.space import Space, build_space
 from autoopt.search.space.start_design import baseline, start_design
 from autoopt.search.space.strategy_choice import choose
-from autoopt.search.study.driver import Driver
+from autoopt.search.study.driver import MAX_DROPS, Driver
 from autoopt.search.study.stopping import TIME_IS_UP, StoppingRule
 from autoopt.search.trial.execution import Assignment, write_record
 from autoopt.search.trial.record import State, TrialRecord
@@ -465,26 +465,26 @@ def test_an_unknown_study_is_named_with_the_nearest_one(bench: Bench) -> None:
         records(database_url(bench.folder.path / "optuna.db"), "bnech")
 
 
-def test_a_trial_that_the_runner_drops_is_proposed_again_but_only_once(bench: Bench) -> None:
+def test_a_trial_that_the_runner_drops_is_proposed_again_but_not_for_ever(bench: Bench) -> None:
     driver = bench.driver()
     baseline = driver.next()
     assert baseline is not None
-    driver.dropped(baseline.number)
+    driver.dropped(baseline.number, "Ray ended it before it began")
     assert driver.records == [] or driver.baseline is None
     again = driver.next()
     assert again is not None
     assert again.recipe == baseline.recipe
     bench.finish(again)
     driver.record_result(again.number)
-    trial = driver.next()
-    assert trial is not None
-    driver.dropped(trial.number)
-    repeated = driver.next()
-    assert repeated is not None
-    assert repeated.recipe == trial.recipe
-    driver.dropped(repeated.number)
+    recipes = []
+    for _ in range(MAX_DROPS):
+        trial = driver.next()
+        assert trial is not None
+        recipes.append(trial.recipe)
+        driver.dropped(trial.number, "its node died")
+    assert recipes == recipes[:1] * MAX_DROPS
     assert [record.state for record in driver.records] == [State.COMPLETE, State.FAILED]
-    assert driver.records[-1].reason == "Ray ended it before it began, twice"
+    assert driver.records[-1].reason == "its node died, 3 times"
 
 
 def test_a_dropped_trial_that_has_a_result_is_recorded(bench: Bench) -> None:
@@ -492,7 +492,7 @@ def test_a_dropped_trial_that_has_a_result_is_recorded(bench: Bench) -> None:
     baseline = driver.next()
     assert baseline is not None
     bench.finish(baseline)
-    driver.dropped(baseline.number)
+    driver.dropped(baseline.number, "Ray ended it before it began")
     assert driver.baseline is not None
     assert bench.ran == [0]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -165,3 +167,19 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) 
     remove_unfinished(tmp_path)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
     assert not (tmp_path / ".model.0a0a0a0a").exists()
+
+
+def test_what_a_thread_writes_as_its_process_ends_is_removed(tmp_path: Path) -> None:
+    code = (
+        "import sys, threading, time\nfrom pathlib import Path\nfrom autoopt.strategies.system.files import whole_file\n"
+        "begun = threading.Event()\n"
+        "def write():\n"
+        "    with whole_file(Path(sys.argv[1])) as work:\n"
+        "        work.write_text('half')\n"
+        "        begun.set()\n"
+        "        time.sleep(600)\n"
+        "threading.Thread(target=write, daemon=True).start()\n"
+        "begun.wait()\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "file")], check=True)
+    assert list(tmp_path.iterdir()) == []

@@ -123,9 +123,9 @@ def test_a_search_ends_though_workers_end_stopped_trials_too_slowly_to_be_reused
     dropped: list[int] = []
     book = Driver.dropped
 
-    def watched(driver: Driver, number: int) -> None:
+    def watched(driver: Driver, number: int, reason: str) -> None:
         dropped.append(number)
-        book(driver, number)
+        book(driver, number, reason)
 
     monkeypatch.setattr(Driver, "dropped", watched)
     experiment = load_experiment(write_experiment(tmp_path, search={"trials": 4}, resources={"workers": workers}), ())
