@@ -171,7 +171,8 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) 
 
 def test_what_a_thread_writes_as_its_process_ends_is_removed(tmp_path: Path) -> None:
     code = (
-        "import sys, threading, time\nfrom pathlib import Path\nfrom autoopt.strategies.system.files import whole_file\n"
+        "import sys, threading, time\nfrom pathlib import Path\n"
+        "from autoopt.strategies.system.files import whole_file\n"
         "begun = threading.Event()\n"
         "def write():\n"
         "    with whole_file(Path(sys.argv[1])) as work:\n"
