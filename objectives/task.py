@@ -15,12 +15,13 @@ from autoopt.objectives.data.rows import RawLabel, Reading, Row
 from autoopt.objectives.data.settings import DataSettings
 from autoopt.objectives.inputs import Input, InputColumns, InputNames, read_inputs
 from autoopt.objectives.measurement import QUALITY, Direction, Measurement
-from autoopt.objectives.models.model_folder import find_model
+from autoopt.objectives.models.model_folder import ModelFolder, find_model
 from autoopt.objectives.models.pretrained import Head, open_pretrained
 from autoopt.objectives.scoring import bootstrap
 from autoopt.objectives.tables.table import Table
 from autoopt.strategies.candidate import Candidate, Example, Features, Label
 from autoopt.strategies.errors import UsageError, did_you_mean
+from autoopt.strategies.networks.pooling import pooling_edits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -201,11 +202,12 @@ class Task(ABC):
     def open_model(self, model: str, *, data: TextData | None = None, seed: int = 0) -> Candidate:
         """Open a folder, ``package://name/path`` or a name on the Hub, from safetensors only.
 
-        A head for exactly these classes is kept; otherwise one is initialized from ``seed``. ``data`` gives the
-        candidate its training examples and unlabeled texts. Raises ``ModelError``.
+        A head for exactly these classes is kept; otherwise one is initialized from ``seed``, with the model's own
+        pooling. ``data`` gives the candidate its training examples and unlabeled texts. Raises ``ModelError``.
         """
+        folder = find_model(model, body=self.head.body, task=self.name)
         network, tokenizer = open_pretrained(
-            find_model(model, body=self.head.body, task=self.name),
+            folder,
             head=self.head,
             labels=self.labels,
             problem_type=self.problem_type,
@@ -215,11 +217,16 @@ class Task(ABC):
         return Candidate(
             model=network,
             tokenizer=tokenizer,
-            task=self,
+            task=self.for_model(folder),
             train=data.train if data else (),
             unlabeled=data.unlabeled if data else (),
+            edits=pooling_edits(network),
             history=(f"opened {model}",),
         )
+
+    def for_model(self, folder: ModelFolder) -> Self:  # noqa: ARG002
+        """Return the task with what depends on the model, such as a prompt before every text; by default unchanged."""
+        return self
 
     def tune(self, candidate: Candidate, examples: Sequence[Example]) -> Candidate:  # noqa: ARG002
         """Choose on validation examples what is decided after training, such as a threshold; by default nothing."""

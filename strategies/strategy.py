@@ -38,9 +38,9 @@ class Strategy(BaseModel, ABC):
     needs: ClassVar[frozenset[str]] = frozenset()
     """Conditions under which it is offered. Of the study: ``encoder``, ``decoder``, ``cpu``, ``gpu``, ``unlabeled``
     (texts), and of its examples ``labels``, ``text`` (words may be edited), ``single`` (no pairs), ``classes`` (one for
-    each text), ``tags`` (one for each word), ``spans`` (answers in a text) and ``unanswerable`` (some have none). Of
-    the recipe: ``teacher`` (a strategy that learns the task comes before it), ``cut`` (a strategy that cuts the
-    architecture does), ``layers`` (more than one layer remains)."""
+    each text), ``whole`` (one answer for each text or pair), ``tags`` (one for each word), ``spans`` (answers in a
+    text) and ``unanswerable`` (some have none). Of the recipe: ``teacher`` (a strategy that learns the task comes
+    before it), ``cut`` (a strategy that cuts the architecture does), ``layers`` (more than one layer remains)."""
     after: ClassVar[frozenset[str]] = frozenset()
     """Strategies of the same family that are applied before it."""
     packages: ClassVar[frozenset[str]] = frozenset()
@@ -63,7 +63,7 @@ class Strategy(BaseModel, ABC):
     recovers: ClassVar[bool] = False
     """Whether it trains after the cuts; it is applied after all other strategies of its family."""
     learns: ClassVar[bool] = False
-    """Whether it learns the task, as every adaptation does; a recipe needs one such strategy."""
+    """Whether it learns the task, as every adaptation that trains does; a recipe needs one such strategy."""
     trains: ClassVar[bool] = False
     """Whether it runs an optimizer on the model."""
 
@@ -76,7 +76,7 @@ class Strategy(BaseModel, ABC):
         *_, family, name = cls.__module__.split(".")
         if family in Family.__members__.values():
             cls.name, cls.family = name, Family(family)
-            cls.learns = cls.learns or cls.family is Family.ADAPTATION
+            cls.learns = cls.learns or (cls.trains and cls.family is Family.ADAPTATION)
 
     @abstractmethod
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:

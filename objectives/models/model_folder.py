@@ -10,24 +10,26 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from autoopt.objectives.models import gguf_file, packages
+from autoopt.objectives.models import gguf_file, packages, sentence_modules
 from autoopt.objectives.models.hub import connection_errors, first_line
+from autoopt.objectives.models.json_file import check_no_pointer, read_json
 from autoopt.strategies.errors import EnvironmentProblem, ModelError, did_you_mean
 from autoopt.strategies.networks.architectures import LAYOUTS
+from autoopt.strategies.networks.pooling import STRATEGY as POOLING
+from autoopt.strategies.saving import DESCRIPTION, EDITED_WEIGHTS
 
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
+OTHER_FILES = ("merges.txt", "chat_template.jinja")
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack"})
 ATTENTION = frozenset({"eager", "sdpa"})
-MAX_JSON_BYTES = 50_000_000
 MAX_HEADER_BYTES = 100_000_000
 
 DECODERS = frozenset({"llama", "gpt2"})
 """Supported decoders, by ``config.model_type``."""
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
-_POINTER = b"version https://git-lfs"
 
 
 class Body(StrEnum):
@@ -52,6 +54,11 @@ class ModelFolder:
     """As it was given."""
     config: Mapping[str, Any]
 
+    @property
+    def is_pooled(self) -> bool:
+        """Whether it is a saved candidate of which ``config.json`` does not describe the pooling, but all else."""
+        return (self.path / EDITED_WEIGHTS).is_file()
+
 
 def find_model(name: str, *, body: Body = Body.ENCODER, task: str = "this task") -> ModelFolder:
     """Return the model at a folder, a GGUF file, ``package://name/path``, or a name on the Hub, which is downloaded.
@@ -64,7 +71,7 @@ def find_model(name: str, *, body: Body = Body.ENCODER, task: str = "this task")
         config: Mapping[str, Any] = {"model_type": gguf_file.architecture(path)}
         _check_architecture(path, config, name, body, task)
         return ModelFolder(path, name, config)
-    config = _json(path / "config.json")
+    config = read_json(path / "config.json")
     _check_config(path / "config.json", config)
     _check_architecture(path / "config.json", config, name, body, task)
     _check_other_files(path)
@@ -105,7 +112,7 @@ def _download(name: str) -> Path:
     patterns = ["config.json", WEIGHTS, WEIGHTS_INDEX, "model-*.safetensors", "tokenizer*", "special_tokens_map.json"]
     try:
         return Path(
-            snapshot_download(name, allow_patterns=[*patterns, *TOKENIZER_FILES, "merges.txt", "chat_template.jinja"])
+            snapshot_download(name, allow_patterns=[*patterns, *TOKENIZER_FILES, *OTHER_FILES, *sentence_modules.FILES])
         )
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise ModelError(
@@ -117,19 +124,6 @@ def _download(name: str) -> Path:
             f"there is no folder '{name}', and the Hub cannot be reached for a model of this name "
             f"({first_line(error)}); check the path or the network"
         ) from None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise ModelError(f"{path} has {path.stat().st_size:,} bytes; at most {MAX_JSON_BYTES:,} are read")
-    _check_pointer(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is not JSON: {error}; download the model again") from None
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} does not hold a JSON object; download the model again")
-    return content
 
 
 def _check_config(path: Path, config: Mapping[str, Any]) -> None:
@@ -168,8 +162,8 @@ def _check_other_files(path: Path) -> None:
     tokenizer = next((name for name in TOKENIZER_FILES if name in names), None)
     if tokenizer is None:
         raise ModelError(f"{path} has no tokenizer; looked for {', '.join(TOKENIZER_FILES)}")
-    _check_pointer(path / tokenizer)
-    if "tokenizer_config.json" in names and "auto_map" in _json(path / "tokenizer_config.json"):
+    check_no_pointer(path / tokenizer)
+    if "tokenizer_config.json" in names and "auto_map" in read_json(path / "tokenizer_config.json"):
         raise ModelError(
             f"{path / 'tokenizer_config.json'} has 'auto_map': it asks for code of its own, which is never run"
         )
@@ -186,11 +180,15 @@ def _check_links(path: Path) -> None:
 
 
 def _weight_files(path: Path) -> Iterator[Path]:
+    if (path / EDITED_WEIGHTS).is_file() and (path / DESCRIPTION).is_file():
+        _check_edits(path)
+        yield path / EDITED_WEIGHTS
+        return
     if (path / WEIGHTS).is_file():
         yield path / WEIGHTS
         return
     if (path / WEIGHTS_INDEX).is_file():
-        shards = _json(path / WEIGHTS_INDEX).get("weight_map", {})
+        shards = read_json(path / WEIGHTS_INDEX).get("weight_map", {})
         for name in sorted(set(shards.values())):
             if Path(name).name != name or not (path / name).is_file():
                 raise ModelError(
@@ -207,8 +205,19 @@ def _weight_files(path: Path) -> Iterator[Path]:
     raise ModelError(f"{path} has no weights; looked for {WEIGHTS} and {WEIGHTS_INDEX}.{hint}")
 
 
+def _check_edits(path: Path) -> None:
+    """Raise ``ModelError`` for a saved candidate whose architecture is no longer that of its ``config.json``."""
+    edits = read_json(path / DESCRIPTION).get("edits")
+    names = {str(edit.get("strategy")) for edit in edits if isinstance(edit, dict)} if isinstance(edits, list) else {""}
+    if changed := names - {POOLING}:
+        raise ModelError(
+            f"{path} was saved after {', '.join(sorted(changed))}, and cannot be trained from there; give the model "
+            "that it was made from"
+        )
+
+
 def _check_safetensors(path: Path) -> None:
-    _check_pointer(path)
+    check_no_pointer(path)
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         size = path.stat().st_size
@@ -226,9 +235,3 @@ def _check_safetensors(path: Path) -> None:
         complete = False
     if not complete:
         raise ModelError(f"{path} is cut short or damaged: its header describes another size; download it again")
-
-
-def _check_pointer(path: Path) -> None:
-    with path.open("rb") as file:
-        if file.read(len(_POINTER)) == _POINTER:
-            raise ModelError(f"{path} is a Git LFS pointer, not the file itself; run 'git lfs pull' in its folder")

@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from autoopt.objectives.models import gguf_file
 from autoopt.objectives.models.model_folder import Body, ModelFolder
+from autoopt.objectives.models.sentence_modules import read_modules
 from autoopt.strategies.errors import ModelError
+from autoopt.strategies.networks.pooling import normalizes, pooling_of, with_pooling
+from autoopt.strategies.saving import load_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _UNNAMED_CLASS = "SequenceClassification"
 """Head of a model whose configuration does not name its class."""
+_CLASSIFIER_POOLINGS = {"cls": "first", "mean": "mean"}
+"""Our names of poolings by the values of ``config.classifier_pooling``."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class Head:
     """Number of outputs if the task has no classes."""
     is_pretrained: bool = False
     """Whether it belongs to the pretrained model, as the head of a language model does; it is then always kept."""
+    pools: bool = False
+    """Whether it reads one vector of the last hidden states; a new head then pools as the model was trained to."""
 
     def matches(self, model_class: str) -> bool:
         """Return whether a model of this class, such as ``BertForSequenceClassification``, has this kind of head."""
@@ -42,8 +49,8 @@ def open_pretrained(
     """Return the model, in fp32 and evaluation mode, with its tokenizer.
 
     A head of the same kind for exactly these classes in this order is kept; any other is initialized from ``seed``,
-    without effect on torch's global random state. ``problem_type`` is for the configuration. Raises ``ModelError`` if
-    weights, configuration and tokenizer do not fit together.
+    without effect on torch's global random state, with the model's own pooling. ``problem_type`` is for the
+    configuration. Raises ``ModelError`` if weights, configuration and tokenizer do not fit together.
     """
     with _transformers_silenced():
         if folder.path.suffix == gguf_file.SUFFIX:
@@ -52,7 +59,8 @@ def open_pretrained(
             config = _read_config(folder)
             tokenizer = _read_tokenizer(folder)
             keeps_head = head.is_pretrained or _set_classes(config, head, labels, problem_type)
-            network = _read_network(folder, config, head, keeps_head=keeps_head, seed=seed)
+            read = _read_saved if folder.is_pooled else _read_network
+            network = read(folder, config, head, keeps_head=keeps_head, seed=seed)
     if head.body is Body.DECODER:
         _prepare_decoder_tokenizer(folder, tokenizer)
     _check_fit(folder, network, tokenizer, max_length)
@@ -114,7 +122,43 @@ def _read_network(folder: ModelFolder, config: Any, head: Head, *, keeps_head: b
         _check_weights(folder, network, report, head)
         if not keeps_head:
             _initialize_head(network)
+            if head.pools:
+                _set_pooling(folder, network, report, seed)
     return network.eval()  # type: ignore[no-any-return]
+
+
+def _read_saved(folder: ModelFolder, config: Any, head: Head, *, keeps_head: bool, seed: int) -> PreTrainedModel:
+    """Return the network of a saved candidate; a new head has its pooling, if it pools at all."""
+    import torch
+    import transformers
+
+    network: Any = load_weights(folder.path)[0]
+    if not head.pools:
+        body = network.base_model.state_dict()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = getattr(transformers, head.auto_class).from_config(config)
+        network.base_model.load_state_dict(body, strict=False)
+    elif not keeps_head:
+        network.config.id2label, network.config.label2id = config.id2label, config.label2id
+        with_pooling(network, pooling_of(network) or "mean", normalizes=normalizes(network), seed=seed)
+    network.config.problem_type = config.problem_type
+    return network.eval()  # type: ignore[no-any-return]
+
+
+def _set_pooling(folder: ModelFolder, network: Any, report: Mapping[str, Any], seed: int) -> None:
+    """Let the new head pool as the model was trained to; one with a trained pooler keeps the head of its class.
+
+    It was trained as its sentence-transformers configuration says, or with its pooler, whose weights are in the file;
+    else the mean is the safest.
+    """
+    modules = read_modules(folder.path)
+    how = modules.pooling if modules else _CLASSIFIER_POOLINGS.get(str(folder.config.get("classifier_pooling")))
+    is_trained = getattr(network.base_model, "pooler", None) is not None and not any(
+        ".pooler." in key for key in report["missing_keys"]
+    )
+    if how or not is_trained:
+        with_pooling(network, how or "mean", normalizes=modules is not None and modules.normalizes, seed=seed)
 
 
 def _check_weights(folder: ModelFolder, network: Any, report: Mapping[str, Any], head: Head) -> None:

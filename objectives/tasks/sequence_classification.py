@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Self, assert_never
 
 from autoopt.objectives.data.labelled import class_names
 from autoopt.objectives.data.rows import Row
+from autoopt.objectives.models.model_folder import ModelFolder
 from autoopt.objectives.models.pretrained import Head
+from autoopt.objectives.models.sentence_modules import prompt_of
 from autoopt.objectives.scoring import bag_of_words, scores
 from autoopt.objectives.task import Task
 from autoopt.objectives.tasks.outputs import check_finite, softmax
@@ -65,9 +67,11 @@ _NUMERALS = ("no", "one", "two")
 class SequenceClassification(Task):
     """Base class of tasks with one answer for a text or a pair of texts."""
 
-    head = Head("AutoModelForSequenceClassification")
+    head = Head("AutoModelForSequenceClassification", pools=True)
 
     kind: Problem = Problem.CLASS
+    prompt: str = ""
+    """Text before every single text, with which the model was trained; pairs have none."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", Problem(self.kind))
@@ -77,6 +81,15 @@ class SequenceClassification(Task):
                 f"{self.name} needs at least {_NUMERALS[minimum]} different classes, it was given {list(self.labels)}"
             )
         super().__post_init__()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything needed to rebuild the task; without a prompt what earlier versions returned."""
+        values = super().to_json()
+        return values if self.prompt else {key: value for key, value in values.items() if key != "prompt"}
+
+    def for_model(self, folder: ModelFolder) -> Self:
+        """Return the task with the model's prompt."""
+        return replace(self, prompt=prompt_of(folder.path))
 
     @property
     def problem_type(self) -> str:
@@ -91,6 +104,11 @@ class SequenceClassification(Task):
     @classmethod
     def label_names(cls, rows: Sequence[Row], *, source: str) -> tuple[str, ...]:
         return class_names(rows, source=source)
+
+    @classmethod
+    def facts(cls, examples: Sequence[Example]) -> frozenset[str]:
+        """Return ``whole`` too, since an answer is of the whole text."""
+        return super().facts(examples) | {"whole"}
 
     @classmethod
     def of_data(cls, data: TextData, *, max_length: int, metric: str | None) -> Self:
@@ -135,8 +153,9 @@ class SequenceClassification(Task):
         second_texts = [example.text_pair for example in examples]
         if None in second_texts and any(second_texts):
             raise UsageError("some of these are single texts and some are pairs; give one kind")
+        prompt = "" if any(second_texts) else self.prompt
         encoded = tokenizer(
-            [example.text for example in examples],
+            [prompt + example.text for example in examples],
             text_pair=None if None in second_texts else second_texts,
             truncation=True,
             max_length=self.max_length,
@@ -222,7 +241,7 @@ class SequenceClassification(Task):
         import numpy as np
 
         logits = np.empty((len(examples), max(1, len(self.labels))), dtype=np.float64)
-        features = replace(candidate, task=self).encode(examples)
+        features = replace(candidate, task=replace(self, prompt=_prompt_of(candidate))).encode(examples)
         for positions, _, output in forward(candidate.model, features, pad_token_id=candidate.tokenizer.pad_token_id):
             logits[positions] = output.logits.float().cpu().numpy()
         return check_finite(logits)
@@ -236,6 +255,10 @@ def _problem_of(example: Example) -> Problem:
             return Problem.CLASSES
         case _:
             return Problem.CLASS
+
+
+def _prompt_of(candidate: Candidate) -> str:
+    return candidate.task.prompt if isinstance(candidate.task, SequenceClassification) else ""
 
 
 def _sigmoid(logits: NDArray[Any]) -> NDArray[Any]:

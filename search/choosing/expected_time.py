@@ -93,6 +93,8 @@ class _StageTimes:
         rate = self.per_amount_of_model.get((model, step.name), self.per_amount.get(step.name))
         if rate is not None:
             return rate * amount * size
+        if step.family in UNSEEN_FACTORS and not step.trains:
+            return 0.0
         least = UNSEEN_FACTORS.get(step.family, 0.0) * self.full_finetuning
         return max(self.by_family.get(step.family, self.overall), least) * size
 

@@ -16,7 +16,7 @@ from autoopt.search.cli.inspect import front, show, status
 from autoopt.search.cli.options import Session
 from autoopt.search.cli.plan import plan
 from autoopt.search.cli.predict import predict
-from autoopt.search.cli.pull import pull
+from autoopt.search.cli.pull import export, pull
 from autoopt.search.cli.search import search
 from autoopt.search.cli.signals import interruption
 from autoopt.search.cli.strategies import strategies
@@ -97,7 +97,9 @@ def autoopt() -> None:
     """
 
 
-for command in (search, plan, status, show, front, pull, predict, sync, strategies, tasks, dashboard, cache, doctor):
+for command in (
+    search, plan, status, show, front, pull, export, predict, sync, strategies, tasks, dashboard, cache, doctor
+):  # fmt: skip
     autoopt.add_command(command)
 
 

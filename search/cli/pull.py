@@ -1,4 +1,4 @@
-"""``autoopt pull``: copy a model out of the registry into a folder."""
+"""``autoopt pull`` and ``autoopt export``: copy a model out of the registry, and into another library's format."""
 
 from __future__ import annotations
 
@@ -33,6 +33,28 @@ def pull(name: str, output: Path, uri: str | None, force: bool, root: Path | Non
     else:
         click.echo(f"Pulled {reference} into {folder}; all checksums match. To use it:")
         click.echo(f"  {command_line('predict', output, text='...')}")
+
+
+@click.command(short_help="Write a pulled model for sentence-transformers.")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@json_option
+def export(folder: Path, output: Path, as_json: bool) -> None:
+    """Write the model in FOLDER as one that sentence-transformers opens.
+
+    ``SentenceTransformer(OUTPUT).encode(texts)`` returns its logits, in the order of the classes of config.json. For a
+    classifier that pools all tokens; transformers opens the others as they are.
+    """
+    from autoopt.strategies.errors import UsageError
+    from autoopt.strategies.exporting import export_sentence_transformer
+
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UsageError(f"{output} is not empty; give a folder that does not exist yet")
+    export_sentence_transformer(folder, output)
+    if as_json:
+        print_json({"model": str(folder), "folder": str(output)})
+    else:
+        click.echo(f"Wrote {output}; to use it: SentenceTransformer({str(output)!r}).encode(texts)")
 
 
 def _tracking_address(experiment_file: Path) -> str | None:

@@ -31,7 +31,10 @@ class Recipe:
 
     @classmethod
     def of(cls, steps: Iterable[Strategy], *, model: str = "") -> Recipe:
-        """Order the strategies: by family, cuts before recovery, and each after those that it names in ``after``."""
+        """Order the strategies: by family, cuts before recovery, what only changes the head before what learns.
+
+        Each comes after those that it names in ``after``.
+        """
         return cls(tuple(_ordered(list(steps))), model)
 
     @classmethod
@@ -99,8 +102,13 @@ def _describe(step: Strategy) -> str:
     return f"{step.name}({knobs})" if knobs else step.name
 
 
+def _adapts(step: Strategy) -> bool:
+    """Return whether it is an adaptation that learns; those that only change the head precede it."""
+    return step.family is Family.ADAPTATION and step.learns
+
+
 def _ordered(steps: list[Strategy]) -> list[Strategy]:
-    steps = sorted(steps, key=lambda step: (_FAMILIES.index(step.family), step.recovers, step.name))
+    steps = sorted(steps, key=lambda step: (_FAMILIES.index(step.family), step.recovers, _adapts(step), step.name))
     ordered: list[Strategy] = []
     remaining = {step.name for step in steps}
     while steps:

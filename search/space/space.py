@@ -32,6 +32,7 @@ NEEDS_IN_WORDS = {
     "text": "texts whose words may change while the answer stays the same",
     "unanswerable": "questions without an answer",
     "unlabeled": "texts without labels",
+    "whole": "one answer for each text or pair of texts",
 }
 _WITHOUT = "_without_"
 """Separates a group's parameter from the names of unusable strategies."""
@@ -81,7 +82,12 @@ class Space:
     def groups(self) -> tuple[Group, ...]:
         """Groups in the order of selection, so that the needs of a strategy are decided before it is."""
         recovering = tuple(offer for offer in self.offers if offer.strategy.recovers)
-        groups = [Group(family.value, self.of_family(family)) for family in (Family.UNSUPERVISED, Family.ADAPTATION)]
+        adaptations = self.of_family(Family.ADAPTATION)
+        groups = [
+            Group(Family.UNSUPERVISED.value, self.of_family(Family.UNSUPERVISED)),
+            Group(Family.ADAPTATION.value, tuple(offer for offer in adaptations if offer.strategy.learns)),
+        ]
+        groups += [Group(offer.strategy.name, (offer,)) for offer in adaptations if not offer.strategy.learns]
         groups += [
             Group(offer.strategy.name, (offer,))
             for offer in self.offers

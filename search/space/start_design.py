@@ -94,7 +94,7 @@ def _designs(space: Space) -> Iterator[list[Strategy]]:
     others = [
         offer.nearest()
         for offer in _standard(space.of_family(Family.ADAPTATION))
-        if type(full[0]) is not offer.strategy
+        if type(full[0]) is not offer.strategy and offer.strategy.learns
     ]
 
     yield [*plain, *finetuned, *fast]
@@ -128,10 +128,10 @@ def _showcase(
     match strategy.family:
         case Family.UNSUPERVISED if strategy.learns:
             return [step, *middle, *distilled, *fast]
-        case Family.UNSUPERVISED | Family.AUGMENTATION:
-            return [*full, step, *middle, *distilled, *fast]
-        case Family.ADAPTATION:
+        case Family.ADAPTATION if strategy.learns:
             return [step, *middle, *distilled, *fast]
+        case Family.UNSUPERVISED | Family.AUGMENTATION | Family.ADAPTATION:
+            return [*full, step, *middle, *distilled, *fast]
         case Family.COMPRESSION if strategy.recovers:
             return [*(full if "teacher" in strategy.needs else []), *middle, step, *fast]
         case Family.COMPRESSION:

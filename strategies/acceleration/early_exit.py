@@ -78,15 +78,18 @@ class EarlyExit(Strategy):
         return EarlyExitModel(model, confidence=edit["confidence"], mix=edit["mix"])
 
     def _learn(self, model: Any, features: list[Features], candidate: Candidate, effort: float, seed: int) -> None:
-        """Train the classifiers, all at once, on the recorded states of the first tokens."""
+        """Train the classifiers, all at once, on the vectors that the head would read after each layer."""
         import torch
         from torch.nn import functional as F
 
         recorded: list[Any] = [None] * len(features)
         pad_token_id = candidate.tokenizer.pad_token_id
-        for places, _, output in batches.forward(model.model, features, pad_token_id=pad_token_id, hidden_states=True):
-            first = torch.stack([states[:, 0] for states in output.hidden_states[1:-1]], dim=1)
-            for place, states in zip(places, first, strict=True):
+        for places, batch, output in batches.forward(
+            model.model, features, pad_token_id=pad_token_id, hidden_states=True
+        ):
+            mask = batch["attention_mask"].to(model.device)
+            vectors = torch.stack([model.vectors(states, mask) for states in output.hidden_states[1:-1]], dim=1)
+            for place, states in zip(places, vectors, strict=True):
                 recorded[place] = states.clone()
 
         def loss(exits: Any, batch: Batch) -> torch.Tensor:

@@ -14,6 +14,7 @@ from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.errors import UsageError
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.networks.calibration import without_labels
+from autoopt.strategies.networks.pooling import new_like
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training.learning_rates import AUTO, LearningRate, resolve
 from autoopt.strategies.training.loop import Schedule, fit, train
@@ -82,6 +83,6 @@ def _replace_head(model: Any, examples: Sequence[Example], labels: tuple[str, ..
         raise UsageError("intermediate_task takes data with one class or one number for each text, not with several")
     config.problem_type = "single_label_classification" if labels else "regression"
     torch.manual_seed(seed)
-    new_model = type(model)(config).to(model.device)
+    new_model = new_like(model, config, seed=seed).to(model.device)
     new_model.base_model.load_state_dict(model.base_model.state_dict())
     return new_model

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from autoopt.strategies.candidate import Batch, Candidate, Example, Features
 from autoopt.strategies.errors import ModelError, UsageError
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.networks.heads import reads_first_token
+from autoopt.strategies.networks.heads import answers_whole_texts
+from autoopt.strategies.networks.pooling import plain_class
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training.batches import collate
 from autoopt.strategies.training.loop import Schedule, train
@@ -140,7 +141,7 @@ def named_teacher(name: str, candidate: Candidate, *, alike: bool) -> tuple[Any,
         if (Path(name) / DESCRIPTION).is_file():
             teacher: Any = load_weights(Path(name))[0]
         else:
-            opens: Any = type(candidate.model)
+            opens: Any = plain_class(candidate.model)
             teacher = opens.from_pretrained(name, trust_remote_code=False, use_safetensors=True).eval()
         tokenizer: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
@@ -152,6 +153,6 @@ def named_teacher(name: str, candidate: Candidate, *, alike: bool) -> tuple[Any,
             f"give one that was trained on the same, in this order"
         )
     same = tokenizer.get_vocab() == candidate.tokenizer.get_vocab()
-    if not same and (alike or not reads_first_token(candidate.model)):
+    if not same and (alike or not answers_whole_texts(candidate.model)):
         raise ModelError(f"the teacher '{name}' has other tokens than the model, so their answers cannot be compared")
     return teacher, tokenizer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from autoopt.strategies.networks.architectures import layers
+from autoopt.strategies.networks.pooling import pooling_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,4 +44,9 @@ def rates_by_depth(model: Any, decay: float) -> dict[float, list[nn.Parameter]]:
 
 def reads_first_token(model: Any) -> bool:
     """Return whether the head classifies whole texts, from the state of the first token alone."""
+    return answers_whole_texts(model) and pooling_of(model) in (None, "first")
+
+
+def answers_whole_texts(model: Any) -> bool:
+    """Return whether the head has one answer for each text, rather than one for each token."""
     return type(model).__name__.endswith("ForSequenceClassification")

@@ -8,17 +8,19 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from autoopt.strategies.networks.pooling import pool
 from autoopt.strategies.training.batches import IGNORED_LABEL
 
 
 class SentenceDecoder(nn.Module):
-    """A trunk with a new decoder of one layer, which attends only to the state of the text's first token."""
+    """A trunk with a new decoder of one layer, which attends only to the pooled vector of the text."""
 
-    def __init__(self, trunk: Any) -> None:
+    def __init__(self, trunk: Any, *, pooling: str = "first") -> None:
         super().__init__()
         width, heads = trunk.config.hidden_size, trunk.config.num_attention_heads
         embeddings = trunk.get_input_embeddings().weight
         self.trunk = trunk
+        self.pooling = pooling
         self.layer = nn.TransformerDecoderLayer(width, heads, 2 * width, batch_first=True)
         self.words = nn.Linear(width, embeddings.shape[1])
         self.bias = nn.Parameter(torch.zeros(embeddings.shape[0]))
@@ -30,7 +32,7 @@ class SentenceDecoder(nn.Module):
         ``ids`` and ``mask`` have shape (batch, length); ``read`` is the mask without the tokens that are hidden from
         the trunk.
         """
-        vector = self.trunk(input_ids=ids, attention_mask=read).last_hidden_state[:, :1]
+        vector = pool(self.trunk(input_ids=ids, attention_mask=read).last_hidden_state, read, self.pooling)[:, None]
         length = ids.shape[1] - 1
         causal = torch.triu(torch.ones(length, length, dtype=torch.bool, device=ids.device), 1)
         states = self.layer(

@@ -11,6 +11,7 @@ from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from autoopt.strategies.networks.architectures import layers
+from autoopt.strategies.networks.pooling import text_vectors
 from autoopt.strategies.stand_ins.contract import architecture_of
 
 
@@ -44,7 +45,7 @@ class _Early:
 
 
 class Exit(nn.Module):
-    """A classifier of the state of the first token, shaped as BERT's pooler and head."""
+    """A classifier of a text's vector, shaped as BERT's pooler and head."""
 
     def __init__(self, width: int, classes: int) -> None:
         super().__init__()
@@ -110,9 +111,10 @@ class EarlyExitModel(nn.Module):
         if output_hidden_states or self.training:
             raise ValueError("a model with early exits returns no hidden states and cannot be trained")
         early = _Early()
+        mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"]))
         # Permanent hooks would refer to the original model in a copy of this one.
         hooks = [
-            layer.register_forward_hook(self._exit_hook(index, early))
+            layer.register_forward_hook(self._exit_hook(index, early, mask))
             for index, layer in enumerate(layers(self.model)[:-1])
         ]
         try:
@@ -136,10 +138,17 @@ class EarlyExitModel(nn.Module):
                 hook.remove()
         return len(layer_calls)
 
-    def _exit_hook(self, index: int, early: _Early) -> Any:
+    def vectors(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return what the classifiers read of a layer's states, (batch, width), pooled as the model's head does.
+
+        ``mask``, (batch, length), may be longer than the states: the model may truncate its inputs.
+        """
+        return text_vectors(self.model, states, mask[:, : states.shape[1]])
+
+    def _exit_hook(self, index: int, early: _Early, mask: torch.Tensor) -> Any:
         def hook(_: Any, __: Any, output: Any) -> None:
             states = output[0] if isinstance(output, tuple) else output
-            logits = self.exits[index](states[:, 0])
+            logits = self.exits[index](self.vectors(states, mask))
             if self._turn is None:
                 early.add(logits, logits.softmax(-1).amax(-1) >= self.confidence)
             else:

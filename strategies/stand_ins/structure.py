@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from autoopt.strategies.networks.pooling import pooling_of
 from autoopt.strategies.stand_ins.contract import structure_text
 from autoopt.strategies.system.digests import tensor_digest
 
@@ -32,8 +33,9 @@ def structure_digest(model: Any, *, configuration: bool = False) -> str:
 
 
 def weights_digest(model: Any) -> str:
-    """Return the sha256 over the names, shapes, dtypes and values of all tensors of the state."""
-    return tensor_digest(model.state_dict().items())
+    """Return the sha256 over the names, shapes, dtypes and values of all tensors of the state, and the pooling."""
+    pooling = "" if pooling_of(model) is None else f"{type(model).__qualname__}-"
+    return pooling + tensor_digest(model.state_dict().items())
 
 
 def _tensors(model: Any) -> list[Any]:

@@ -49,7 +49,7 @@ def recorded_outputs(model: Any, features: Sequence[Features], *, pad_token_id: 
 
 def _key(model: Any, features: Sequence[Features]) -> str:
     """Return a digest of the architecture, the weights and the examples."""
-    total = hashlib.sha256(f"{type(model).__name__} {model.config.to_json_string()}".encode())
+    total = hashlib.sha256(f"{type(model).__qualname__} {model.config.to_json_string()}".encode())
     total.update(tensor_digest(model.state_dict().items()).encode())
     for item in features:
         total.update(json.dumps([(name, item[name]) for name in sorted(item)], default=str).encode())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from autoopt.strategies.candidate import Batch, Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.networks.calibration import unlabeled
+from autoopt.strategies.networks.pooling import text_vectors
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training.loop import Schedule, train
 
@@ -17,7 +18,7 @@ TEMPERATURE = 0.05
 
 
 class SimCSE(Strategy):
-    """Contrastive training of the first token's state; the positive pair is one text under two dropout masks.
+    """Contrastive training of the vector that the head reads; the positive pair is one text under two dropout masks.
 
     Worth it if labels are few and each text has one answer. A larger batch contrasts more texts.
 
@@ -55,5 +56,7 @@ def contrastive_loss(model: Any, batch: Batch) -> torch.Tensor:
     import torch
     from torch.nn import functional as F
 
-    first, second = (F.normalize(model.base_model(**batch).last_hidden_state[:, 0], dim=-1) for _ in range(2))
+    mask = batch["attention_mask"]
+    states = (model.base_model(**batch).last_hidden_state for _ in range(2))
+    first, second = (F.normalize(text_vectors(model, of_pass, mask), dim=-1) for of_pass in states)
     return F.cross_entropy(first @ second.T / TEMPERATURE, torch.arange(len(first), device=first.device))

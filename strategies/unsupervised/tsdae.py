@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from autoopt.strategies.candidate import Batch, Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.networks.calibration import unlabeled
+from autoopt.strategies.networks.pooling import pooling_of
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.texts.noise import hide
 from autoopt.strategies.training.loop import Schedule, train
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TSDAE(Strategy):
-    """Denoising autoencoder: the first token's state learns to represent the whole text; the decoder is discarded.
+    """Denoising autoencoder: the vector that the head reads learns to hold the whole text; the decoder is discarded.
 
     Worth it if each text has one answer and there are thousands of unlabeled texts.
 
@@ -52,7 +53,7 @@ class TSDAE(Strategy):
             mask = batch["attention_mask"]
             return decoder(batch["input_ids"], mask, hide(mask, self.hidden))  # type: ignore[no-any-return]
 
-        autoencoder = SentenceDecoder(model.base_model)
+        autoencoder = SentenceDecoder(model.base_model, pooling=pooling_of(model) or "first")
         trunk = list(autoencoder.trunk.parameters())
         trunk_ids = {id(parameter) for parameter in trunk}
         decoder = [parameter for parameter in autoencoder.parameters() if id(parameter) not in trunk_ids]

@@ -40,6 +40,7 @@ STUDY_NEEDS = {
     "tags",
     "spans",
     "unanswerable",
+    "whole",
 }
 RECIPE_NEEDS = {"teacher", "cut", "layers"}
 
