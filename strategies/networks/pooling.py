@@ -93,7 +93,7 @@ def with_pooling(model: Any, how: str, *, normalizes: bool = False, seed: int | 
     own = model.get_input_embeddings().weight
     model.dropout = nn.Dropout(rates[0] if rates else model.config.hidden_dropout_prob).train(model.training)
     model.classifier = linear_of(weight.to(own), weight.new_zeros(len(weight)).to(own)).train(model.training)
-    model.__class__ = _pooled_class(plain_class(model), how, normalizes)
+    model.__class__ = _pooled_class(plain_class(model), how, normalizes)  # type: ignore[arg-type]
     model.num_labels = model.config.num_labels
     return model
 
