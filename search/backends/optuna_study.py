@@ -15,6 +15,7 @@ from autoopt.objectives.measurement import Direction
 from autoopt.search.backends.optuna_samplers import distribution, sampler_of, suggester
 from autoopt.search.backends.optuna_storage import load_study, quiet_optuna, retried, storage_at
 from autoopt.search.choosing.proposer import Proposer
+from autoopt.search.choosing.race import remaining
 from autoopt.search.space.recipe import Recipe
 from autoopt.search.space.space import InvalidRecipe, Space
 from autoopt.search.trial.record import State, TrialRecord
@@ -68,6 +69,7 @@ class OptunaStudy:
         self._limits = tuple(limits)
         self._queue: list[Recipe] = []
         self._design: list[Recipe] = []
+        self._base: Recipe | None = None
         self._sampled: dict[int, optuna.Trial] = {}
         """Running trials that a sampler proposed, by number, as trials of the study in memory."""
         trials = study.get_trials(deepcopy=False)
@@ -133,16 +135,17 @@ class OptunaStudy:
 
     def enqueue(self, recipes: Iterable[Recipe]) -> None:
         """Propose these recipes before anything else, except those that the study already has."""
-        self._queue += self._new(recipes, self._queue)
-
-    def consider(self, recipes: Iterable[Recipe]) -> None:
-        """Propose these recipes in order until the proposer can rank them against all others."""
-        self._design += self._new(recipes, [*self._queue, *self._design])
-
-    def _new(self, recipes: Iterable[Recipe], waiting: Sequence[Recipe]) -> list[Recipe]:
-        ids = {recipe.id for recipe in waiting} | {record.recipe.id for record in self.records()}
+        ids = {recipe.id for recipe in self._queue} | {record.recipe.id for record in self.records()}
         unique = {recipe.id: recipe for recipe in recipes}
-        return [recipe for recipe in unique.values() if recipe.id not in ids]
+        self._queue += [recipe for recipe in unique.values() if recipe.id not in ids]
+
+    def consider(self, design: Iterable[Recipe], *, base: Recipe | None = None) -> None:
+        """Propose these recipes in order until the proposer can rank them against all others.
+
+        What cuts the trunk ``base`` cuts the best trunks instead, as soon as the trials tell which they are. A study
+        that is resumed has to be given the same design again, whatever has been tried of it.
+        """
+        self._design, self._base = list(design), base
 
     def begin(self, recipe: Recipe) -> ProposedTrial:
         """Start a trial of this recipe now, ahead of all enqueued ones, even if the space does not contain it."""
@@ -173,16 +176,14 @@ class OptunaStudy:
         """
         records = self.records()
         records_by_recipe = {record.recipe.id: record for record in records}
-        self._queue, self._design = (
-            [recipe for recipe in waiting if recipe.id not in records_by_recipe]
-            for waiting in (self._queue, self._design)
-        )
+        self._queue = [recipe for recipe in self._queue if recipe.id not in records_by_recipe]
         if self._queue:
             return self.begin(_pop_first(self._queue, avoid))
-        if self._proposer is not None and (promising := self._proposer.propose(records, self._design, avoid=avoid)):
+        design = remaining(self._design, records, base=self._base, is_valid=self._space.contains)
+        if self._proposer is not None and (promising := self._proposer.propose(records, design, avoid=avoid)):
             return self.begin(promising)
-        if self._design:
-            return self.begin(_pop_first(self._design, avoid))
+        if design:
+            return self.begin(_pop_first(design, avoid))
         for _ in range(_MAX_DUPLICATES):
             trial = self._memory.ask()
             try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from autoopt.objectives.judging.budget import Limit
 from autoopt.objectives.measurement import QUALITY, Direction
 from autoopt.search.choosing.acquisition import Constraint, candidates_near, most_promising
 from autoopt.search.choosing.expected_time import expected_seconds
 from autoopt.search.choosing.front import losses, pareto
+from autoopt.search.choosing.race import Standings, trunk_of
 from autoopt.search.space.recipe import MODEL, Recipe
 from autoopt.search.space.space import InvalidRecipe, Space, strategy_of
 from autoopt.search.trial.record import State, TrialRecord
@@ -23,6 +24,9 @@ MAX_OBSERVED = 200
 """Largest number of trials that the surrogate is fitted to; its time grows with the cube."""
 MAX_INFEASIBLE_PARENTS = 5
 """Number of least violating recipes that are mutated if no trial is feasible."""
+
+TRUNK_QUALITY = "trunk_quality"
+"""Name of the parameter that tells the surrogate how good a recipe's trunk is, beside those of the space."""
 
 MIN_VARIANTS, VARIANT_SHARE = 2, 0.1
 """Number of recipes, at least and as a share of the trials, that may differ in a serving knob alone.
@@ -81,14 +85,19 @@ class Proposer:
         candidates = varied or candidates
         if not candidates:
             return None
-        recipes, candidate_parameters = zip(*candidates.values(), strict=True)
-        running = (self._parameters(record) for record in records if record.state is State.RUNNING)
+        standings = Standings.of(records)
+        ahead = {key: item for key, item in candidates.items() if not standings.is_behind(trunk_of(item[0]))}
+        recipes, candidate_parameters = zip(*(ahead or candidates).values(), strict=True)
+        running = [record for record in records if record.state is State.RUNNING]
         index = most_promising(
-            candidate_parameters,
-            [parameters for _, parameters in observed],
+            _with_trunk_quality(zip(recipes, candidate_parameters, strict=True), standings),
+            _with_trunk_quality(((record.recipe, parameters) for record, parameters in observed), standings),
             np.array([losses(record, self._objectives) for record, _ in observed]),
             constraints=[self._constraint(limit, [record for record, _ in observed]) for limit in self._limits],
-            running=[parameters for parameters in running if parameters is not None],
+            running=_with_trunk_quality(
+                ((record.recipe, known) for record in running if (known := self._parameters(record)) is not None),
+                standings,
+            ),
             seconds=np.array(expected_seconds(recipes, complete, self._space.sizes)),
             costs=list(map(_is_cost, self._objectives)),
             reshapes=self.reshapes,
@@ -140,6 +149,21 @@ class Proposer:
             except InvalidRecipe:
                 self._parameter_cache[record.number] = None
         return self._parameter_cache[record.number]
+
+
+def _with_trunk_quality(
+    recipes: Iterable[tuple[Recipe, Mapping[str, KnobValue]]], standings: Standings
+) -> list[Mapping[str, KnobValue]]:
+    """Return the parameters of each recipe, with the quality of its trunk as one more if the race has shown it.
+
+    A leaf inherits from its trunk, and trunks differ in more parameters than there are trials to learn them from.
+    """
+    return [
+        {**parameters, TRUNK_QUALITY: standings.qualities[trunk_of(recipe)]}
+        if trunk_of(recipe) in standings.qualities
+        else parameters
+        for recipe, parameters in recipes
+    ]
 
 
 def _is_cost(metric: str) -> bool:

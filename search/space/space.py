@@ -168,6 +168,14 @@ class Space:
             raise InvalidRecipe(f"the space does not contain the recipe {recipe}")
         return parameters
 
+    def contains(self, recipe: Recipe) -> bool:
+        """Return whether ``propose`` can return this recipe."""
+        try:
+            self.parameters(recipe)
+        except InvalidRecipe:
+            return False
+        return True
+
     def size(self) -> float:
         """Return an upper bound on the number of recipes; infinite if a knob is a real number."""
         total = float(len(self.models))

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 
 from autoopt.search.space.recipe import Recipe
-from autoopt.search.space.space import InvalidRecipe, Space
+from autoopt.search.space.space import Space
 from autoopt.search.space.strategy_choice import StrategyChoice
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
+from autoopt.strategies.adaptation.linear_probe import LinearProbe
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Family, Strategy
 
@@ -31,15 +32,18 @@ def baseline(space: Space) -> Recipe:
 def start_design(space: Space) -> list[Recipe]:
     """Return the baseline and then distinct recipes of strong defaults.
 
-    1. Cuts of the base model with recovery: they do not wait for the trunk that the baseline is training.
-    2. The gentlest cut of the baseline's trunk without recovery, and every other acceleration of the second cut model,
+    1. The frozen trunk, which takes seconds, and cuts of the base model with recovery: they do not wait for the trunk
+       that the baseline is training.
+    2. The other trunks alone, so that the best two are known before trunks are cut.
+    3. The gentlest cut of the baseline's trunk without recovery, and every other acceleration of the second cut model,
        since machines differ in which is the fastest. Both are trained by then.
-    3. Cuts of the trunk with distillation, the deepest and longest first: they train the least and add the most.
-    4. The other cuts without recovery, whose cut models are stored by then.
-    5. All other trunks with the same cut, recovery and acceleration, since a trunk alone is no faster.
-    6. Every remaining strategy in a strong recipe.
+    4. Cuts of the trunk with distillation, the deepest and longest first: they train the least and add the most.
+    5. The other cuts without recovery, whose cut models are stored by then.
+    6. All other trunks with the same cut, recovery and acceleration.
+    7. Every remaining strategy in a strong recipe.
 
-    The strongest recipes of each further base model follow the first ``RECIPES_BEFORE_OTHERS`` of the baseline's.
+    What is cut of the baseline's trunk here is cut of the best trunks in a study: ``choosing/race.py``. The strongest
+    recipes of each further base model follow the first ``RECIPES_BEFORE_OTHERS`` of the baseline's.
     """
     first = baseline(space)
     own = [recipe for recipe in _valid(space, _designs(space)) if recipe.id != first.id]
@@ -54,11 +58,8 @@ def _valid(space: Space, designs: Iterable[list[Strategy]], *, model: str = "") 
     recipes: dict[str, Recipe] = {}
     for steps in designs:
         recipe = Recipe.of(steps, model=model)
-        try:
-            space.parameters(recipe)
-        except InvalidRecipe:
-            continue
-        recipes.setdefault(recipe.id, recipe)
+        if space.contains(recipe):
+            recipes.setdefault(recipe.id, recipe)
     return list(recipes.values())
 
 
@@ -97,8 +98,10 @@ def _designs(space: Space) -> Iterator[list[Strategy]]:
         if type(full[0]) is not offer.strategy and offer.strategy.learns
     ]
 
+    yield from _alone(other for other in others if isinstance(other, LinearProbe))
     yield [*plain, *finetuned, *fast]
     yield [*deeper, *finetuned, *fast]
+    yield from _alone(others)
     yield [*full, *fast]
     for offer in leading:
         yield [*full, _at_depth(offer, -1), *fast]
@@ -117,6 +120,10 @@ def _designs(space: Space) -> Iterator[list[Strategy]]:
         yield [other, *middle, *distilled, *fast]
     for offer in space.offers:
         yield _showcase(offer, full, middle, distilled, fast)
+
+
+def _alone(trunks: Iterable[Strategy]) -> Iterator[list[Strategy]]:
+    return ([trunk] for trunk in trunks)
 
 
 def _showcase(

@@ -109,7 +109,8 @@ class Driver:
         if not any(record.recipe.id == self._baseline.id for record in self._records.values()):
             self._propose_baseline()
         self._study.enqueue(recipe for recipe in best_known if recipe.id != self._baseline.id)
-        self._study.consider(recipe for recipe in design if recipe.id != self._baseline.id)
+        others = (recipe for recipe in design if recipe.id != self._baseline.id)
+        self._study.consider(others, base=self._baseline)
 
     def next(self) -> Assignment | None:
         """Return the next trial to run; None if the search is over."""
@@ -126,7 +127,8 @@ class Driver:
             self.stopped_because = "the space holds no further recipe"
             return self._second_look()
         self._observe(self._add_running(trial))
-        screened = trial.recipe.id != self._baseline.id
+        # A trunk is trained for the leaves to come, even if it serves too slowly itself.
+        screened = bool(trial.recipe.leaf)
         return Assignment(trial.number, trial.recipe, screened, trial.attempt)
 
     def _second_look(self) -> Assignment | None:
@@ -172,7 +174,13 @@ class Driver:
             self.record_result(number)
 
     def should_continue(self, record: TrialRecord) -> bool:
-        """Judge a trial at its last rung. A trial that is stopped is recorded once it has ended."""
+        """Judge a trial at its last rung; the baseline always continues.
+
+        A trial that is stopped is recorded once it has ended.
+        """
+        if record.recipe.id == self._baseline.id:
+            self.rungs.update(record)
+            return True
         reference = self.baseline.measurements if self.baseline else {}
         reason = self.rungs.reason_to_stop(record, self._complete, reference)
         if reason:

@@ -10,9 +10,10 @@ from autoopt.objectives.judging.verdict import total_violation
 from autoopt.objectives.measurement import QUALITY, Direction, Measurement
 from autoopt.search.choosing.front import losses, speed_loss
 from autoopt.search.choosing.halving import RungEntry, is_reliable, should_continue
+from autoopt.search.choosing.race import falls_behind
 from autoopt.search.study.verdicts import violations_of
 from autoopt.search.trial.record import TrialRecord
-from autoopt.search.trial.rungs import quality_at_next_rung
+from autoopt.search.trial.rungs import TRUNK_RUNGS, quality_at_next_rung
 
 
 class RungScheduler:
@@ -54,6 +55,10 @@ class RungScheduler:
         ]
         if not is_reliable(pairs):
             return ""
+        if rung in TRUNK_RUNGS:
+            best = max(other.rungs[rung] for other in reached if other.recipe.model == record.recipe.model)
+            behind = falls_behind(record.rungs[rung], best)
+            return f"after {rung} its quality of {record.rungs[rung]:.3g} was far behind {best:.3g}" if behind else ""
         others = [self._entry(other, reference, rung) for other in reached if other.number != record.number]
         ended = [self._entry(other, reference) for other in complete]
         if should_continue(self._entry(record, reference, rung), others, ended):

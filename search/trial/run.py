@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -156,6 +156,7 @@ def _apply_steps(
     unchanged: tuple[Candidate, int, list[StageRecord]] = (workspace.base_of(recipe), 0, [])
     candidate, done, stages = _restore(recipe, workspace, stage_addresses) if effort > 0 else unchanged
     trunk = None
+    scoring: AbstractContextManager[None]
     for position, step in enumerate(recipe.steps[done:], start=done):
         started = time.monotonic()
         report(step.name)
@@ -170,8 +171,11 @@ def _apply_steps(
             candidate = replace(candidate, teacher=teacher)
         apply = partial(step.apply, candidate, effort=effort, seed=workspace.seed)
         if step.is_stored() and effort > 0:
-            is_scored = rungs is not None and step.recovers and stage_addresses[position] not in workspace.store
-            scoring = rungs.watching(candidate, stages) if is_scored and rungs else nullcontext()
+            is_scored = step.recovers or (step.learns and not recipe.leaf)
+            if rungs is not None and is_scored and stage_addresses[position] not in workspace.store:
+                scoring = rungs.watching(candidate, stages, recovers=step.recovers)
+            else:
+                scoring = nullcontext()
             with progress.reporting(_stage_progress(step.name, report)), scoring:
                 candidate, reused = workspace.store.get_or_compute(stage_addresses[position], candidate, apply)
         else:

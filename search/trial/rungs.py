@@ -1,4 +1,4 @@
-"""Rungs: the points of a trial's recovery training at which its quality is scored and the scheduler may stop it."""
+"""Rungs: the points of a trial's training at which its quality is scored and the scheduler may stop it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from autoopt.strategies.training.precision import mixed_precision
 
 RUNGS: Mapping[str, float] = {"before recovery": 0.0, "a quarter of recovery": 0.25}
 """Each rung's name with the share of recovery training done there, in [0, 1) and rising."""
+TRUNK_RUNGS: Mapping[str, float] = {"a quarter of the trunk": 0.25}
+"""The rungs of a trial that trains a trunk and nothing else."""
 MAX_EXAMPLES = 500
 """Number of validation examples scored at each rung."""
 
@@ -41,12 +43,16 @@ class RungScorer:
     """Quality at each rung reached so far."""
 
     @contextmanager
-    def watching(self, candidate: Candidate, stages: Sequence[StageRecord]) -> Iterator[None]:
-        """Score ``candidate`` at every rung of the training within the block; rungs at 0 before the block starts."""
-        for name, share in RUNGS.items():
+    def watching(self, candidate: Candidate, stages: Sequence[StageRecord], *, recovers: bool) -> Iterator[None]:
+        """Score ``candidate`` at every rung of the training within the block; rungs at 0 before the block starts.
+
+        The training is a recovery, or else that of the trunk.
+        """
+        rungs = RUNGS if recovers else TRUNK_RUNGS
+        for name, share in rungs.items():
             if share == 0:
                 self.score(name, candidate, stages)
-        visits = {share: partial(self._visit, name, candidate, stages) for name, share in RUNGS.items() if share > 0}
+        visits = {share: partial(self._visit, name, candidate, stages) for name, share in rungs.items() if share > 0}
         with progress.visiting(visits):
             yield
 
@@ -77,7 +83,7 @@ class RungScorer:
 
 def quality_at_next_rung(record: TrialRecord, rung: str) -> float | None:
     """Return the quality at the first later rung that was reached, or at the trial's end; None if neither was."""
-    names = list(RUNGS)
+    names = list(RUNGS if rung in RUNGS else TRUNK_RUNGS)
     reached = [name for name in names[names.index(rung) + 1 :] if name in record.rungs]
     if reached:
         return record.rungs[reached[0]]

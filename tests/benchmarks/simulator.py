@@ -10,7 +10,8 @@ idle the workers were, and how many real seconds a simulated search took. A sear
 when its virtual time is up.
 
 ``auto`` is what a user has; ``tpe``, ``nsga2``, ``random`` are Optuna's samplers; ``no design`` begins without the
-start design; ``no halving`` and ``no store`` are without that part. ``B1`` is that of ``end_to_end``: TPE, ASHA by
+start design; ``no race`` compares no trunks before it cuts them; ``no halving`` and ``no store`` are without that
+part. ``B1`` is that of ``end_to_end``: TPE, ASHA by
 quality and no store, with the same start design and the same workers. ``MOASHA`` is Syne Tune's (Schmucker et al.
 2021): random recipes, halved by quality and latency, and no store; it needs ``pip install syne-tune``.
 """
@@ -34,6 +35,7 @@ from unittest import mock
 
 from autoopt.search.backends.optuna_storage import database_url
 from autoopt.search.backends.optuna_study import OptunaStudy
+from autoopt.search.choosing import race
 from autoopt.search.choosing.front import hypervolume
 from autoopt.search.experiment.opening import directions, open_data, space_of
 from autoopt.search.paths import StudyFolder
@@ -59,7 +61,7 @@ START_S = 8.0
 """Until the first workers are warm."""
 JITTER = 0.2
 SAMPLERS = ("auto", "tpe", "nsga2", "random")
-ARMS = (*SAMPLERS, "no design", "no halving", "no store", "B1")
+ARMS = (*SAMPLERS, "no design", "no race", "no halving", "no store", "B1")
 SYNE_TUNE = "MOASHA"
 MEMORY = next((folder for folder in ("/dev/shm",) if Path(folder).is_dir()), None)  # noqa: S108
 """Where databases are kept: a disk would take longer than all the rest."""
@@ -224,6 +226,7 @@ def simulated(table: Recorded, space: Space, arm: str, seed: int, *, workers: in
         tempfile.TemporaryDirectory(dir=MEMORY) as home,
         mock.patch.object(stopping, "time", clock),
         mock.patch.object(Driver, "should_continue", judge),
+        mock.patch.object(race, "is_whole", race.is_whole if arm != "no race" else lambda _: False),
     ):
         folder = StudyFolder(Path(home))
         url = database_url(folder.path / "optuna.db")
@@ -239,7 +242,7 @@ def simulated(table: Recorded, space: Space, arm: str, seed: int, *, workers: in
             stopping=stopping.StoppingRule(len(table.measurements), timeout_s=60 * minutes, started_at=0.0),
             observe=lambda _: None,
         )
-        driver.prepare([] if arm in ("no design", SYNE_TUNE) else start_design(space))
+        driver.prepare(design_of(arm, space))
         search = Search(
             table,
             driver,
@@ -258,6 +261,13 @@ def simulated(table: Recorded, space: Space, arm: str, seed: int, *, workers: in
         states.count(State.STOPPED),
         time.perf_counter() - began,
     )
+
+
+def design_of(arm: str, space: Space) -> list[Recipe]:
+    if arm in ("no design", SYNE_TUNE):
+        return []
+    design = start_design(space)
+    return [recipe for recipe in design if recipe.leaf] if arm == "no race" else design
 
 
 def times_until(ended: Sequence[tuple[float, TrialRecord]], table: Recorded, base: Recipe) -> Iterator[float]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from autoopt.objectives.monitor import ValidationMonitor
 from autoopt.search.api import load_model, search
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.adaptation.linear_probe import LinearProbe
@@ -25,7 +27,9 @@ def trained(strategy: Strategy) -> Callable[[Splits], list[Any]]:
     """Return the method: the base model as autoopt opens it, trained by this strategy."""
 
     def method(splits: Splits) -> list[Any]:
-        return _answers(splits, strategy, splits.task.open_model(MODEL, data=splits.data, seed=splits.seed))
+        candidate = splits.task.open_model(MODEL, data=splits.data, seed=splits.seed)
+        candidate = replace(candidate, monitor=ValidationMonitor.of(splits.data.validation))
+        return _answers(splits, strategy, candidate)
 
     return method
 

@@ -147,7 +147,7 @@ def test_the_leaf_of_one_good_recipe_is_tried_on_what_another_one_trained() -> N
 
 
 def test_few_choices_of_a_good_recipe_are_changed_at_once() -> None:
-    good = SPACE.parameters(start_design(SPACE)[1])
+    good = SPACE.parameters(start_design(SPACE)[2])
     sampled = [chosen for _, chosen in candidates_near([good], SPACE.propose, random.Random(0))][UNIFORM:]
     apart = [sum(chosen.get(name) != value for name, value in good.items()) for chosen in sampled]
     assert len(good) > 20

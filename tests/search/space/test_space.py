@@ -148,6 +148,15 @@ def test_the_start_design_tries_every_strategy_that_is_offered() -> None:
     assert tried == {offer.strategy.name for offer in space().offers}
 
 
+def test_the_start_design_compares_trunks_before_it_cuts_any_the_frozen_one_first() -> None:
+    design = start_design(space())
+    alone = [recipe.trunk[0].name for recipe in design if not recipe.leaf]
+    assert alone[:4] == ["full_finetuning", "linear_probe", "lora", "top_layers"]
+    assert design[1].trunk[0].name == "linear_probe"
+    first_cut = next(recipe for recipe in design if recipe.trunk and any(step.cuts for step in recipe.leaf))
+    assert all(design.index(recipe) < design.index(first_cut) for recipe in design if not recipe.leaf)
+
+
 def test_the_start_design_cuts_the_base_model_at_two_depths() -> None:
     cuts = [{step.name: step for step in recipe.steps} for recipe in start_design(space()) if not recipe.trunk][:3]
     assert [cut["layer_drop"].keep for cut in cuts] == [0.5, 0.33, 0.33]  # type: ignore[attr-defined]

@@ -28,12 +28,13 @@ from autoopt.search.study.driver import MAX_DROPS, Driver
 from autoopt.search.study.stopping import TIME_IS_UP, StoppingRule
 from autoopt.search.trial.execution import Assignment, write_record
 from autoopt.search.trial.record import State, TrialRecord
-from autoopt.search.trial.rungs import RUNGS
+from autoopt.search.trial.rungs import RUNGS, TRUNK_RUNGS
 from autoopt.search.trial.trial_clock import TrialClock
 from autoopt.strategies.catalog import catalog, find
 from autoopt.strategies.errors import UnknownName
 
 FIRST, LATER = RUNGS
+(OF_TRUNK,) = TRUNK_RUNGS
 OBJECTIVES = {"quality": Direction.MAXIMIZE, "latency_p50": Direction.MINIMIZE}
 LIMITS = (Limit.parse("latency_p50 <= 0.5 * baseline"), Limit.parse("quality >= 0.9 * baseline"))
 MORE = ("masked_language_modeling", "random_edits")
@@ -134,9 +135,9 @@ def next_of(driver: Driver) -> Assignment:
 
 def test_the_baseline_is_trial_0_and_is_not_screened(bench: Bench) -> None:
     driver = bench.driver()
-    first, second = next_of(driver), next_of(driver)
+    first, frozen, second = next_of(driver), next_of(driver), next_of(driver)
     assert (first.number, first.screened, first.recipe.id) == (0, False, baseline(SPACE).id)
-    assert second.screened
+    assert (frozen.screened, second.screened) == (False, True)
 
 
 def test_as_many_trials_run_as_were_asked_for_and_the_study_knows_them_all(bench: Bench) -> None:
@@ -300,7 +301,7 @@ def test_a_trunk_that_another_trial_trains_waits_where_there_is_other_work(bench
     assert len(trunks) == len(set(map(str, trunks)))
     bench.finish(first)
     driver.record_result(first.number)
-    assert next_of(driver).recipe.trunk == first.recipe.trunk
+    assert first.recipe.trunk in [next_of(driver).recipe.trunk for _ in range(3)]
     # In the order of the start design otherwise.
     assert {assignment.recipe.id for assignment in others} <= {recipe.id for recipe in start_design(SPACE)}
 
@@ -317,6 +318,45 @@ def test_a_recovery_that_another_trial_trains_waits_where_there_is_other_work(be
     bench.finish(first)
     driver.record_result(first.number)
     assert next_of(driver).recipe.id == alike.id
+
+
+def test_cuts_begin_with_the_best_trunk_and_go_on_with_it_after_a_restart(bench: Bench) -> None:
+    bench.trials = 14
+
+    def work(assignment: Assignment) -> None:
+        frozen = assignment.recipe.trunk[:1] == (find("linear_probe")(),)
+        bench.finish(assignment, 0.95 if frozen else 0.9, 4.0 if assignment.recipe.leaf else 10.0)
+
+    bench.run(bench.driver(), work)
+    bench.trials = 22
+    bench.run(resumed := bench.driver(), work)
+    cuts = [record.recipe for record in resumed.records if any(step.cuts for step in record.recipe.leaf)]
+    of_the_best_two = [recipe for recipe in cuts if recipe.trunk in {baseline(SPACE).trunk, (find("linear_probe")(),)}]
+    names = [recipe.trunk[0].name for recipe in of_the_best_two]
+    assert names[:6] == ["linear_probe", "linear_probe", "full_finetuning"] * 2
+    assert len({recipe.leaf for recipe in of_the_best_two}) == len(of_the_best_two)
+
+
+def test_a_trunk_alone_is_trained_even_if_it_serves_too_slowly(bench: Bench) -> None:
+    driver = bench.driver()
+    assignments = [next_of(driver) for _ in range(3)]
+    assert [assignment.screened for assignment in assignments] == [False, False, True]
+    assert [bool(assignment.recipe.leaf) for assignment in assignments] == [False, False, True]
+
+
+def test_a_trunk_far_behind_others_at_its_rung_is_stopped_but_never_the_baseline(bench: Bench) -> None:
+    driver = bench.driver()
+    first, one, other = next_of(driver), next_of(driver), next_of(driver)
+    assert driver.should_continue(at_rung(one, OF_TRUNK, 0.8, 10.0))
+    assert driver.should_continue(at_rung(first, OF_TRUNK, 0.1, 10.0))
+    assert driver.should_continue(at_rung(other, OF_TRUNK, 0.75, 10.0))
+    assert not driver.should_continue(at_rung(other, OF_TRUNK, 0.7, 10.0))
+    of_another_model = replace(at_rung(other, OF_TRUNK, 0.7, 10.0), recipe=replace(other.recipe, model="small"))
+    assert driver.should_continue(of_another_model)
+    bench.finish(first, 0.9, 10.0)
+    driver.record_result(first.number)
+    driver.record_result(other.number)
+    assert driver.records[other.number].reason == f"after {OF_TRUNK} its quality of 0.7 was far behind 0.8"
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from autoopt.search.trial.execution import Assignment, execute, read_record
 from autoopt.search.trial.other_bases import OtherBases
 from autoopt.search.trial.record import State, TrialRecord
 from autoopt.search.trial.run import build, run_trial
-from autoopt.search.trial.rungs import RUNGS, quality_at_next_rung
+from autoopt.search.trial.rungs import RUNGS, TRUNK_RUNGS, quality_at_next_rung
 from autoopt.search.trial.stage_eviction import entries, pinned_addresses
 from autoopt.search.trial.stage_store import StageStore
 from autoopt.search.trial.workspace import Workspace
@@ -112,6 +112,17 @@ def test_recovery_is_looked_at_on_its_way_and_comes_to_the_same_as_unseen(tmp_pa
     assert unseen.rungs == {}
     weights = [load_file(tmp_path / name / "autoopt.safetensors") for name in ("seen", "unseen")]
     assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
+
+
+def test_a_trunk_is_looked_at_where_nothing_is_made_of_it(tmp_path: Path) -> None:
+    seen: list[TrialRecord] = []
+    space, trunk = opened(tmp_path), Recipe.of([find("full_finetuning")()])
+    record = run_trial(3, trunk, space, folder=tmp_path / "3", report=lambda _: None, judge=seen.append)
+    assert [list(each.rungs) for each in seen] == [list(TRUNK_RUNGS)]
+    assert [quality_at_next_rung(record, name) for name in TRUNK_RUNGS] == [record.measurements["quality"].value]
+    fast = Recipe.of([find("full_finetuning").model_validate({"learning_rate": 1e-4}), find("int8_dynamic")()])
+    run_trial(4, fast, space, folder=tmp_path / "4", report=lambda _: None, judge=seen.append)
+    assert len(seen) == 1
 
 
 def test_a_study_may_have_any_number_of_rungs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
