@@ -162,7 +162,7 @@ def plainly_opened(splits: Splits) -> Candidate:
     task = splits.task
     network, tokenizer = open_pretrained(
         find_model(MODEL),
-        head=task.head,
+        head=replace(task.head, pools=False),
         labels=task.labels,
         problem_type=task.problem_type,
         max_length=task.max_length,
