@@ -10,6 +10,7 @@ from typing import Any
 
 from autoopt.objectives.models.json_file import read_json
 from autoopt.strategies.errors import ModelError
+from autoopt.strategies.networks.pooling import STRATEGY as POOLING
 from autoopt.strategies.saving import DESCRIPTION
 
 MODULES = "modules.json"
@@ -70,6 +71,16 @@ def prompt_of(folder: Path) -> str:
         return text if isinstance(text, str) else ""
     modules = read_modules(folder) if folder.is_dir() else None
     return modules.prompt if modules else ""
+
+
+def pooling_named(folder: Path) -> str | None:
+    """Return the pooling that the model's files name; None if they name none."""
+    if (folder / DESCRIPTION).is_file():
+        edits = read_json(folder / DESCRIPTION).get("edits")
+        poolings = [edit.get(POOLING) for edit in edits if isinstance(edit, dict)] if isinstance(edits, list) else []
+        return next((str(pooling) for pooling in poolings if pooling), None)
+    modules = read_modules(folder) if folder.is_dir() else None
+    return modules.pooling if modules else None
 
 
 def _pooling(config: Mapping[str, Any]) -> str | None:

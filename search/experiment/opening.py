@@ -12,6 +12,7 @@ from autoopt.objectives.judging.budget import direction_of
 from autoopt.objectives.loading import load_text_data
 from autoopt.objectives.measurement import QUALITY, Direction
 from autoopt.objectives.models.model_folder import ModelFolder, find_model
+from autoopt.objectives.models.sentence_modules import pooling_named
 from autoopt.objectives.target import Target
 from autoopt.objectives.task import Task
 from autoopt.objectives.timing.lengths import typical_lengths
@@ -21,6 +22,7 @@ from autoopt.search.space.space import Space, build_space
 from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.errors import EnvironmentProblem, ModelError
 from autoopt.strategies.networks.architectures import forward_size, layer_count
+from autoopt.strategies.networks.pooling import STRATEGY as POOLING
 
 
 def open_data(experiment: Experiment) -> TextData:
@@ -128,4 +130,8 @@ def space_of(experiment: Experiment, data: TextData, folders: Mapping[str, Model
     models = [
         BaseModel(label, layer_count(folder.config), forward_size(folder.config)) for label, folder in folders.items()
     ]
-    return build_space(experiment.choices(), facts(experiment, data), models)
+    choices = dict(experiment.choices())
+    poolings = {pooling_named(folder.path) for folder in folders.values()}
+    if POOLING in choices and len(poolings) == 1:  # The pooling that all models have anyway is not searched.
+        choices[POOLING] = choices[POOLING].without(POOLING, poolings.pop())
+    return build_space(choices, facts(experiment, data), models)

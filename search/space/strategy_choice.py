@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, assert_never
@@ -60,6 +60,17 @@ class StrategyChoice:
     def _build(self) -> Callable[[tuple[tuple[str, KnobValue], ...]], Strategy]:
         """Cached, since each proposal builds about a thousand instances, most of them repeatedly."""
         return lru_cache(MAX_CACHED)(lambda values: self.strategy.model_validate({**self.fixed, **dict(values)}))
+
+    def without(self, field: str, option: KnobValue | None) -> StrategyChoice:
+        """Return the choice that does not search this option of a knob; unchanged if nothing else would be left."""
+        knob = self.searched.get(field)
+        left = [other for other in knob.options if other != option] if isinstance(knob, Choice) else []
+        if not left or not isinstance(knob, Choice) or len(left) == len(knob.options):
+            return self
+        if len(left) > 1:
+            return replace(self, searched={**self.searched, field: Choice(*left)})
+        searched = {name: other for name, other in self.searched.items() if name != field}
+        return replace(self, fixed={**self.fixed, field: left[0]}, searched=searched)
 
     def nearest(self, values: Mapping[str, KnobValue] | None = None) -> Strategy:
         """Return the strategy with these values or its defaults, each moved to the nearest searched value."""

@@ -13,6 +13,7 @@ from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.experiment.opening import facts, open_data, space_of, task_of
 from autoopt.search.space.start_design import start_design
 from autoopt.strategies.candidate import Example, Span
+from autoopt.strategies.knobs import Choice
 
 
 def experiment(folder: Path, task: str) -> Experiment:
@@ -26,7 +27,7 @@ def experiment(folder: Path, task: str) -> Experiment:
 @pytest.mark.parametrize(
     ("task", "expected"),
     [
-        ("text_classification", {"encoder", "labels", "classes", "single", "text", "unlabeled", "cpu"}),
+        ("text_classification", {"encoder", "labels", "classes", "single", "text", "unlabeled", "whole", "cpu"}),
         ("causal_lm", {"decoder", "single", "unlabeled", "cpu"}),
     ],
 )
@@ -46,6 +47,26 @@ def test_a_decoder_is_offered_what_applies_to_it_and_the_rest_has_a_reason(tmp_p
     if not any(offer.strategy.cuts for offer in space.offers):
         assert space.withheld["distillation"] == "it trains after a cut, and no strategy that cuts is offered"
     assert [step.name for step in start_design(space)[0].steps] == ["full_finetuning"]
+
+
+def pooled(folder: Path, mode: str) -> ModelFolder:
+    """A model whose files name its pooling."""
+    (folder / "1_Pooling").mkdir(parents=True)
+    (folder / "modules.json").write_text('[{"path": "1_Pooling", "type": "x.Pooling"}]', encoding="utf-8")
+    (folder / "1_Pooling" / "config.json").write_text(f'{{"pooling_mode": "{mode}"}}', encoding="utf-8")
+    return ModelFolder(folder, "model", {"model_type": "bert"})
+
+
+def test_the_pooling_that_the_models_have_is_not_searched(tmp_path: Path) -> None:
+    def options(*modes: str) -> object:
+        models = {str(n): pooled(tmp_path / "-".join([*modes, str(n)]), mode) for n, mode in enumerate(modes)}
+        study = experiment(tmp_path, "text_classification")
+        offer = space_of(study, open_data(study), models).offer("pooling")
+        assert offer is not None
+        return offer.searched["pooling"]
+
+    assert options("mean") == options("mean", "mean") == Choice("first", "max", "last")
+    assert options("cls", "mean") == options("weightedmean") == Choice("first", "mean", "max", "last")
 
 
 def test_the_windows_of_question_answering_may_be_set() -> None:

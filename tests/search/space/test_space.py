@@ -127,6 +127,23 @@ def test_what_learns_the_task_from_unlabeled_texts_needs_no_adaptation_after_it(
     assert [strategy.name for strategy in adaptations if not strategy.learns] == ["pooling"]
 
 
+def test_what_only_changes_the_head_is_combined_with_any_adaptation_and_precedes_it() -> None:
+    wide = space(facts=FACTS | {"whole", "classes", "single"})
+    pooling = find("pooling")()
+    for name in ("bitfit", "top_layers"):
+        recipe = Recipe.of([find(name)(), pooling])
+        assert [step.name for step in recipe.steps] == ["pooling", name]
+        assert wide.parameters(recipe) | {"adaptation": name, "pooling": True} == wide.parameters(recipe)
+    with pytest.raises(InvalidRecipe, match="no step learns the task"):
+        wide.parameters(Recipe.of([pooling]))
+    with pytest.raises(InvalidRecipe):  # It would discard the head that was learned.
+        wide.parameters(Recipe.of([pooling, find("self_training")()]))
+    designed = [[step.name for step in recipe.trunk] for recipe in start_design(wide)]
+    assert ["pooling", "full_finetuning"] in designed
+    assert wide.offer("pooling") is not None
+    assert space(facts=FACTS - {"whole"}).offer("pooling") is None
+
+
 @pytest.mark.parametrize("name", ["early_exit", "weight_sharing"])
 def test_what_needs_several_layers_is_invalid_where_one_stays(name: str) -> None:
     cut = find("layer_drop").model_validate({"keep": 0.17})

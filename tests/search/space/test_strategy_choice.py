@@ -118,6 +118,16 @@ def test_a_setting_that_is_not_legal_is_refused_with_what_is(settings: dict[str,
     assert caught.value.key == next(iter(settings))
 
 
+def test_an_option_is_left_out_unless_none_would_be_left() -> None:
+    whole = choose(catalog()["pooling"], {})
+    assert whole.without("pooling", "mean").searched == {"pooling": Choice("first", "max", "last")}
+    assert whole.without("pooling", None) == whole.without("pooling", "other") == whole.without("no_field", 1) == whole
+    two = choose(catalog()["pooling"], {"pooling": ["mean", "max"]})
+    assert two.without("pooling", "mean").build({}) == catalog()["pooling"].model_validate({"pooling": "max"})
+    fixed = choose(catalog()["pooling"], {"pooling": "mean"})
+    assert fixed.without("pooling", "mean") == fixed
+
+
 def test_the_choices_are_in_the_order_of_the_catalog() -> None:
     names = list(catalog())
     assert list(choose_all(dict.fromkeys(reversed(names), True))) == names
