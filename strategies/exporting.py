@@ -54,9 +54,14 @@ def export_sentence_transformer(saved: Path, folder: Path) -> None:
 
 
 def _write_encoder(model: Any, folder: Path, saved: Path, *, max_length: int) -> None:
+    from safetensors.torch import save_file
     from transformers import AutoTokenizer
 
-    model.base_model.save_pretrained(folder)
+    # Not save_pretrained, which shows a progress bar.
+    body = model.base_model
+    _write_json(folder / "config.json", {**model.config.to_dict(), "architectures": [type(body).__name__]})
+    tensors = {name: tensor.contiguous() for name, tensor in body.state_dict().items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     AutoTokenizer.from_pretrained(saved, local_files_only=True, trust_remote_code=False).save_pretrained(folder)
     _write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
 
