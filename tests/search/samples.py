@@ -95,7 +95,7 @@ def write_experiment(folder: Path, **changes: Any) -> Path:
         writer = csv.writer(file)
         writer.writerow(["text", "label"])
         writer.writerows([example.text, tiny.LABELS[tiny.class_of(example)]] for example in tiny.examples(160, seed=4))
-    _write_model(folder / "model")
+    write_model(folder / "model")
     content: Mapping[str, Any] = {
         "study": "news",
         "model": str(folder / "model"),
@@ -121,10 +121,9 @@ def write_experiment(folder: Path, **changes: Any) -> Path:
     return path
 
 
-def _write_model(folder: Path) -> None:
-    candidate = tiny.candidate()
-    saving.save(candidate, folder)
-    # A model as a person would have it: without what autoopt adds.
+def write_model(folder: Path, *, layers: int = 4) -> None:
+    """Save the tiny model as a person would have it: without what autoopt adds."""
+    saving.save(tiny.candidate(layers=layers), folder)
     (folder / saving.DESCRIPTION).unlink()
     (folder / saving.MANIFEST).unlink()
 

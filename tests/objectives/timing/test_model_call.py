@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
@@ -79,3 +81,20 @@ def test_the_calibration_of_a_model_has_a_95th_percentile() -> None:
     calibration = calibrate_model(bert(), TARGET)
     assert calibration.p95_ms is not None
     assert 0 < calibration.p50_ms <= calibration.p95_ms
+
+
+@pytest.mark.parametrize(("own", "lengths"), [((8, 24), (8, 16)), ((12,), (8, 16)), ((8, 16), (30,))])
+def test_a_candidate_with_another_tokenizer_reads_its_own_lengths(
+    own: tuple[int, ...], lengths: tuple[int, ...]
+) -> None:
+    reference, candidate = bert(num_hidden_layers=1), bert(num_hidden_layers=1)
+    read = dict[str, set[int]]()
+
+    def note(name: str) -> Callable[..., None]:
+        return lambda _, __, inputs: read.setdefault(name, set()).add(inputs["input_ids"].shape[1])
+
+    reference.register_forward_pre_hook(note("reference"), with_kwargs=True)
+    candidate.register_forward_pre_hook(note("candidate"), with_kwargs=True)
+    compare_models(candidate, reference, Target(lengths=lengths), candidate_target=Target(lengths=own))
+    expected = set(own) if len(own) == 1 or len(own) == len(lengths) else {sum(own) // len(own)}
+    assert read == {"reference": set(lengths), "candidate": expected}

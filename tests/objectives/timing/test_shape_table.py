@@ -9,7 +9,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.objectives.target import Target
 from autoopt.objectives.timing.latency import Calibration, Comparison
-from autoopt.objectives.timing.shape_table import ShapeTable, calibrate_once, compare_shape
+from autoopt.objectives.timing.shape_table import ShapeTable, calibrate_once, compare_shape, shape_key
 from autoopt.strategies.networks.architectures import layers, set_layers
 from autoopt.strategies.stand_ins.structure import structure_digest
 
@@ -204,3 +204,9 @@ def test_a_candidate_of_the_shape_of_the_reference_has_the_ratio_one_and_is_not_
 def test_a_table_of_another_target_is_refused(table: ShapeTable) -> None:
     with pytest.raises(ValueError, match=r"threads=1.*threads=2"):
         compare_shape(bert(), bert(), replace(TARGET, threads=2), table, calibration=CALIBRATION)
+
+
+def test_a_shape_is_measured_again_at_the_lengths_of_another_tokenizer() -> None:
+    model, own = bert(), replace(TARGET, sequence_length=TARGET.sequence_length + 4)
+    assert shape_key(model, TARGET, TARGET) == structure_digest(model)
+    assert shape_key(model, TARGET, own) not in {structure_digest(model), shape_key(model, own, TARGET)}

@@ -79,3 +79,10 @@ def test_tags_say_how_the_trial_ended_within_the_limits(trial: TrialRecord) -> N
 )
 def test_every_state_has_a_status(state: State, status: str) -> None:
     assert mlflow_record.run_status(state) == status
+
+
+def test_of_several_base_models_that_of_the_recipe_is_a_parameter(trial: TrialRecord) -> None:
+    assert "model" not in mlflow_record.parameters(trial, ["large"])
+    assert mlflow_record.parameters(trial, ["large", "small"])["model"] == "large"
+    of_small = replace(trial, recipe=replace(trial.recipe, model="small"))
+    assert mlflow_record.parameters(of_small, ["large", "small"])["model"] == "small"

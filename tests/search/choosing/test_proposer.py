@@ -19,6 +19,7 @@ from autoopt.search.choosing.acquisition import UNIFORM, candidates_near
 from autoopt.search.choosing.expected_time import expected_seconds
 from autoopt.search.choosing.forecast import UNCUT_SHARE
 from autoopt.search.choosing.proposer import MIN_COMPLETE, Proposer
+from autoopt.search.space.base_model import BaseModel
 from autoopt.search.space.recipe import Recipe
 from autoopt.search.space.space import Space, build_space
 from autoopt.search.space.start_design import start_design
@@ -290,3 +291,37 @@ def test_few_proposals_differ_in_a_knob_of_serving_alone(seed: int) -> None:
         for record in records
     )
     assert max(groups.values()) <= 2
+
+
+def test_on_an_unseen_base_model_training_takes_in_proportion_to_its_size() -> None:
+    trunk, leaf = [find("full_finetuning")()], [find("full_finetuning")(), find("int8_dynamic")()]
+    records = [done(0, Recipe.of(trunk))]
+    sizes = {"": 1.0, "large": 8.0}
+    own, large = expected_seconds([Recipe.of(leaf), Recipe.of(leaf, model="large")], records, sizes)
+    # The trunk of the first model is stored, that of the large one is not; the leaf's step was never seen.
+    assert (own, large) == (40.0 + 1, 8 * 80.0 + 1)
+    stages = (StageRecord("full_finetuning", 100.0, reused=False),)
+    records.append(replace(done(1, Recipe.of(trunk, model="large")), stages=stages))
+    longer = [find("full_finetuning").model_validate({"epochs": 6})]
+    short, long = expected_seconds([Recipe.of(longer), Recipe.of(longer, model="large")], records, sizes)
+    assert long - short == pytest.approx((100.0 - 40.0) * 6 / find("full_finetuning")().epochs)  # type: ignore[attr-defined]
+
+
+def test_the_base_model_changes_the_costs_of_serving_and_is_proposed() -> None:
+    models = [BaseModel("large", layers=12, size=8.0), BaseModel("small", layers=6, size=1.0)]
+    space = replace(SPACE, models=tuple(models))
+
+    def better_if_small(recipe: Recipe) -> tuple[float, float]:
+        quality, latency = worth(recipe)
+        return (quality + 0.05, latency / 8) if recipe.model else (quality, latency)
+
+    records = [done(number, recipe, better_if_small) for number, recipe in enumerate(start_design(space)[:12])]
+    proposer = Proposer(space, OBJECTIVES, (), seed=0)
+    assert proposer.reshapes("model")
+    proposed: list[Recipe] = []
+    for number in range(12, 18):
+        recipe = proposer.propose(records, start_design(space))
+        assert recipe is not None
+        proposed.append(recipe)
+        records.append(done(number, recipe, better_if_small))
+    assert sum(recipe.model == "small" for recipe in proposed) >= 4

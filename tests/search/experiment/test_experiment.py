@@ -242,3 +242,12 @@ def test_several_models_are_a_list_and_one_is_as_it_was(file: Path, tmp_path: Pa
     one = load_experiment(file, ["model=[org/small]"])
     assert one.to_json()["model"] == "org/small"
     assert one.differences(several) == [f"model: org/small -> {tmp_path / 'encoder'}, org/small"]
+
+
+@pytest.mark.parametrize(
+    ("model", "is_valid"), [("m", True), (["m", "n"], True), ([], False), (["m", "m"], False), (7, False)]
+)
+def test_the_schema_takes_a_model_or_a_list_of_distinct_ones(model: object, is_valid: bool) -> None:
+    schema = Experiment.model_json_schema()
+    document = {"study": "s", "model": model, "data": {"source": "rows.csv"}}
+    assert jsonschema.Draft202012Validator(schema).is_valid(document) is is_valid

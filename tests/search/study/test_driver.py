@@ -642,3 +642,12 @@ def test_a_trial_that_waits_for_its_second_look_runs_when_the_search_goes_on(ben
         resumed = bench.driver()
     again = next_of(resumed)
     assert (again.recipe.id, again.number) == (second.recipe.id, second.number + 1)
+
+
+def test_the_same_stage_on_another_base_model_is_no_reason_to_wait(bench: Bench) -> None:
+    bench.trials = 30
+    driver = with_a_baseline(bench)
+    cut = [find("layer_drop")(), find("recovery_finetuning")()]
+    one, alike = (Recipe.of([*cut, find(name)()]) for name in ("int8_dynamic", "half_precision"))
+    driver.prepare([], best_known=[one, alike, replace(one, model="cut")])
+    assert [next_of(driver).recipe for _ in range(2)] == [one, replace(one, model="cut")]
