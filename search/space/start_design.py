@@ -64,17 +64,18 @@ def _valid(space: Space, designs: Iterable[list[Strategy]], *, model: str = "") 
 
 
 def _strongest(space: Space) -> Iterator[list[Strategy]]:
-    """Yield the recipes by which a further base model is judged: its trunk, and that trunk cut and distilled."""
+    """Yield the recipes by which a further base model is judged: its frozen trunk, its trained trunk, and cuts of it."""
     full = list(baseline(space).steps)
     cuts = _standard(tuple(offer for offer in space.of_family(Family.COMPRESSION) if offer.strategy.cuts))
     adaptive = [offer.nearest() for offer in cuts if offer.strategy.adaptive][:1]
     plain = _compatible(tuple(offer for offer in cuts if not offer.strategy.adaptive))
     recovery = _recovery(space, teacher=True) or _recovery(space, teacher=False)
     fast = _compatible(_standard(space.of_family(Family.ACCELERATION)))
+    adaptations = _standard(space.of_family(Family.ADAPTATION))
+    yield from _alone(offer.nearest() for offer in adaptations if offer.strategy is LinearProbe)
     yield [*full, *fast]
     yield [*full, *(adaptive or plain), *recovery, *fast]
     yield [*full, *plain, *recovery, *fast]
-    yield full
 
 
 def _designs(space: Space) -> Iterator[list[Strategy]]:

@@ -300,4 +300,8 @@ def test_the_start_design_brings_the_strongest_recipes_of_each_other_model_early
     first = next(index for index, recipe in enumerate(wide) if recipe.model)
     assert [recipe.model != "" for recipe in wide[first : first + len(others)]] == [True] * len(others)
     assert first == 1 + RECIPES_BEFORE_OTHERS
-    assert 3 <= len(others) / 2 <= 4
+    assert [[step.name for step in recipe.steps] for recipe in wide[first : first + 4 : 2]] == [
+        ["linear_probe"],
+        ["full_finetuning", "int8_dynamic"],
+    ]
+    assert len(others) == 8
