@@ -12,6 +12,7 @@ import torch
 
 from autoopt.strategies.candidate import Candidate, Features
 from autoopt.strategies.errors import Diverged, OutOfMemory
+from autoopt.strategies.training import loop
 from autoopt.strategies.training.loop import TASK_LOSS, Schedule, linear_schedule, train
 from tests import tiny
 
@@ -39,6 +40,29 @@ def test_it_learns_what_can_be_learned(given: Candidate) -> None:
 @pytest.mark.parametrize(("effort", "steps"), [(1, 12), (0.5, 6), (0.25, 3), (0.3, 4), (0.01, 1)])
 def test_effort_scales_the_steps(given: Candidate, effort: float, steps: int) -> None:
     assert len(run(given, effort=effort)) == steps
+
+
+@pytest.mark.parametrize(
+    ("examples", "longest", "effort", "steps"),
+    [(24, None, 1, 12), (24, 2, 1, 8), (24, 2, 0.5, 4), (24, 3, 1, 12), (24, 100, 1, 12), (25, 3, 0.1, 2)],
+)
+def test_a_long_epoch_is_a_part_of_a_pass(examples: int, longest: int | None, effort: float, steps: int) -> None:
+    assert replace(SCHEDULE, longest_epoch=longest).steps(examples, effort) == steps
+
+
+def test_with_many_examples_each_is_seen_before_any_is_seen_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "LONGEST_EPOCH", 2)
+    seen: list[int] = []
+
+    def watch(model: Any, batch: dict[str, torch.Tensor]) -> Any:
+        seen.extend(batch.pop("row").tolist())
+        return model(**batch)
+
+    given = tiny.candidate(layers=1)
+    rows: list[Features] = [{**item, "row": row} for row, item in enumerate(given.features())]
+    losses = loop.fit(given, given.model, SCHEDULE, effort=1, seed=0, features=rows, forward=watch)
+    assert len(losses) == 8
+    assert sorted(seen[:24]) == sorted(seen[24:48]) == list(range(24))
 
 
 def learning_rates(given: Candidate, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> list[list[float]]:
