@@ -24,7 +24,8 @@ from autoopt.strategies.adaptation.linear_probe import LinearProbe
 from autoopt.strategies.adaptation.pooling import Pooling
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import catalog
-from autoopt.strategies.networks.architectures import LAYOUTS
+from autoopt.strategies.compression.distillation import named_teacher
+from autoopt.strategies.networks.architectures import LAYOUTS, layers
 from autoopt.strategies.networks.heads import head_parameters, reads_first_token
 from autoopt.strategies.networks.pooling import (
     POOLINGS,
@@ -41,6 +42,7 @@ from autoopt.strategies.networks.sentence_decoder import SentenceDecoder
 from autoopt.strategies.stand_ins.structure import structure_digest, weights_digest
 from autoopt.strategies.strategy import Family, Strategy
 from autoopt.strategies.unsupervised.simcse import contrastive_loss
+from autoopt.strategies.unsupervised.tsdae import TSDAE
 from tests import tiny
 from tests.tiny_given import made
 
@@ -246,6 +248,20 @@ def test_what_is_learned_without_labels_is_what_the_head_reads() -> None:
     first = SentenceDecoder(model.base_model, pooling="first").eval()
     first.load_state_dict(decoder.state_dict())
     assert not torch.isclose(decoder(ids, mask, mask), first(ids, mask, mask))
+
+
+def test_a_decoder_reconstructs_texts_from_what_the_head_reads() -> None:
+    results = [TSDAE().apply(pooled(how), effort=0.3, seed=0) for how in ("mean", "first")]
+    queries = [layers(result.model)[0].get_submodule("attention.self.query").weight for result in results]
+    assert not torch.equal(*queries)
+
+
+def test_a_teacher_of_transformers_has_the_head_of_its_class(tmp_path: Path) -> None:
+    given, teacher = pooled("mean"), tiny.model(layers=2, seed=7)
+    teacher.save_pretrained(tmp_path / "teacher")
+    given.tokenizer.save_pretrained(tmp_path / "teacher")
+    opened, _ = named_teacher(str(tmp_path / "teacher"), given, alike=True)
+    assert torch.equal(tiny.logits(given, opened), tiny.logits(given, teacher))
 
 
 def test_the_strategy_replaces_the_pooling_of_the_model() -> None:
