@@ -42,8 +42,15 @@ class LinearProbe(Strategy):
         features, pad_token_id = candidate.features(), candidate.tokenizer.pad_token_id
         recorded = _record(trunk, without_labels(features), pad_token_id, whole=not reads_first_token(model))
         train_only(model, head_parameters(model))
-        # The head's own code then runs unchanged.
-        trunk.forward = lambda *_, row, **__: _replay(trunk, [recorded[number] for number in row.tolist()])
+        whole = trunk.forward
+
+        def forward(*inputs: Any, row: Any = None, **more: Any) -> Any:
+            # Texts that were not recorded are those of validation, scored on the way.
+            if row is None:
+                return whole(*inputs, **more)
+            return _replay(trunk, [recorded[number] for number in row.tolist()])
+
+        trunk.forward = forward  # The head's own code then runs unchanged.
         losses = fit(
             candidate,
             model,

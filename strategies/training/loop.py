@@ -98,6 +98,7 @@ def fit(
         before_step=before_step,
         extra_modules=extra_modules,
         validation=_validation(candidate, model, schedule.steps(len(examples), effort) * schedule.batch_size, scoring),
+        scoring=scoring,
     )
 
 
@@ -130,13 +131,15 @@ def train(
     before_step: Callable[[int, int], None] = no_op,
     extra_modules: Sequence[nn.Module] = (),
     validation: Validation | None = None,
+    scoring: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> list[float]:
     """Train ``model`` in place and return the loss of each step that led to its weights.
 
     ``effort`` scales the number of steps and the schedule with them; at 0 nothing is trained. ``parameters`` default to
     all that require a gradient; ``before_step`` may switch that off for a step. ``extra_modules`` also change during
     training, and are saved in checkpoints with the model. With ``validation`` the model ends with the weights that it
-    scored highest, and training stops when the score has been lower for long.
+    scored highest, and training stops when the score has been lower for long. ``scoring`` is entered for each visit of
+    ``progress.visiting``.
 
     Within ``checkpoints.checkpointing`` an interrupted training resumes and ends with the same weights. Therefore
     ``loss`` and ``before_step`` must depend only on their arguments and on torch's generator, seeded at each step.
@@ -176,7 +179,7 @@ def train(
             if best:
                 best.step_done(len(losses), total)
             checkpoint.save_if_due(losses)
-            progress.step_done(len(losses), total, model)
+            progress.step_done(len(losses), total, model, scoring=scoring)
     model.eval()
     return losses[: best.restore(len(losses))] if best else losses
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -53,12 +53,18 @@ def visiting(visits: Mapping[float, Visit]) -> Iterator[None]:
         _visits.reset(token)
 
 
-def step_done(done: int, total: int, model: Any) -> None:
-    """Report the end of a training step and make the visits due; ``model`` is in training mode, before and after."""
+def step_done(
+    done: int, total: int, model: Any, *, scoring: Callable[[], AbstractContextManager[Any]] = nullcontext
+) -> None:
+    """Report the end of a training step and make the visits due, each within ``scoring``.
+
+    ``model`` is in training mode, before and after.
+    """
     if (report := _report.get()) is not None:
         report(done, total)
     for share, visit in _visits.get().items():
         if done - 1 < share * total <= done < total:
             model.eval()
-            visit(model)
+            with scoring():
+                visit(model)
             model.train()

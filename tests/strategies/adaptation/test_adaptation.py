@@ -15,6 +15,7 @@ import torch
 from pydantic import ValidationError
 
 from autoopt.objectives.loading import load_labelled
+from autoopt.objectives.monitor import ValidationMonitor
 from autoopt.objectives.tasks.text_classification.task import TextClassification
 from autoopt.strategies.adaptation.bitfit import BitFit
 from autoopt.strategies.adaptation.bottleneck_adapters import BottleneckAdapters
@@ -27,10 +28,11 @@ from autoopt.strategies.adaptation.rdrop import RDrop
 from autoopt.strategies.adaptation.rslora import RankStabilizedLoRA
 from autoopt.strategies.adaptation.weight_averaging import WeightAveraging
 from autoopt.strategies.candidate import Candidate, Example
+from autoopt.strategies.catalog import catalog, find
 from autoopt.strategies.errors import UsageError
 from autoopt.strategies.networks.architectures import layers
-from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training import precision
+from autoopt.strategies.strategy import Family, Strategy
+from autoopt.strategies.training import precision, progress
 from autoopt.strategies.training.batches import collate
 from autoopt.strategies.training.loop import Schedule, fit
 from autoopt.strategies.training.teacher_outputs import output_divergence
@@ -232,3 +234,21 @@ def test_an_intermediate_task_refuses_several_classes_for_a_text(given: Candidat
     read = lambda _: ((Example("won the cup", (0, 1)),) * 4, ("a", "b"))  # noqa: E731
     with pytest.raises(UsageError, match="one class or one number for each text"):
         IntermediateTask(data="sets").apply(replace(given, other_data=read), effort=1, seed=0)
+
+
+@pytest.mark.parametrize(
+    "name", sorted(n for n, s in catalog().items() if s.family is Family.ADAPTATION and s.trains and not s.requires)
+)
+def test_a_model_can_be_scored_on_other_texts_while_it_is_trained(name: str) -> None:
+    """As the search does at the rungs of a trunk, and the training to keep its best weights."""
+    given, seen = tiny.candidate(), list[float]()
+
+    def look(model: Any) -> None:
+        task: Any = given.task
+        seen.append(task.score(replace(given, model=model), [Example("a1 b2", 0), Example("b1", 1)])["quality"].value)
+
+    given = replace(given, monitor=ValidationMonitor.of(given.train[:4]))
+    with progress.visiting({0.25: look}):
+        find(name)().apply(given, effort=1.0, seed=0)
+    assert all(0 <= quality <= 1 for quality in seen)
+    assert seen or name == "linear_probe"  # It is solved where it can be.
