@@ -64,7 +64,7 @@ def _valid(space: Space, designs: Iterable[list[Strategy]], *, model: str = "") 
 
 
 def _strongest(space: Space) -> Iterator[list[Strategy]]:
-    """Yield the recipes by which a further base model is judged: its frozen trunk, its trained trunk, and cuts of it."""
+    """Yield the recipes by which a further base model is judged: its frozen and trained trunks, and cuts."""
     full = list(baseline(space).steps)
     cuts = _standard(tuple(offer for offer in space.of_family(Family.COMPRESSION) if offer.strategy.cuts))
     adaptive = [offer.nearest() for offer in cuts if offer.strategy.adaptive][:1]
