@@ -37,8 +37,10 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object]]:
         p99 = 2 * p50 if samples >= 662 else None
         return Calibration(p50, 1.5 * p50, p99, samples, cpu_over_wall=1.0, noisy=False)
 
-    def compare(_: object, __: object, target: Target, *, pairs: Pairs) -> Comparison:
+    def compare(_: object, __: object, target: Target, *, pairs: Pairs, candidate_target: Target) -> Comparison:
         log.append(("comparison", (target.batch_size, pairs)))
+        if candidate_target != target:
+            log.append(("own length", candidate_target.sequence_length))
         calibration = Calibration(10.0, None, None, pairs.minimum, cpu_over_wall=1.0, noisy=False)
         return replace(Comparison.identity(calibration), ratio=0.5, low=0.4, high=0.6)
 
@@ -128,3 +130,14 @@ def test_the_number_of_parameters_and_the_bytes_are_those_of_the_candidate(
     costs = measured(tmp_path)
     assert costs["size"].value == saving.size_bytes(tmp_path / "candidate")
     assert costs["parameters"].value == sum(tensor.numel() for tensor in tiny.model(layers=2).parameters())
+
+
+def test_a_model_with_another_tokenizer_is_timed_at_its_own_lengths(
+    tmp_path: Path, log: list[tuple[str, object]]
+) -> None:
+    reference, candidate = tiny.candidate(), tiny.candidate(layers=2)
+    saving.save(candidate, tmp_path / "candidate")
+    bench = Bench(reference.model, TARGET, SINGLE, frozenset({"latency_p50", "latency_single"}))
+    own, own_single = replace(TARGET, sequence_length=20), replace(SINGLE, sequence_length=21)
+    bench.measure(candidate.model, tmp_path / "candidate", own_target=own, own_single_target=own_single)
+    assert [value for name, value in log if name == "own length"] == [20, 21]

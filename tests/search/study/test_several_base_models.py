@@ -37,7 +37,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("several")
     write_model(folder / "small", layers=2)
     models = [str(folder / "model"), str(folder / "small")]
-    return write_experiment(folder, model=models, strategies=STRATEGIES, search={"trials": 4, "seed": 0})
+    return write_experiment(folder, model=models, strategies=STRATEGIES, search={"trials": 3, "seed": 0})
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_another_model_of_this_label_is_not_searched_in_the_same_study(result: S
             search(file, root=result.root.path)
     finally:
         changed.write_text(original, encoding="utf-8")
-    assert len(search(file, root=result.root.path).trials) == 4
+    assert len(search(file, root=result.root.path).trials) == 3
 
 
 def test_a_model_that_cannot_be_opened_is_named_before_anything_is_made(file: Path, tmp_path: Path) -> None:
@@ -163,6 +163,6 @@ def test_a_later_study_tries_a_recipe_on_the_base_model_that_it_was_best_on(resu
 
 @pytest.mark.slow
 def test_the_workers_of_a_cluster_open_the_base_model_that_a_recipe_needs(file: Path, tmp_path: Path) -> None:
-    found = search(file, overrides=["study=ray", "search.trials=3"], root=tmp_path / "root")
+    found = search(file, overrides=["study=ray", "search.trials=4"], root=tmp_path / "root")
     assert {record.recipe.model for record in found.trials} == {"", "small"}
     assert {record.recipe.model for record in (model.record for model in found.front)} >= {"small"}
