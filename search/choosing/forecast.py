@@ -9,11 +9,14 @@ from statistics import mean
 from autoopt.search.space.recipe import Recipe
 from autoopt.strategies.adaptation.linear_probe import LinearProbe
 from autoopt.strategies.strategy import Family, Strategy
+from autoopt.strategies.training.loop import LONGEST_EPOCH
 
 TRAINING_FACTOR = 4.0
 """Time of a training step over that of a forward pass of the same tokens."""
 UNCUT_SHARE = 0.15
 """Share of a training step that cutting layers does not reduce: word embeddings and their optimizer."""
+BATCH_SIZE = 16
+"""Number of examples of a training step, the default of all strategies."""
 OVERHEAD_S = 4.0
 """Seconds per trial to measure its shape, save it and set up scoring."""
 START_S = 25.0
@@ -43,7 +46,7 @@ class Work:
         costs = zip(stage_ids(recipe), forward_passes(recipe), strict=True)
         passes = sum(passes for stage, passes in costs if stage not in done)
         example_s = self.example_s * self.sizes.get(recipe.model, 1.0)
-        return OVERHEAD_S + example_s * (self.validation + self.train * passes)
+        return OVERHEAD_S + example_s * (self.validation + min(self.train, LONGEST_EPOCH * BATCH_SIZE) * passes)
 
 
 def forward_passes(recipe: Recipe) -> list[float]:

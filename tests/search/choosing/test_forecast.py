@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from autoopt.search.choosing.forecast import (
@@ -38,6 +40,12 @@ def test_a_cut_model_trains_faster_and_more_data_slower() -> None:
     cut = Recipe.of([TRUNK, LayerDrop(keep=0.5), Distillation(epochs=5)])
     assert WORK.seconds(cut) == pytest.approx(SCORING_S + (3 + 5 * HALF) * EPOCH_S)
     assert WORK.seconds(Recipe.of([RandomEdits(copies=1), TRUNK])) == pytest.approx(SCORING_S + 6 * EPOCH_S)
+
+
+def test_an_epoch_on_very_many_examples_is_bounded() -> None:
+    recipe = Recipe.of([FullFinetuning()])
+    many, more = (replace(WORK, train=train).seconds(recipe) for train in (80_000, 1_000_000))
+    assert replace(WORK, train=40_000).seconds(recipe) < many == more
 
 
 def test_zeros_and_narrower_embeddings_make_no_training_faster() -> None:

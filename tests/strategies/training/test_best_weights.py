@@ -171,7 +171,7 @@ class RecordingMonitor:
 def test_what_is_scored_last_answers_as_the_finished_model(strategy: Strategy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "training_precision", lambda _: torch.float32)
     monitor = RecordingMonitor(ValidationMonitor.of(tiny.examples(24, seed=3)))
-    finished = strategy.apply(replace(tiny.candidate(layers=2), monitor=monitor), effort=1, seed=0)
+    finished = strategy.apply(replace(tiny.candidate(layers=3), monitor=monitor), effort=1, seed=0)
     assert len(monitor.answers) == 6
     torch.testing.assert_close(monitor.answers[-1], tiny.logits(finished), atol=1e-4, rtol=1e-4)
     assert not torch.equal(monitor.answers[0], monitor.answers[-1])
