@@ -59,7 +59,7 @@ def trainer(*, by_default: bool) -> Callable[[Splits], list[Any]]:
             Trainer(
                 candidate.model,
                 arguments,
-                train_dataset=candidate.features(),  # type: ignore[arg-type]
+                train_dataset=candidate.features(),
                 data_collator=lambda features: collate(features, pad_token_id=pad),
             ).train()
         return splits.task.answer(candidate, splits.data.test)
@@ -83,7 +83,7 @@ def setfit(splits: Splits) -> list[Any]:
         sides = [_vectors(encoder, [train[pair[side]] for pair in pairs], tokenizer.pad_token_id) for side in (0, 1)]
         same = torch.tensor([float(labels[first] == labels[second]) for first, second in pairs])
         loss = ((sides[0] * sides[1]).sum(dim=1) - same).square().mean()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
