@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from autoopt.objectives.data.text_data import TextData
     from autoopt.objectives.scoring.bootstrap import Statistic
 
+IMBALANCE = 2.0
+"""Size of the largest class over that of the smallest from which classes are called imbalanced."""
+
 
 @dataclass(frozen=True)
 class Task(ABC):
@@ -294,8 +297,18 @@ class Task(ABC):
 
 
 def label_facts(examples: Sequence[Example]) -> frozenset[str]:
-    """Return ``classes`` if the first example has a single class, and ``single`` if it has no second text."""
+    """Return which of these hold: ``classes``, ``imbalanced``, ``single``.
+
+    ``classes``: the first example has a single class. ``imbalanced``: the largest class then has at least ``IMBALANCE``
+    times as many examples as the smallest. ``single``: the first example has no second text.
+    """
     if not examples:
         return frozenset()
-    facts = {"classes": isinstance(examples[0].label, int), "single": examples[0].text_pair is None}
+    has_classes = isinstance(examples[0].label, int)
+    counts = Counter(example.label for example in examples) if has_classes else {}
+    facts = {
+        "classes": has_classes,
+        "imbalanced": has_classes and max(counts.values()) >= IMBALANCE * min(counts.values()),
+        "single": examples[0].text_pair is None,
+    }
     return frozenset(name for name, holds in facts.items() if holds)

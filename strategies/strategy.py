@@ -38,9 +38,10 @@ class Strategy(BaseModel, ABC):
     needs: ClassVar[frozenset[str]] = frozenset()
     """Conditions under which it is offered. Of the study: ``encoder``, ``decoder``, ``cpu``, ``gpu``, ``unlabeled``
     (texts), and of its examples ``labels``, ``text`` (words may be edited), ``single`` (no pairs), ``classes`` (one for
-    each text), ``whole`` (one answer for each text or pair), ``tags`` (one for each word), ``spans`` (answers in a
-    text) and ``unanswerable`` (some have none). Of the recipe: ``teacher`` (a strategy that learns the task comes
-    before it), ``cut`` (a strategy that cuts the architecture does), ``layers`` (more than one layer remains)."""
+    each text), ``imbalanced`` (classes of different sizes), ``whole`` (one answer for each text or pair), ``tags`` (one
+    for each word), ``spans`` (answers in a text) and ``unanswerable`` (some have none). Of the recipe: ``teacher`` (a
+    strategy that learns the task comes before it), ``cut`` (a strategy that cuts the architecture does), ``layers``
+    (more than one layer remains)."""
     after: ClassVar[frozenset[str]] = frozenset()
     """Strategies of the same family that are applied before it."""
     packages: ClassVar[frozenset[str]] = frozenset()
@@ -51,6 +52,8 @@ class Strategy(BaseModel, ABC):
     """Settings that name files or folders, whose content is part of the stage's address."""
     excludes: ClassVar[frozenset[str]] = frozenset()
     """Strategies that cannot be in the same recipe; one of the two has to name the other."""
+    former_knobs: ClassVar[frozenset[str]] = frozenset()
+    """Settings that earlier versions searched: an experiment file that narrows one is read, and the default used."""
     standard: ClassVar[bool] = False
     """Whether it works well on most tasks; the first recipes of a search consist of such strategies."""
     cuts: ClassVar[bool] = False

@@ -88,4 +88,5 @@ def _epochs(step: Strategy) -> float:
         return 1.0  # Its epochs run over features that are computed once.
     texts: int = getattr(step, "texts", 0)
     batch_factor = 2.0 if step.recovers and texts else 1.0  # Each step adds as many unlabeled texts.
-    return TRAINING_FACTOR * float(getattr(step, "epochs", 1)) * batch_factor
+    head_first = 1.0 if getattr(step, "head_first", False) else 0.0  # One pass to record its features.
+    return TRAINING_FACTOR * float(getattr(step, "epochs", 1)) * batch_factor + head_first

@@ -25,6 +25,7 @@ NEEDS_IN_WORDS = {
     "cpu": "a processor as the target",
     "decoder": "a model that writes, such as GPT-2",
     "encoder": "an encoder, such as BERT",
+    "imbalanced": "classes of which the largest has twice as many examples as the smallest, or more",
     "labels": "labelled examples",
     "single": "single texts instead of pairs",
     "spans": "answers that are parts of a text",

@@ -112,6 +112,8 @@ def choose(strategy: type[Strategy], settings: Mapping[str, Any]) -> StrategyCho
             raise InvalidSetting(
                 key, f"'{key}' is not a setting of {strategy.name}{did_you_mean(key, fields)}; it has {listed}"
             )
+        if key in strategy.former_knobs and isinstance(value, Mapping | list):
+            continue
         if key not in knobs:
             fixed[key] = value
         elif isinstance(value, Mapping | list):

@@ -7,6 +7,7 @@ from typing import Annotated
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.networks.heads import head_parameters, train_only
+from autoopt.strategies.networks.solved_head import copy_for_training
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training.loop import Schedule, fit
 
@@ -23,11 +24,12 @@ class BitFit(Strategy):
     learning_rate: Annotated[float, Choice(5e-4, 1e-3, 2e-3)] = 1e-3
     epochs: Annotated[int, Choice(3, 5, 8)] = 5
     batch_size: int = 16
+    head_first: bool = True
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
             return candidate.evolve("BitFit, 0 steps")
-        model = candidate.copy_model()
+        model = copy_for_training(candidate, head_first=self.head_first)
         biases = [parameter for name, parameter in model.named_parameters() if name.endswith("bias")]
         train_only(model, [*biases, *head_parameters(model)])
         schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)

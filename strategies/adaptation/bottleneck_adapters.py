@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.networks.heads import head_parameters, train_only
+from autoopt.strategies.networks.solved_head import copy_for_training
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training.loop import Schedule, fit
 
@@ -33,13 +34,14 @@ class BottleneckAdapters(Strategy):
     learning_rate: Annotated[float, Choice(5e-4, 1e-3, 2e-3)] = 1e-3
     epochs: Annotated[int, Choice(3, 5, 8)] = 5
     batch_size: int = 16
+    head_first: bool = True
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         import torch
 
         from autoopt.strategies.networks.bottleneck import add_bottlenecks
 
-        model: Any = candidate.copy_model()
+        model: Any = copy_for_training(candidate, head_first=self.head_first and effort > 0)
         torch.manual_seed(seed)
         adapters = add_bottlenecks(model, self.inner)
         train_only(

@@ -9,6 +9,7 @@ from pydantic import Field
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.networks.heads import rates_by_depth
+from autoopt.strategies.networks.solved_head import copy_for_training
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training.learning_rates import AUTO, LearningRate, resolve
 from autoopt.strategies.training.loop import Schedule, fit
@@ -40,11 +41,12 @@ class FullFinetuning(Strategy):
     warmup: float = Field(default=0.1, ge=0, le=1)
     weight_decay: float = Field(default=0.01, ge=0)
     gradient_checkpointing: bool = False
+    head_first: bool = True
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
             return candidate.evolve("full fine-tuning, 0 steps")
-        model: Any = candidate.copy_model()
+        model: Any = copy_for_training(candidate, head_first=self.head_first)
         rate = resolve(self.learning_rate, model)
         schedule = Schedule(
             learning_rate=rate,

@@ -8,6 +8,7 @@ from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.networks.architectures import layers
 from autoopt.strategies.networks.heads import head_parameters, train_only
+from autoopt.strategies.networks.solved_head import copy_for_training
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training.learning_rates import AUTO, LearningRate, resolve
 from autoopt.strategies.training.loop import Schedule, fit
@@ -30,11 +31,12 @@ class GradualUnfreezing(Strategy):
     learning_rate: Annotated[LearningRate, Choice(AUTO, 5e-5, 1e-4, 2e-4)] = AUTO
     epochs: Annotated[int, Choice(3, 5)] = 3
     batch_size: int = 16
+    head_first: bool = True
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
             return candidate.evolve("gradual unfreezing, 0 steps")
-        model: Any = candidate.copy_model()
+        model: Any = copy_for_training(candidate, head_first=self.head_first)
         modules = [model.base_model.embeddings, *layers(model)]
 
         def unfreeze(step: int, steps: int) -> None:

@@ -25,6 +25,7 @@ class IA3(Strategy):
     learning_rate: Annotated[float, Choice(2e-3, 5e-3, 1e-2)] = 5e-3
     epochs: Annotated[int, Choice(5, 8, 12)] = 8
     batch_size: int = 16
+    head_first: bool = True
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
@@ -41,5 +42,7 @@ class IA3(Strategy):
         ]
         settings = IA3Config(target_modules=[*scaled_outputs, *scaled_inputs], feedforward_modules=scaled_inputs)
         schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
-        model, steps = train_and_merge(candidate, settings, schedule, effort=effort, seed=seed)
+        model, steps = train_and_merge(
+            candidate, settings, schedule, effort=effort, seed=seed, head_first=self.head_first
+        )
         return candidate.evolve(f"IA3, {steps} steps", model=model)

@@ -15,6 +15,7 @@ from autoopt.strategies.errors import UsageError
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.networks.calibration import without_labels
 from autoopt.strategies.networks.pooling import new_like
+from autoopt.strategies.networks.solved_head import solve_head
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training.learning_rates import AUTO, LearningRate, resolve
 from autoopt.strategies.training.loop import Schedule, fit, train
@@ -44,6 +45,7 @@ class IntermediateTask(Strategy):
     first_epochs: int = 1
     examples: int = 10_000
     batch_size: int = 16
+    head_first: bool = True
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
@@ -67,6 +69,8 @@ class IntermediateTask(Strategy):
         )
         model = candidate.copy_model()
         model.base_model.load_state_dict(first_model.base_model.state_dict())
+        if self.head_first:
+            solve_head(candidate, model)
         second_losses = fit(candidate, model, replace(schedule, epochs=self.epochs), effort=effort, seed=seed)
         steps = f"{len(first_losses)} steps on {len(first_examples)} other examples, then {len(second_losses)} steps"
         return candidate.evolve(f"intermediate task, {steps}", model=model)

@@ -1,13 +1,13 @@
-"""Train the task head only, on features computed once (Alain and Bengio 2017, "Linear classifier probes")."""
+"""Solve for the task head on features of the frozen model (Alain and Bengio 2017, "Linear classifier probes")."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from autoopt.strategies.candidate import Candidate, Features
-from autoopt.strategies.knobs import Choice
 from autoopt.strategies.networks.calibration import without_labels
-from autoopt.strategies.networks.heads import head_parameters, reads_first_token, train_only
+from autoopt.strategies.networks.heads import head_parameters, train_only
+from autoopt.strategies.networks.solved_head import last_linear, solve_head
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import batches
 from autoopt.strategies.training.loop import Schedule, fit
@@ -18,29 +18,40 @@ if TYPE_CHECKING:
 
 
 class LinearProbe(Strategy):
-    """One forward pass through the frozen trunk, then many cheap epochs: seconds instead of minutes.
+    """One forward pass through the frozen model, then the exact solution: seconds instead of minutes.
 
-    Trains the task head and the pooler, if any; the trunk stays in eval mode. Quality is below full fine-tuning: worth
-    it if time is short or examples are few.
+    The last linear layer becomes the logistic or ridge regression on its inputs, with the L2 penalty that
+    cross-validation prefers. Close to full fine-tuning if the model was trained to embed texts, below it if not.
 
-    - ``learning_rate``, ``epochs``: both much higher than for full fine-tuning, since few weights are trained.
+    Answers that are parts of a text have no such solution. For them the head is trained on recorded states:
+
+    - ``learning_rate``, ``epochs``, ``batch_size``: of that training; without effect on other tasks.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    former_knobs: ClassVar[frozenset[str]] = frozenset({"learning_rate", "epochs"})
     trains = True
     standard = True
 
-    learning_rate: Annotated[float, Choice(5e-4, 1e-3, 3e-3)] = 1e-3
-    epochs: Annotated[int, Choice(10, 20, 50)] = 20
+    learning_rate: float = 1e-3
+    epochs: int = 20
     batch_size: int = 16
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
-            return candidate.evolve("linear probe, 0 steps")
+            return candidate.evolve("linear probe, not solved")
         model: Any = candidate.copy_model()
+        if last_linear(model) is None:
+            steps = self._train_head(candidate, model, effort, seed)
+            return candidate.evolve(f"linear probe, {steps} steps", model=model)
+        solved = solve_head(candidate, model)
+        return candidate.evolve("linear probe, " + ("solved" if solved else "head kept"), model=model)
+
+    def _train_head(self, candidate: Candidate, model: Any, effort: float, seed: int) -> int:
+        """Train the head in place on states recorded once; return the number of steps."""
         trunk = model.base_model
         features, pad_token_id = candidate.features(), candidate.tokenizer.pad_token_id
-        recorded = _record(trunk, without_labels(features), pad_token_id, whole=not reads_first_token(model))
+        recorded = _record(trunk, without_labels(features), pad_token_id)
         train_only(model, head_parameters(model))
         whole = trunk.forward
 
@@ -48,7 +59,7 @@ class LinearProbe(Strategy):
             # Texts that were not recorded are those of validation, scored on the way.
             if row is None:
                 return whole(*inputs, **more)
-            return _replay(trunk, [recorded[number] for number in row.tolist()])
+            return _replay([recorded[number] for number in row.tolist()])
 
         trunk.forward = forward  # The head's own code then runs unchanged.
         losses = fit(
@@ -61,27 +72,24 @@ class LinearProbe(Strategy):
         )
         del trunk.forward
         model.requires_grad_(True)
-        return candidate.evolve(f"linear probe, {len(losses)} steps", model=model)
+        return len(losses)
 
 
-def _record(trunk: Any, features: list[Features], pad_token_id: int, *, whole: bool) -> list[torch.Tensor]:
-    """Return the last hidden states of each example, (length, width) if ``whole``, else the first alone, (1, width)."""
+def _record(trunk: Any, features: list[Features], pad_token_id: int) -> list[torch.Tensor]:
+    """Return the last hidden states of each example, (length, width)."""
     recorded: list[Any] = [None] * len(features)
     with mixed_precision(trunk.device):
         for positions, batch, output in batches.forward(trunk, features, pad_token_id=pad_token_id):
-            lengths = batch["attention_mask"].sum(dim=1).tolist() if whole else [1] * len(positions)
+            lengths = batch["attention_mask"].sum(dim=1).tolist()
             for position, states, length in zip(positions, output.last_hidden_state, lengths, strict=True):
                 # Autograd refuses a tensor of inference mode; its clone is none.
                 recorded[position] = states[:length].clone()
     return recorded
 
 
-def _replay(trunk: Any, states: list[torch.Tensor]) -> Any:
-    """Return what the trunk would return, as far as the head reads it, for examples with these states."""
+def _replay(states: list[torch.Tensor]) -> Any:
+    """Return what the trunk would return for examples with these states."""
     from torch.nn.utils.rnn import pad_sequence
-    from transformers.modeling_outputs import BaseModelOutput, BaseModelOutputWithPooling
+    from transformers.modeling_outputs import BaseModelOutput
 
-    sequence = pad_sequence(states, batch_first=True)
-    if getattr(trunk, "pooler", None) is None:
-        return BaseModelOutput(last_hidden_state=sequence)
-    return BaseModelOutputWithPooling(last_hidden_state=sequence, pooler_output=trunk.pooler(sequence))
+    return BaseModelOutput(last_hidden_state=pad_sequence(states, batch_first=True))

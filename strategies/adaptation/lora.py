@@ -30,6 +30,7 @@ class LoRA(Strategy):
     learning_rate: Annotated[float, Choice(5e-4, 1e-3, 2e-3)] = 1e-3
     epochs: Annotated[int, Choice(3, 5, 8)] = 5
     batch_size: int = 16
+    head_first: bool = True
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
@@ -39,5 +40,7 @@ class LoRA(Strategy):
         targets = linear_paths(candidate.model, attention_only=self.targets == "attention")
         settings = LoraConfig(r=self.rank, lora_alpha=self.rank, target_modules=targets)
         schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
-        model, steps = train_and_merge(candidate, settings, schedule, effort=effort, seed=seed)
+        model, steps = train_and_merge(
+            candidate, settings, schedule, effort=effort, seed=seed, head_first=self.head_first
+        )
         return candidate.evolve(f"LoRA of rank {self.rank}, {steps} steps", model=model)

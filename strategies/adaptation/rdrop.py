@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Batch, Candidate, Objective
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.networks.solved_head import copy_for_training
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training.learning_rates import AUTO, LearningRate, resolve
 from autoopt.strategies.training.loop import Schedule, fit
@@ -34,6 +35,7 @@ class RDrop(Strategy):
     learning_rate: Annotated[LearningRate, Choice(AUTO, 5e-5, 1e-4, 2e-4)] = AUTO
     epochs: Annotated[int, Choice(3, 5)] = 3
     batch_size: int = 16
+    head_first: bool = True
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
@@ -48,7 +50,7 @@ class RDrop(Strategy):
             task_loss = objective.criterion(first, batch) + objective.criterion(second, batch)
             return (task_loss + self.agreement * divergence) / 2
 
-        model = candidate.copy_model()
+        model = copy_for_training(candidate, head_first=self.head_first)
         rate = resolve(self.learning_rate, model)
         schedule = Schedule(learning_rate=rate, epochs=self.epochs, batch_size=self.batch_size)
         losses = fit(replace(candidate, shaper=shape), model, schedule, effort=effort, seed=seed)

@@ -27,6 +27,7 @@ class RankStabilizedLoRA(Strategy):
     learning_rate: Annotated[float, Choice(1e-4, 2e-4, 5e-4)] = 2e-4
     epochs: Annotated[int, Choice(3, 5, 8)] = 5
     batch_size: int = 16
+    head_first: bool = True
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
@@ -36,5 +37,7 @@ class RankStabilizedLoRA(Strategy):
         targets = linear_paths(candidate.model)
         settings = LoraConfig(r=self.rank, lora_alpha=self.rank, target_modules=targets, use_rslora=True)
         schedule = Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
-        model, steps = train_and_merge(candidate, settings, schedule, effort=effort, seed=seed)
+        model, steps = train_and_merge(
+            candidate, settings, schedule, effort=effort, seed=seed, head_first=self.head_first
+        )
         return candidate.evolve(f"rank-stabilized LoRA of rank {self.rank}, {steps} steps", model=model)

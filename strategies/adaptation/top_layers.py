@@ -11,6 +11,7 @@ from autoopt.strategies.knobs import Choice
 from autoopt.strategies.networks.architectures import layers, set_layers
 from autoopt.strategies.networks.calibration import without_labels
 from autoopt.strategies.networks.heads import head_parameters, train_only
+from autoopt.strategies.networks.solved_head import copy_for_training
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import batches
 from autoopt.strategies.training.loop import Schedule, fit
@@ -39,11 +40,12 @@ class TopLayers(Strategy):
     learning_rate: Annotated[float, Choice(1e-4, 2e-4, 5e-4)] = 2e-4
     epochs: Annotated[int, Choice(3, 5, 8)] = 5
     batch_size: int = 16
+    head_first: bool = True
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
             return candidate.evolve(f"top {self.count} layers, 0 steps")
-        model: Any = candidate.copy_model()
+        model: Any = copy_for_training(candidate, head_first=self.head_first)
         features, pad_token_id = candidate.features(), candidate.tokenizer.pad_token_id
         all_layers = list(layers(model))
         frozen, trained = all_layers[: -self.count], all_layers[-self.count :]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.networks.solved_head import copy_for_training
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training.learning_rates import AUTO, LearningRate, resolve
 from autoopt.strategies.training.loop import Schedule, fit
@@ -25,13 +26,14 @@ class WeightAveraging(Strategy):
     learning_rate: Annotated[LearningRate, Choice(AUTO, 5e-5, 1e-4, 2e-4)] = AUTO
     epochs: Annotated[int, Choice(3, 5)] = 3
     batch_size: int = 16
+    head_first: bool = True
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
             return candidate.evolve("weight averaging, 0 steps")
         from torch.optim.swa_utils import AveragedModel
 
-        model = candidate.copy_model()
+        model = copy_for_training(candidate, head_first=self.head_first)
         average = AveragedModel(model)
 
         def collect(step: int, steps: int) -> None:

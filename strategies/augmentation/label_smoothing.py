@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
-from autoopt.strategies.training.losses import cross_entropy
+from autoopt.strategies.training.losses import CrossEntropy
 
 
 class LabelSmoothing(Strategy):
@@ -24,4 +24,5 @@ class LabelSmoothing(Strategy):
     share: Annotated[float, Choice(0.05, 0.1, 0.2)] = 0.1
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:  # noqa: ARG002
-        return candidate.evolve(f"label smoothing of {self.share}", criterion=cross_entropy(self.share))
+        criterion = CrossEntropy.of(candidate.criterion).with_smoothing(self.share)
+        return candidate.evolve(f"label smoothing of {self.share}", criterion=criterion)

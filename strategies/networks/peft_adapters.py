@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.networks.heads import head_parameters
+from autoopt.strategies.networks.solved_head import copy_for_training
 from autoopt.strategies.training.loop import Schedule, fit
 
 if TYPE_CHECKING:
@@ -13,13 +14,16 @@ if TYPE_CHECKING:
 
 
 def train_and_merge(
-    candidate: Candidate, settings: PeftConfig, schedule: Schedule, *, effort: float, seed: int
+    candidate: Candidate, settings: PeftConfig, schedule: Schedule, *, effort: float, seed: int, head_first: bool
 ) -> tuple[Any, int]:
-    """Return the merged model and the number of steps; pooler and task head are trained in full."""
+    """Return the merged model and the number of steps; pooler and task head are trained in full.
+
+    ``head_first`` solves for the head before.
+    """
     import torch
     from peft import PEFT_TYPE_TO_TUNER_MAPPING
 
-    model = candidate.copy_model()
+    model = copy_for_training(candidate, head_first=head_first)
     head = head_parameters(model)
     torch.manual_seed(seed)
     if settings.peft_type is None:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 BYPASSING = frozenset({"linear_probe", "top_layers"})
 """Strategies that train on recorded hidden states: changes to the embeddings never reach them."""
+CHANGING_EMBEDDINGS = frozenset({"adversarial_training", "cutoff", "mixup"})
+"""Augmentations that evaluate the task's loss on changed embeddings: without effect on a training with another loss."""
 
 
 def word_embeddings(model: Any, batch: Batch) -> torch.Tensor:

@@ -35,7 +35,7 @@ _recordings: OrderedDict[str, list[RecordedOutput]] = OrderedDict()
 
 def recorded_outputs(model: Any, features: Sequence[Features], *, pad_token_id: int) -> list[RecordedOutput]:
     """Return what ``record_outputs`` does, from memory if this process recorded the same model and examples lately."""
-    key = _key(model, features)
+    key = recording_key(model, features)
     if key not in _recordings:
         outputs = record_outputs(model, features, pad_token_id=pad_token_id)
         if sum(logits.numel() for output in outputs for logits in output.values()) > MAX_NUMBERS:
@@ -47,7 +47,7 @@ def recorded_outputs(model: Any, features: Sequence[Features], *, pad_token_id: 
     return _recordings[key]
 
 
-def _key(model: Any, features: Sequence[Features]) -> str:
+def recording_key(model: Any, features: Sequence[Features]) -> str:
     """Return a digest of the architecture, the weights and the examples."""
     total = hashlib.sha256(f"{type(model).__qualname__} {model.config.to_json_string()}".encode())
     total.update(tensor_digest(model.state_dict().items()).encode())

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 
 from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.networks.solved_head import copy_for_training
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import teacher_outputs
 from autoopt.strategies.training.learning_rates import AUTO, LearningRate, resolve
@@ -38,17 +39,18 @@ class SelfTraining(Strategy):
     epochs: Annotated[int, Choice(2, 3)] = 3
     texts: int = 2000
     batch_size: int = 16
+    head_first: bool = True
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
             return candidate.evolve("self-training, 0 steps")
         rate = resolve(self.learning_rate, candidate.model)
         schedule = Schedule(learning_rate=rate, epochs=self.epochs, batch_size=self.batch_size)
-        teacher = candidate.copy_model()
+        teacher = copy_for_training(candidate, head_first=self.head_first)
         steps = len(fit(candidate, teacher, schedule, effort=effort, seed=seed))
         labelled = self._label(replace(candidate, model=teacher), seed)
-        student = candidate.copy_model()
         extended = replace(candidate, train=(*candidate.train, *labelled))
+        student = copy_for_training(extended, head_first=self.head_first)
         steps += len(fit(extended, student, replace(schedule, epochs=1), effort=effort, seed=seed))
         final_schedule = replace(schedule, learning_rate=rate / FINAL_RATE_DIVISOR)
         steps += len(fit(candidate, student, final_schedule, effort=effort, seed=seed))

@@ -37,6 +37,7 @@ STUDY_NEEDS = {
     "text",
     "single",
     "classes",
+    "imbalanced",
     "tags",
     "spans",
     "unanswerable",

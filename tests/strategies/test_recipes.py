@@ -21,7 +21,7 @@ from autoopt.strategies.knobs import Choice, Float, Knob, KnobValue
 from tests import tiny
 from tests.tiny_given import made
 
-FACTS = frozenset({"encoder", "cpu", "unlabeled", "labels", "text", "single", "classes"})
+FACTS = frozenset({"encoder", "cpu", "unlabeled", "labels", "text", "single", "classes", "imbalanced"})
 SLOW = frozenset(name for name, strategy in catalog().items() if strategy.packages)
 """What exports to another runtime takes seconds each time."""
 

@@ -60,6 +60,13 @@ def test_a_value_fixes_a_knob_or_a_setting(settings: dict[str, Any], fixed: dict
     assert choice.nearest() == Tuned(**fixed)
 
 
+def test_a_setting_that_was_searched_once_may_still_be_narrowed_and_is_not_searched() -> None:
+    """Experiment files of earlier versions do."""
+    narrowed = choose(find("linear_probe"), {"epochs": [10, 20], "learning_rate": {"low": 5e-4, "high": 1e-3}})
+    assert (narrowed.fixed, narrowed.searched) == ({}, {})
+    assert choose(find("linear_probe"), {"epochs": 10}).fixed == {"epochs": 10}
+
+
 @pytest.mark.parametrize(
     ("settings", "knob", "nearest"),
     [

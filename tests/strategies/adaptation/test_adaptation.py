@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from dataclasses import replace
 from functools import partial
@@ -19,6 +20,7 @@ from autoopt.objectives.monitor import ValidationMonitor
 from autoopt.objectives.tasks.text_classification.task import TextClassification
 from autoopt.strategies.adaptation.bitfit import BitFit
 from autoopt.strategies.adaptation.bottleneck_adapters import BottleneckAdapters
+from autoopt.strategies.adaptation.contrastive_finetuning import ContrastiveFinetuning, supervised_contrastive_loss
 from autoopt.strategies.adaptation.dora import DoRA
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.adaptation.gradual_unfreezing import GradualUnfreezing
@@ -31,12 +33,13 @@ from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.catalog import catalog, find
 from autoopt.strategies.errors import UsageError
 from autoopt.strategies.networks.architectures import layers
+from autoopt.strategies.networks.solved_head import frozen_rows
 from autoopt.strategies.strategy import Family, Strategy
 from autoopt.strategies.training import precision, progress
 from autoopt.strategies.training.batches import collate
 from autoopt.strategies.training.loop import Schedule, fit
 from autoopt.strategies.training.teacher_outputs import output_divergence
-from tests import tiny
+from tests import tiny, tiny_given
 
 HEAD = ("classifier.", "bert.pooler.")
 
@@ -75,6 +78,54 @@ def loss(candidate: Candidate) -> float:
     batch: Any = collate(candidate.task.encode(tiny.examples(60, seed=3), candidate.tokenizer), pad_token_id=0)
     with torch.inference_mode():
         return float(candidate.model(**batch).loss)
+
+
+@pytest.mark.parametrize(
+    "strategy", [cls for cls in catalog().values() if "head_first" in cls.model_fields], ids=lambda cls: cls.name
+)
+def test_the_head_is_solved_before_the_first_step_of_the_others(given: Candidate, strategy: type[Strategy]) -> None:
+    given = replace(given, other_data=partial(load_labelled, task_type=TextClassification))
+    first, plain = (
+        tiny_given.made(strategy, head_first=head_first)
+        .model_copy(update={"learning_rate": 1e-9})
+        .apply(given, effort=0.001, seed=0)
+        for head_first in (True, False)
+    )
+    assert loss(first) < 0.9 * loss(plain)
+
+
+def test_every_adaptation_that_trains_more_than_the_head_can_solve_it_first() -> None:
+    without = {cls.name for cls in catalog().values() if cls.learns and "head_first" not in cls.model_fields}
+    assert without <= {"linear_probe", "contrastive_finetuning", "causal_language_modeling"}
+
+
+def test_contrastive_finetuning_draws_classes_apart_and_solves_the_head(given: Candidate) -> None:
+    def distance(candidate: Candidate) -> float:
+        """The supervised contrastive loss of texts that were not trained on."""
+        features = candidate.task.encode(tiny.examples(40, seed=3), candidate.tokenizer)
+        return float(supervised_contrastive_loss(*frozen_rows(candidate.model, features, pad_token_id=0), 0.1))
+
+    strategy = ContrastiveFinetuning(batch_size=8).model_copy(update={"learning_rate": 1e-3, "epochs": 15})
+    after = strategy.apply(given, effort=1, seed=0)
+    assert distance(after) < 0.97 * distance(given)
+    assert tiny.accuracy(after) > 0.8 > tiny.accuracy(given)
+    assert "bert.encoder.layer.0.output.dense.weight" in changed(given, after)
+
+
+def test_the_contrastive_loss_is_that_of_the_paper() -> None:
+    states, classes = torch.randn(5, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 0, 0, 2])
+    unit = states / states.norm(dim=1, keepdim=True)
+    terms = []
+    for text in (0, 2, 3):  # The others are alone in their class.
+        scores = {other: float(unit[text] @ unit[other]) / 0.5 for other in range(5) if other != text}
+        total = sum(map(math.exp, scores.values()))
+        terms.append(-fmean(math.log(math.exp(scores[other]) / total) for other in (0, 2, 3) if other != text))
+    assert float(supervised_contrastive_loss(states, classes, 0.5)) == pytest.approx(fmean(terms), rel=1e-5)
+
+
+def test_contrastive_finetuning_works_where_a_class_has_one_example(given: Candidate) -> None:
+    few = replace(given, train=given.train[:3])
+    assert ContrastiveFinetuning().apply(few, effort=1, seed=0).history[-1].endswith("3 steps")
 
 
 def test_bitfit_changes_biases_and_the_head_and_nothing_else(given: Candidate) -> None:
@@ -129,7 +180,11 @@ def test_weight_averaging_gives_the_mean_of_the_last_weights(given: Candidate) -
     fit(given, model, schedule, effort=1, seed=0, before_step=lambda *_: seen.append(model.classifier.weight.clone()))
     assert len(seen) == 9
     expected = torch.stack([*seen[5:], model.classifier.weight]).mean(0)  # After 5, 6, 7, 8 and all 9 steps.
-    averaged: Any = WeightAveraging(share=0.5, learning_rate=2e-4, batch_size=8).apply(given, effort=1, seed=0).model
+    averaged: Any = (
+        WeightAveraging(share=0.5, learning_rate=2e-4, batch_size=8, head_first=False)
+        .apply(given, effort=1, seed=0)
+        .model
+    )
     torch.testing.assert_close(averaged.classifier.weight, expected)
 
 
@@ -143,7 +198,7 @@ def test_gradual_unfreezing_begins_with_the_head_and_ends_with_the_embeddings(gi
 
 def test_with_layer_decay_the_lower_a_weight_lies_the_less_it_moves() -> None:
     given = tiny.candidate()
-    after = FullFinetuning(layer_decay=0.3, epochs=1, weight_decay=0.0).apply(given, effort=1, seed=0)
+    after = FullFinetuning(layer_decay=0.3, epochs=1, weight_decay=0.0, head_first=False).apply(given, effort=1, seed=0)
 
     def moved(name: str) -> float:
         before, now = given.model.get_parameter(name), after.model.get_parameter(name)

@@ -19,6 +19,7 @@ from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.augmentation.adversarial_training import AdversarialTraining
 from autoopt.strategies.augmentation.back_translation import BackTranslation, translate
 from autoopt.strategies.augmentation.character_noise import CharacterNoise
+from autoopt.strategies.augmentation.class_weights import ClassWeights
 from autoopt.strategies.augmentation.cutoff import Cutoff
 from autoopt.strategies.augmentation.entity_resampling import EntityResampling
 from autoopt.strategies.augmentation.label_smoothing import LabelSmoothing
@@ -34,11 +35,18 @@ from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.texts.mentions import mentions
 from autoopt.strategies.texts.noise import hide
 from autoopt.strategies.training.batches import collate
+from autoopt.strategies.training.losses import CrossEntropy
 from autoopt.strategies.training.teacher_outputs import output_divergence
 from tests import tiny, tiny_given
 
-TRAINED = FullFinetuning(learning_rate=2e-3, epochs=15)
-SHAPING = [LabelSmoothing(), Mixup(), Cutoff(), AdversarialTraining(), AdversarialTraining(steps=3)]
+TRAINED = FullFinetuning(learning_rate=2e-3, epochs=15, head_first=False)
+SHAPING = [
+    LabelSmoothing(),
+    Mixup(),
+    Cutoff(),
+    AdversarialTraining(),
+    AdversarialTraining(steps=3),
+]
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +80,32 @@ def test_label_smoothing_makes_answers_less_sure(given: Candidate, plain: Candid
     smoothed = trained_with(given, LabelSmoothing(share=0.2))
     sureness = [float(tiny.logits(found).softmax(-1).amax(-1).mean()) for found in (smoothed, plain)]
     assert sureness[0] < 0.95 < sureness[1]
+
+
+@pytest.mark.parametrize(("power", "ratio"), [(1.0, 3.0), (0.5, 3.0**0.5)])
+def test_class_weights_are_inverse_frequencies_of_mean_one(given: Candidate, power: float, ratio: float) -> None:
+    lopsided = replace(given, train=(*given.train[::2], *given.train[1:9:2]))  # 12 of one class, 4 of the other.
+    weighted = ClassWeights(power=power).apply(lopsided, effort=1, seed=0)
+    weights = weighted.criterion.weights  # type: ignore[attr-defined]
+    assert weights[1] / weights[0] == pytest.approx(ratio)
+    assert (12 * weights[0] + 4 * weights[1]) / 16 == pytest.approx(1.0)
+    batch = batch_of(given)
+    expected = F.cross_entropy(run(given.model, batch).logits, batch["labels"], weight=torch.tensor(weights))
+    torch.testing.assert_close(weighted.criterion(run(given.model, batch), batch), expected)
+
+
+def test_class_weights_and_label_smoothing_keep_each_other(given: Candidate) -> None:
+    steps = (LabelSmoothing(share=0.2), ClassWeights())
+    for order in (steps, steps[::-1]):
+        candidate = given
+        for step in order:
+            candidate = step.apply(candidate, effort=1, seed=0)
+        assert candidate.criterion == CrossEntropy(smoothing=0.2, weights=(1.0, 1.0))
+
+
+def test_a_class_without_examples_has_no_weight(given: Candidate) -> None:
+    one_class = replace(given, train=given.train[::2])
+    assert ClassWeights().apply(one_class, effort=1, seed=0).criterion == CrossEntropy(weights=(1.0, 0.0))
 
 
 def test_mixup_of_two_examples_is_the_mixture_of_their_losses(
