@@ -37,7 +37,7 @@ from tests.benchmarks.end_to_end import Done, Watching
 
 FILE = Path(__file__).with_suffix(".json")
 OFFERED = {
-    "full_finetuning": "{learning_rate: [0.0001, 0.0002], epochs: 3, layer_decay: 1.0}",
+    "full_finetuning": "{learning_rate: [0.0001, 0.0002], epochs: 3, layer_decay: 1.0, head_first: false}",
     "linear_probe": "{learning_rate: 0.001, epochs: 20}",
     "joint_pruning": "{keep: [0.75, 0.5, 0.33]}",
     "layer_drop": "{keep: [0.5, 0.33]}",

@@ -18,7 +18,7 @@ from autoopt.strategies.strategy import Strategy
 from tests.benchmarks.trunk_methods.classical import plainly_opened
 from tests.benchmarks.trunk_methods.data_sets import MODEL, Splits
 
-OLD = {"learning_rate": 2e-4, "epochs": 3, "batch_size": 16, "layer_decay": 1.0, "warmup": 0.1}
+OLD = {"learning_rate": 2e-4, "epochs": 3, "batch_size": 16, "layer_decay": 1.0, "warmup": 0.1, "head_first": False}
 """Full fine-tuning as it was by default when the head read the first token through a fresh pooler."""
 SEARCH_MINUTES = 10
 
