@@ -18,8 +18,8 @@ from autoopt.strategies.training.loop import Schedule, fit
 class FullFinetuning(Strategy):
     """Trains every parameter: the best quality of all adaptations, and the slowest.
 
-    As in every training on the task's examples, the last weights are kept unless earlier ones were clearly better on the
-    validation data.
+    As in every training on the task's examples, the last weights are kept unless earlier ones were clearly better on
+    the validation data.
 
     - ``learning_rate``: ``auto`` follows from the size of the model; 1e-4 to 2e-4 suit small encoders (MiniLM), 2e-5 to
       5e-5 BERT-base and larger.
