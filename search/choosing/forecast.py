@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import mean
 
 from autoopt.search.space.recipe import Recipe
+from autoopt.strategies.adaptation.contrastive_finetuning import ContrastiveFinetuning
 from autoopt.strategies.adaptation.linear_probe import LinearProbe
 from autoopt.strategies.strategy import Family, Strategy
 from autoopt.strategies.training.loop import LONGEST_EPOCH
@@ -87,6 +88,7 @@ def _epochs(step: Strategy) -> float:
     if isinstance(step, LinearProbe):
         return 1.0  # Its epochs run over features that are computed once.
     texts: int = getattr(step, "texts", 0)
-    batch_factor = 2.0 if step.recovers and texts else 1.0  # Each step adds as many unlabeled texts.
+    # A step adds as many unlabeled texts, or a partner for each text.
+    batch_factor = 2.0 if (step.recovers and texts) or isinstance(step, ContrastiveFinetuning) else 1.0
     head_first = 1.0 if getattr(step, "head_first", False) else 0.0  # One pass to record its features.
     return TRAINING_FACTOR * float(getattr(step, "epochs", 1)) * batch_factor + head_first

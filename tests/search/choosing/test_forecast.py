@@ -17,6 +17,7 @@ from autoopt.search.choosing.forecast import (
     stage_ids,
 )
 from autoopt.search.space.recipe import Recipe
+from autoopt.strategies.adaptation.contrastive_finetuning import ContrastiveFinetuning
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.adaptation.linear_probe import LinearProbe
 from autoopt.strategies.augmentation.random_edits import RandomEdits
@@ -29,7 +30,7 @@ WORK = Work(forward_s=0.02, length_share=0.5, train=100, validation=50)
 EPOCH_S = 0.01 * 100 * TRAINING_FACTOR
 SCORING_S = OVERHEAD_S + 0.5
 HALF = UNCUT_SHARE + (1 - UNCUT_SHARE) * 0.5
-TRUNK = FullFinetuning(epochs=3)
+TRUNK = FullFinetuning(epochs=3, head_first=False)
 
 
 def test_training_costs_its_epochs_and_every_trial_its_scoring() -> None:
@@ -57,8 +58,13 @@ def test_a_probe_costs_one_pass_however_many_its_epochs() -> None:
     assert WORK.seconds(Recipe.of([LinearProbe(epochs=100)])) == pytest.approx(SCORING_S + 0.01 * 100)
 
 
+def test_solving_the_head_first_costs_a_pass_and_pairs_of_texts_cost_twice() -> None:
+    assert WORK.seconds(Recipe.of([FullFinetuning(epochs=3)])) == pytest.approx(SCORING_S + 3 * EPOCH_S + 0.01 * 100)
+    assert WORK.seconds(Recipe.of([ContrastiveFinetuning(epochs=1)])) == pytest.approx(SCORING_S + 2 * EPOCH_S)
+
+
 def test_confirming_a_model_costs_a_mean_trial_for_each_seed_but_its_own() -> None:
-    design = [Recipe.of([TRUNK]), Recipe.of([FullFinetuning(epochs=5)])]
+    design = [Recipe.of([TRUNK]), Recipe.of([FullFinetuning(epochs=5, head_first=False)])]
     assert confirmation_seconds(WORK, design, seeds=1) == 0
     assert confirmation_seconds(WORK, design, seeds=3) == pytest.approx(2 * (SCORING_S + 4 * EPOCH_S))
 
