@@ -26,6 +26,10 @@ SEARCH_STEPS, STEPS = 10, 100
 RISE = 1.05
 """Loss over the lowest one at which no weaker strength is tried."""
 
+SMALLEST = 1e-4
+"""Least root mean square by which a feature is divided, as a share of that of all features. MiniLM has features of 1e-7
+and less, whose rounding errors had weights of 160,000: a training from there diverges."""
+
 RowLoss: TypeAlias = "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]"
 """Returns the mean loss of logits, (rows, outputs), with their labels, (rows,) or (rows, outputs); convex."""
 
@@ -60,15 +64,16 @@ def solve(features: torch.Tensor, labels: torch.Tensor, loss: RowLoss, *, output
 
 
 def _standardization(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean of each feature and its root mean square, by which it is divided; 1 for a constant feature.
+    """Return the mean of each feature and its root mean square, by which it is divided; at least ``SMALLEST``.
 
     Not its deviation: a weight on a feature that is large and varies little, as many of a pooler's are, would be large
     too, and the dropout of a training from this solution would drown the answer (Wager et al. 2013).
     """
     rows = features.double()
-    mean, scale = rows.mean(dim=0), rows.square().mean(dim=0).sqrt()
-    scale[rows.std(dim=0, correction=0) < 1e-8] = 1.0
-    return mean, scale
+    scale = rows.square().mean(dim=0).sqrt()
+    scale = scale.clamp_min(SMALLEST * float(rows.square().mean().sqrt()))
+    scale[scale == 0] = 1.0
+    return rows.mean(dim=0), scale
 
 
 def _stratified_order(labels: torch.Tensor) -> torch.Tensor:

@@ -100,6 +100,13 @@ def test_a_constant_feature_gets_no_weight() -> None:
     assert solve(features, labels, F.cross_entropy, outputs=3).weight[:, 2].abs().max() == 0
 
 
+def test_a_feature_of_rounding_errors_gets_no_large_weight() -> None:
+    features, labels = blobs()
+    features[:, 0] = 3e-7 * (1 + 0.1 * labels)
+    solution = solve(features, labels, F.cross_entropy, outputs=3)
+    assert solution.weight[:, 0].abs().max() < 10
+
+
 def test_a_feature_that_is_large_and_varies_little_gets_less_weight() -> None:
     """Dropout of such a feature would drown the answer."""
     features, labels = blobs()
