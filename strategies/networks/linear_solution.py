@@ -26,7 +26,7 @@ SEARCH_STEPS, STEPS = 10, 100
 RISE = 1.05
 """Loss over the lowest one at which no weaker strength is tried."""
 
-SMALLEST = 1e-4
+SMALLEST = 0.1
 """Least root mean square by which a feature is divided, as a share of that of all features. MiniLM has features of 1e-7
 and less, whose rounding errors had weights of 160,000: a training from there diverges."""
 
@@ -67,7 +67,8 @@ def _standardization(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
     """Return the mean of each feature and its root mean square, by which it is divided; at least ``SMALLEST``.
 
     Not its deviation: a weight on a feature that is large and varies little, as many of a pooler's are, would be large
-    too, and the dropout of a training from this solution would drown the answer (Wager et al. 2013).
+    too, and the dropout of a training from this solution would drown the answer (Wager et al. 2013). Nor is a feature
+    divided by much less than the others: MiniLM has one that is zero but for rounding, and a training moves it.
     """
     rows = features.double()
     scale = rows.square().mean(dim=0).sqrt()

@@ -20,7 +20,7 @@ def blobs(*, rows: int = 300, width: int = 8, classes: int = 3, noise: float = 1
     labels = torch.arange(rows) % classes
     centres = torch.randn(classes, width, generator=generator)
     features = centres[labels] + noise * torch.randn(rows, width, generator=generator)
-    return features * torch.logspace(-2, 2, width) + torch.logspace(-2, 2, width), labels
+    return features * torch.logspace(-0.3, 0.3, width) + torch.logspace(-0.3, 0.3, width), labels
 
 
 def standardized(features: torch.Tensor) -> torch.Tensor:
