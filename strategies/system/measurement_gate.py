@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from autoopt.strategies.errors import EnvironmentProblem
+from autoopt.strategies.system import devices
 from autoopt.strategies.system.locks import PassOver, SharedLock, describe_process, stands_still
 
 _LOG = logging.getLogger(__name__)
@@ -44,14 +45,18 @@ def telling(tell: Tell) -> Iterator[None]:
 def compute_step(give_up: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Hold during a step of work that would disturb a measurement; waits while one is running.
 
-    A caller that waits goes on without the gate once ``give_up`` returns True.
+    A caller that waits goes on without the gate once ``give_up`` returns True. The step ends when the training device
+    has done what the block queued, so that no work of it reaches into a measurement.
 
     Raises ``EnvironmentProblem``, like ``measuring``, if a file of the gate belongs to another user.
     """
     with _at("turnstile", exclusive=False, give_up=give_up):
         pass
     with _at("gate", exclusive=False, give_up=give_up):
-        yield
+        try:
+            yield
+        finally:
+            devices.training_device().synchronize()
 
 
 @contextmanager

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autoopt.strategies.candidate import ANSWERS, Features
+from autoopt.strategies.errors import OutOfMemory
 from autoopt.strategies.system import measurement_gate
+from autoopt.strategies.system.devices import device_at
 
 if TYPE_CHECKING:
     import torch
@@ -60,15 +62,29 @@ def forward(
     """Run the model in eval mode over the examples, short ones first; yield (positions, batch, output).
 
     ``positions`` are the indices in ``features`` of the batch's examples. The model does not see ``ANSWERS``, and there
-    are no gradients.
+    are no gradients. A batch for which memory runs out is computed in two halves. Raises ``OutOfMemory`` if a single
+    example needs more than there is.
     """
     import torch
 
     model.eval()
+    device = device_at(model.device)
     order = sorted(range(len(features)), key=lambda index: len(features[index]["input_ids"]))
-    for positions in _chunks(order, batch_size):
+    pending = list(_chunks(order, batch_size))[::-1]
+    while pending:
+        positions = pending.pop()
         batch = collate([features[index] for index in positions], pad_token_id=pad_token_id)
-        inputs = {name: tensor.to(model.device) for name, tensor in batch.items() if name not in ANSWERS}
-        with torch.inference_mode(), measurement_gate.compute_step():
-            output = model(**inputs, output_hidden_states=hidden_states)
-        yield positions, batch, output
+        inputs = {name: tensor for name, tensor in batch.items() if name not in ANSWERS}
+        try:
+            with torch.inference_mode(), measurement_gate.compute_step():
+                output = model(**device.send(inputs), output_hidden_states=hidden_states)
+        except torch.OutOfMemoryError as error:
+            problem = str(error)
+        else:
+            yield positions, batch, output
+            continue
+        device.release()
+        if len(positions) == 1:
+            raise OutOfMemory(f"out of memory with a single example; {device.describe_need(problem) or problem}")
+        half = len(positions) // 2
+        pending += [positions[half:], positions[:half]]

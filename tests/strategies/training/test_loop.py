@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from autoopt.strategies.candidate import Candidate, Features
-from autoopt.strategies.errors import Diverged, OutOfMemory
+from autoopt.strategies.errors import Diverged
 from autoopt.strategies.training import loop
 from autoopt.strategies.training.loop import TASK_LOSS, Schedule, linear_schedule, train
 from tests import tiny
@@ -245,14 +245,6 @@ def test_a_loss_that_diverges_leaves_the_weights_finite(given: Candidate) -> Non
     with pytest.raises(Diverged, match="training step 0"):
         run(given, loss=lambda model, batch: TASK_LOSS(model, batch) * math.nan)
     assert all(bool(torch.isfinite(parameter).all()) for parameter in given.model.parameters())
-
-
-def test_a_device_without_memory_is_reported_with_the_step_and_the_batch(given: Candidate) -> None:
-    def too_large(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        raise torch.OutOfMemoryError("tried to allocate 2 GiB")
-
-    with pytest.raises(OutOfMemory, match="out of memory at training step 0 with a batch of 8"):
-        run(given, loss=too_large)
 
 
 def test_a_loss_that_rises_far_above_its_start_stops_it_early(given: Candidate) -> None:
