@@ -208,7 +208,7 @@ class Task(ABC):
         A head for exactly these classes is kept; otherwise one is initialized from ``seed``, with the model's own
         pooling. ``data`` gives the candidate its training examples and unlabeled texts. Raises ``ModelError``.
         """
-        folder = find_model(model, body=self.head.body, task=self.name)
+        folder = find_model(model, body=self.head.body, auto_class=self.head.auto_class, task=self.name)
         network, tokenizer = open_pretrained(
             folder,
             head=self.head,

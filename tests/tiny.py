@@ -37,8 +37,8 @@ def class_of(example: Example) -> int:
     return example.label
 
 
-def model(kind: str = "bert", *, layers: int = 4, seed: int = 0) -> Any:
-    """A random classifier of one of the architectures of ``encoder.LAYOUTS``; hidden 32, feed-forward 64."""
+def model(kind: str = "bert", *, layers: int = 4, seed: int = 0, **settings: Any) -> Any:
+    """A random classifier of an architecture of ``tests.zoo``; hidden 32, feed-forward 64."""
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
@@ -57,6 +57,7 @@ def model(kind: str = "bert", *, layers: int = 4, seed: int = 0) -> Any:
         initializer_range=0.2,
         id2label=labels,
         label2id={name: number for number, name in labels.items()},
+        **settings,
     )
     torch.manual_seed(seed)
     made = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
@@ -64,12 +65,13 @@ def model(kind: str = "bert", *, layers: int = 4, seed: int = 0) -> Any:
     return made.eval()
 
 
-def candidate(kind: str = "bert", *, layers: int = 4, seed: int = 0) -> Candidate:
+def candidate(kind: str = "bert", *, layers: int = 4, seed: int = 0, **settings: Any) -> Candidate:
     """The tiny model with its tokenizer, its task, 24 training examples and 24 unlabeled texts."""
     from transformers import BertTokenizer
 
+    network = model(kind, layers=layers, seed=seed, **settings)
     return Candidate(
-        model=model(kind, layers=layers, seed=seed),
+        model=network,
         tokenizer=BertTokenizer({word: number for number, word in enumerate(VOCABULARY)}),
         task=TextClassification(labels=LABELS, max_length=16),
         train=examples(seed=1),

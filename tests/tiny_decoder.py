@@ -48,7 +48,7 @@ def tokenizer(*, start: bool = False, pad: bool = True) -> Any:
 
 
 def model(kind: str = "llama", *, seed: int = 0, tied: bool = True, positions: int = 128) -> Any:
-    """A random model of ``model_folder.DECODERS``: two layers of width 32."""
+    """A random model of this architecture: two layers of width 32."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

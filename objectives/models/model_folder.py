@@ -10,11 +10,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from autoopt.objectives.models import gguf_file, packages, sentence_modules
+from autoopt.objectives.models import gguf_file, known_architectures, packages, sentence_modules
 from autoopt.objectives.models.hub import connection_errors, first_line
 from autoopt.objectives.models.json_file import check_no_pointer, read_json
 from autoopt.strategies.errors import EnvironmentProblem, ModelError, did_you_mean
-from autoopt.strategies.networks.architectures import LAYOUTS
 from autoopt.strategies.networks.pooling import STRATEGY as POOLING
 from autoopt.strategies.saving import DESCRIPTION, EDITED_WEIGHTS
 
@@ -26,9 +25,6 @@ PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", 
 ATTENTION = frozenset({"eager", "sdpa"})
 MAX_HEADER_BYTES = 100_000_000
 
-DECODERS = frozenset({"llama", "gpt2"})
-"""Supported decoders, by ``config.model_type``."""
-
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
@@ -39,9 +35,12 @@ class Body(StrEnum):
     DECODER = "decoder"
 
     @property
-    def architectures(self) -> frozenset[str]:
-        """Supported architectures, by ``config.model_type``."""
-        return frozenset(LAYOUTS) if self is Body.ENCODER else DECODERS
+    def example(self) -> str:
+        """One of this kind, in words."""
+        return "an encoder such as bert" if self is Body.ENCODER else "a decoder such as llama"
+
+
+_AUTO_CLASSES = {Body.ENCODER: "AutoModelForSequenceClassification", Body.DECODER: "AutoModelForCausalLM"}
 
 
 @dataclass(frozen=True)
@@ -60,20 +59,22 @@ class ModelFolder:
         return (self.path / EDITED_WEIGHTS).is_file()
 
 
-def find_model(name: str, *, body: Body = Body.ENCODER, task: str = "this task") -> ModelFolder:
+def find_model(name: str, *, body: Body = Body.ENCODER, auto_class: str = "", task: str = "this task") -> ModelFolder:
     """Return the model at a folder, a GGUF file, ``package://name/path``, or a name on the Hub, which is downloaded.
 
-    ``task`` names what needs this ``body`` in messages. Reads JSON and the header of the weights, without importing
+    ``auto_class`` is the class of transformers that will open it, by default that of classifiers or of decoders.
+    ``task`` names what needs it in messages. Reads JSON and the header of the weights, without importing
     torch. Raises ``ModelError``, and ``EnvironmentProblem`` if the Hub cannot be reached.
     """
     path = _folder(name)
+    auto_class = auto_class or _AUTO_CLASSES[body]
     if path.suffix == gguf_file.SUFFIX:
         config: Mapping[str, Any] = {"model_type": gguf_file.architecture(path)}
-        _check_architecture(path, config, name, body, task)
+        _check_architecture(path, config, name, body, auto_class, task)
         return ModelFolder(path, name, config)
     config = read_json(path / "config.json")
     _check_config(path / "config.json", config)
-    _check_architecture(path / "config.json", config, name, body, task)
+    _check_architecture(path / "config.json", config, name, body, auto_class, task)
     _check_other_files(path)
     for weights in _weight_files(path):
         _check_safetensors(weights)
@@ -139,20 +140,26 @@ def _check_config(path: Path, config: Mapping[str, Any]) -> None:
         raise ModelError(f"{path} is of a quantized model; give the model that it was made from: autoopt quantizes it")
 
 
-def _check_architecture(path: Path, config: Mapping[str, Any], name: str, body: Body, task: str) -> None:
+def _check_architecture(
+    path: Path, config: Mapping[str, Any], name: str, body: Body, auto_class: str, task: str
+) -> None:
     model_type = config.get("model_type")
-    if model_type in body.architectures:
-        return
-    for actual in Body:
-        if model_type in actual.architectures:
-            needed = "an encoder such as bert" if body is Body.ENCODER else "a decoder such as llama"
-            article = "an" if actual is Body.ENCODER else "a"
-            raise ModelError(
-                f"'{name}' is {article} {actual} ({model_type}); {task} needs {needed}: choose another model, or "
-                "another task"
-            )
-    problem = f"the architecture '{model_type}', which is not supported" if model_type else "no 'model_type'"
-    raise ModelError(f"{path} has {problem}; supported are {', '.join(sorted(body.architectures))}")
+    if not isinstance(model_type, str):
+        raise ModelError(f"{path} has no 'model_type'; give a model that transformers opens, {body.example}")
+    decodes = model_type in known_architectures.decoders()
+    if model_type in known_architectures.text_to_text():
+        raise ModelError(f"'{name}' is an encoder with a decoder ({model_type}); {task} needs {body.example}")
+    if model_type not in known_architectures.architectures(auto_class):
+        elsewhere = " for this task" if decodes else ""
+        raise ModelError(
+            f"{path} has the architecture '{model_type}', which the installed transformers does not open with "
+            f"{auto_class}{elsewhere}; give another model, {body.example}, or update transformers"
+        )
+    if decodes != (body is Body.DECODER):
+        actual = "a decoder" if decodes else "an encoder"
+        raise ModelError(
+            f"'{name}' is {actual} ({model_type}); {task} needs {body.example}: choose another model, or another task"
+        )
 
 
 def _check_other_files(path: Path) -> None:

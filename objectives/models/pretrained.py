@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ def open_pretrained(
             network = read(folder, config, head, keeps_head=keeps_head, seed=seed)
     if head.body is Body.DECODER:
         _prepare_decoder_tokenizer(folder, tokenizer)
+    _drop_unread_inputs(network, tokenizer)
     _check_fit(folder, network, tokenizer, max_length)
     return network, tokenizer
 
@@ -192,8 +194,7 @@ def _initialize_head(network: Any) -> None:
 def _check_fit(folder: ModelFolder, network: Any, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
     config = network.config
     positions = getattr(config, "max_position_embeddings", None)
-    # RoBERTa and its kin count positions from the one after the padding index.
-    offset = (config.pad_token_id or 0) + 1 if config.model_type in {"roberta", "xlm-roberta", "camembert"} else 0
+    offset = _first_position(network)
     if positions is not None and max_length > positions - offset:
         raise ModelError(
             f"{folder.name} reads at most {positions - offset} tokens, and data.max_length is {max_length}; lower it"
@@ -205,6 +206,22 @@ def _check_fit(folder: ModelFolder, network: Any, tokenizer: PreTrainedTokenizer
         )
     if tokenizer.pad_token_id is None:
         raise ModelError(f"the tokenizer of {folder.name} has no padding token; set pad_token in its configuration")
+
+
+def _first_position(network: Any) -> int:
+    """Return the number of the first position: RoBERTa and its kin count from the one after the padding index."""
+    table = getattr(getattr(network.base_model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return 0 if padding is None else padding + 1
+
+
+def _drop_unread_inputs(network: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let the tokenizer give no types of segments to a model that has none, or one only."""
+    read = inspect.signature(type(network.base_model).forward).parameters
+    has_types = getattr(network.config, "type_vocab_size", 2) != 1
+    if "token_type_ids" in tokenizer.model_input_names and not ("token_type_ids" in read and has_types):
+        names: list[str] = list(tokenizer.model_input_names)
+        tokenizer.model_input_names = [name for name in names if name != "token_type_ids"]
 
 
 def _prepare_decoder_tokenizer(folder: ModelFolder, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -95,10 +95,11 @@ def find_models(experiment: Experiment) -> dict[str, ModelFolder]:
     Raises ``ModelError``, and ``EnvironmentProblem`` if the Hub cannot be reached; of several models, it is named.
     """
     section, names = experiment.task, experiment.base_models
+    head = section.task_type.head
     folders = {}
     for label, name in names.items():
         with _naming(name if len(names) > 1 else ""):
-            folders[label] = find_model(name, body=section.task_type.head.body, task=section.name)
+            folders[label] = find_model(name, body=head.body, auto_class=head.auto_class, task=section.name)
     return folders
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.networks.architectures import layers
+from autoopt.strategies.networks.architectures import embeddings, layers
 from autoopt.strategies.networks.heads import head_parameters, train_only
 from autoopt.strategies.networks.solved_head import copy_for_training
 from autoopt.strategies.strategy import Strategy
@@ -37,7 +37,7 @@ class GradualUnfreezing(Strategy):
         if effort == 0:
             return candidate.evolve("gradual unfreezing, 0 steps")
         model: Any = copy_for_training(candidate, head_first=self.head_first)
-        modules = [model.base_model.embeddings, *layers(model)]
+        modules = [embeddings(model), *layers(model)]
 
         def unfreeze(step: int, steps: int) -> None:
             unfrozen = min(len(modules), int(step / (self.share * steps) * len(modules)))

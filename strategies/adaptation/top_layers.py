@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Batch, Candidate, Features
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.networks.architectures import layers, set_layers
+from autoopt.strategies.networks.architectures import embeddings, layers, set_layers
 from autoopt.strategies.networks.calibration import without_labels
 from autoopt.strategies.networks.heads import head_parameters, train_only
 from autoopt.strategies.networks.solved_head import copy_for_training
@@ -51,17 +51,18 @@ class TopLayers(Strategy):
         frozen, trained = all_layers[: -self.count], all_layers[-self.count :]
         train_only(model, [*(weight for layer in trained for weight in layer.parameters()), *head_parameters(model)])
         recorded: list[torch.Tensor] = []
+        others = 0
         if frozen and _record_bytes(model, features) <= LARGEST_RECORD_BYTES:
-            recorded = _record(model, without_labels(features), len(frozen), pad_token_id)
+            recorded, others = _record(model, without_labels(features), len(frozen), pad_token_id)
             set_layers(model, [frozen[-1], *trained])
 
         def forward(model: Any, batch: Batch) -> Any:
             rows = batch["row"].tolist()
             # No dropout in frozen layers, so that computed and recorded states are equal.
-            for module in (model.base_model.embeddings, *frozen):
+            for module in (embeddings(model), *frozen):
                 module.eval()
             if recorded:
-                frozen[-1].forward = lambda *_, **__: _replay(recorded, rows)
+                frozen[-1].forward = lambda *_, **__: _replay(recorded, rows, others)
             return model(**{name: tensor for name, tensor in batch.items() if name != "row"})
 
         @contextmanager
@@ -98,20 +99,31 @@ def _record_bytes(model: Any, features: list[Features]) -> int:
     return sum(len(item["input_ids"]) for item in features) * width * 4
 
 
-def _record(model: Any, features: list[Features], layer: int, pad_token_id: int) -> list[torch.Tensor]:
-    """Return the input of layer number ``layer`` for each example, (length, width)."""
+def _record(model: Any, features: list[Features], layer: int, pad_token_id: int) -> tuple[list[torch.Tensor], int]:
+    """Return the input of layer number ``layer`` for each example, (length, width).
+
+    Also return how many other outputs the layer before it has, such as its attention weights.
+    """
     recorded: list[Any] = [None] * len(features)
+    others = [0]
+
+    def count_others(_: Any, __: Any, output: Any) -> None:
+        others[0] = len(output) - 1 if isinstance(output, tuple) else 0
+
+    hook = layers(model)[layer - 1].register_forward_hook(count_others)
     with mixed_precision(model.device):
         for positions, batch, output in batches.forward(model, features, pad_token_id=pad_token_id, hidden_states=True):
             for place, position in enumerate(positions):
                 length = int(batch["attention_mask"][place].sum())
                 # Autograd refuses a tensor of inference mode; its clone is none.
                 recorded[position] = output.hidden_states[layer][place, :length].clone()
-    return recorded
+    hook.remove()
+    return recorded, others[0]
 
 
-def _replay(recorded: list[torch.Tensor], rows: list[int]) -> torch.Tensor:
-    """Pad the recorded states of these rows to (batch, length, width)."""
+def _replay(recorded: list[torch.Tensor], rows: list[int], others: int) -> Any:
+    """Pad the recorded states of these rows to (batch, length, width), in a tuple with None for ``others``."""
     from torch.nn.utils.rnn import pad_sequence
 
-    return pad_sequence([recorded[row] for row in rows], batch_first=True)
+    states = pad_sequence([recorded[row] for row in rows], batch_first=True)
+    return (states, *[None] * others) if others else states

@@ -186,7 +186,7 @@ def _attention_share(model: Any) -> float:
         return sum(matrix.weight.numel() for matrix in matrices)
 
     attention = weights(*where.attention_inputs, where.attention_output)
-    return attention / (attention + weights(where.ffn_in, where.ffn_out))
+    return attention / (attention + weights(*where.ffn_inputs, where.ffn_out))
 
 
 def _best_parts(of_heads: torch.Tensor, of_columns: torch.Tensor, attention_share: float, budget: float) -> list[Part]:

@@ -1,69 +1,23 @@
-"""Attribute paths of the parts of Hugging Face encoders: the layers and the matrices in each layer."""
+"""Parts of a Hugging Face model, as they were discovered: found, counted and replaced."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from autoopt.strategies.errors import ModelError
+from autoopt.strategies.networks.discovery import Layout, layout_of
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Attribute paths within one architecture. ``layers`` is read from the base model, the rest from one layer."""
-
-    layers: str
-    attention_inputs: tuple[str, ...]
-    """The query, key and value projections."""
-    attention_output: str
-    """The output projection of the attention."""
-    ffn_in: str
-    ffn_out: str
-    layer_count: str
-    """Configuration key of the number of layers."""
-    ffn_width: str
-    """Configuration key of the width of the feed-forward blocks."""
-
-
-_BERT = Layout(
-    layers="encoder.layer",
-    attention_inputs=("attention.self.query", "attention.self.key", "attention.self.value"),
-    attention_output="attention.output.dense",
-    ffn_in="intermediate.dense",
-    ffn_out="output.dense",
-    layer_count="num_hidden_layers",
-    ffn_width="intermediate_size",
-)
-_DISTILBERT = Layout(
-    layers="transformer.layer",
-    attention_inputs=("attention.q_lin", "attention.k_lin", "attention.v_lin"),
-    attention_output="attention.out_lin",
-    ffn_in="ffn.lin1",
-    ffn_out="ffn.lin2",
-    layer_count="n_layers",
-    ffn_width="hidden_dim",
-)
-LAYOUTS = {
-    "bert": _BERT,
-    "roberta": _BERT,
-    "xlm-roberta": _BERT,
-    "camembert": _BERT,
-    "electra": _BERT,
-    "distilbert": _DISTILBERT,
-}
-"""By ``config.model_type``."""
+_SETTINGS = "_settings_of_layer"
+_LAYER_COUNTS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
 
 
 def layout(model: Any) -> Layout:
-    """Return the layout of the model's architecture. Raises ``ModelError`` if it is not supported."""
-    kind = model.config.model_type
-    if kind not in LAYOUTS:
-        raise ModelError(f"the architecture '{kind}' is not supported; supported are {', '.join(sorted(LAYOUTS))}")
-    return LAYOUTS[kind]
+    """Return the layout of the model's architecture. Raises ``ModelError`` if no transformer layers are found."""
+    return layout_of(model)
 
 
 def layers(model: Any) -> nn.ModuleList:
@@ -72,9 +26,8 @@ def layers(model: Any) -> nn.ModuleList:
 
 
 def layer_count(config: Mapping[str, Any]) -> int | None:
-    """Return the number of layers that a config.json states; None if it has none or is of another architecture."""
-    where = LAYOUTS.get(config.get("model_type", ""))
-    count = config.get(where.layer_count) if where else None
+    """Return the number of layers that a config.json states; None if it has none."""
+    count = next((config[key] for key in _LAYER_COUNTS if key in config), None)
     return count if isinstance(count, int) else None
 
 
@@ -83,7 +36,7 @@ def forward_size(config: Mapping[str, Any]) -> float | None:
     count, width, ffn_width = (
         next((config[key] for key in keys if isinstance(config.get(key), int)), None)
         for keys in (
-            ("num_hidden_layers", "n_layers", "n_layer"),
+            _LAYER_COUNTS,
             ("hidden_size", "dim", "n_embd"),
             ("intermediate_size", "hidden_dim", "n_inner"),
         )
@@ -94,26 +47,53 @@ def forward_size(config: Mapping[str, Any]) -> float | None:
 
 
 def linear_paths(model: Any, *, attention_only: bool = False) -> list[str]:
-    """Return the paths of the linear layers within the transformer layers, or of the attention inputs alone."""
+    """Return the paths of the linear layers within the layers, or of the attention inputs alone if known."""
     from torch import nn
 
     inner = {id(module) for module in layers(model).modules() if isinstance(module, nn.Linear)}
-    ends = layout(model).attention_inputs
+    ends = tuple(f".{path}" for path in layout(model).attention)
     return [
         path
         for path, module in model.named_modules()
-        if id(module) in inner and (not attention_only or path.endswith(ends))
+        if id(module) in inner and (not attention_only or not ends or path.endswith(ends))
     ]
 
 
 def set_layers(model: Any, new_layers: list[nn.Module]) -> None:
-    """Replace the model's layers and write their number into its configuration."""
+    """Replace the model's layers and write their number into its configuration, with what it says of each layer.
+
+    Raises ``ModelError`` for an architecture that shares its layers.
+    """
     from torch import nn
 
     where = layout(model)
+    where.check_complete()
+    _remember_settings(model)
     parent, _, attribute = where.layers.rpartition(".")
     setattr(model.base_model.get_submodule(parent), attribute, nn.ModuleList(new_layers).train(model.training))
+    settings: list[Any] = [vars(layer).get(_SETTINGS, {}) for layer in new_layers]
+    for key in settings[0]:
+        setattr(model.config, key, [own[key] for own in settings])
     setattr(model.config, where.layer_count, len(new_layers))
+    for place, layer in reversed(list(enumerate(new_layers))):  # A layer that stands in two places counts as the first.
+        for part in layer.modules():
+            if isinstance(vars(part).get("layer_idx"), int):
+                part.layer_idx = place  # type: ignore[assignment]
+
+
+def _remember_settings(model: Any) -> None:
+    """Note on each layer what the configuration says of it, such as whether its attention is local."""
+    present: list[Any] = list(layers(model))
+    for key, values in vars(model.config).items():
+        if isinstance(values, list) and key.startswith("layer_") and len(values) == len(present):
+            for layer, value in zip(present, values, strict=True):
+                vars(layer).setdefault(_SETTINGS, {}).setdefault(key, value)
+
+
+def embeddings(model: Any) -> nn.Module:
+    """Return the module below the layers: all embeddings if they stand together, else the word embeddings."""
+    found: nn.Module = getattr(model.base_model, "embeddings", None) or model.get_input_embeddings()
+    return found
 
 
 def replace_module(root: nn.Module, path: str, module: nn.Module) -> None:

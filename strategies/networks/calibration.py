@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from autoopt.strategies.candidate import ANSWERS, Candidate, Example, Features
 from autoopt.strategies.errors import DataError
@@ -42,9 +42,12 @@ def without_labels(features: Sequence[Features]) -> list[Features]:
     return [{name: value for name, value in item.items() if name not in ANSWERS} for item in features]
 
 
+Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
+
+
 @dataclass(frozen=True)
 class LayerCall:
-    """Arguments of one layer for one batch. Between the layers of an encoder only ``hidden`` differs."""
+    """Arguments of one layer for one batch."""
 
     hidden: torch.Tensor
     """(batch, length, width)"""
@@ -52,6 +55,8 @@ class LayerCall:
     """(batch, length), True at tokens, False at padding."""
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    later: tuple[Arguments, ...] = ()
+    """Arguments of the layers that follow, without ``hidden``; empty if they are the same for all."""
 
     def run(self, layer: Any) -> torch.Tensor:
         """Return the output of ``layer``, (batch, length, width)."""
@@ -63,26 +68,37 @@ class LayerCall:
 
     def through(self, layer: Any) -> LayerCall:
         """Return the call of the layer that follows ``layer``."""
-        return replace(self, hidden=self.run(layer))
+        args, kwargs = self.later[0] if self.later else (self.args, self.kwargs)
+        return replace(self, hidden=self.run(layer), args=args, kwargs=kwargs, later=self.later[1:])
 
 
 def first_layer_calls(model: Any, features: Sequence[Features], *, pad_token_id: int) -> list[LayerCall]:
     """Return the calls of the first layer in evaluation mode, one for each batch."""
     present = list(layers(model))
-    arguments: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    differ = len({str(kind) for kind in getattr(model.config, "layer_types", None) or ()}) > 1
+    arguments: list[Arguments] = []
 
     def record_arguments(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         arguments.append((args, kwargs))
 
     calls = []
-    hook = present[0].register_forward_pre_hook(record_arguments, with_kwargs=True)
-    set_layers(model, present[:1])  # The others need not run.
+    recorded = present if differ else present[:1]  # The others need not run.
+    hooks = [layer.register_forward_pre_hook(record_arguments, with_kwargs=True) for layer in recorded]
+    set_layers(model, recorded)
     try:
         for _, batch, _ in batches.forward(model, features, pad_token_id=pad_token_id):
-            (hidden, *args), kwargs = arguments.pop()
+            (hidden, args, kwargs), *later = map(_without_hidden, arguments)
             mask = batch["attention_mask"].to(hidden.device).bool()
-            calls.append(LayerCall(hidden=hidden, mask=mask, args=tuple(args), kwargs=kwargs))
+            rest = tuple((more, named) for _, more, named in later)
+            calls.append(LayerCall(hidden=hidden, mask=mask, args=args, kwargs=kwargs, later=rest))
+            arguments.clear()
     finally:
         set_layers(model, present)
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
     return calls
+
+
+def _without_hidden(arguments: Arguments) -> tuple[torch.Tensor, tuple[Any, ...], dict[str, Any]]:
+    (hidden, *args), kwargs = arguments
+    return hidden, tuple(args), kwargs

@@ -89,9 +89,11 @@ def with_pooling(model: Any, how: str, *, normalizes: bool = False, seed: int | 
         model.base_model.pooler = None
     weight = torch.zeros(model.config.num_labels, model.config.hidden_size)
     if seed is not None:
-        weight.normal_(0, model.config.initializer_range, generator=torch.Generator().manual_seed(seed))
+        spread = getattr(model.config, "initializer_range", 0.02)
+        weight.normal_(0, spread, generator=torch.Generator().manual_seed(seed))
     own = model.get_input_embeddings().weight
-    model.dropout = nn.Dropout(rates[0] if rates else model.config.hidden_dropout_prob).train(model.training)
+    rate = rates[0] if rates else getattr(model.config, "hidden_dropout_prob", 0.1)
+    model.dropout = nn.Dropout(rate).train(model.training)
     model.classifier = linear_of(weight.to(own), weight.new_zeros(len(weight)).to(own)).train(model.training)
     model.__class__ = _pooled_class(plain_class(model), how, normalizes)  # type: ignore[arg-type]
     model.num_labels = model.config.num_labels

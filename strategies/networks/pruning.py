@@ -25,8 +25,7 @@ BATCH_SIZE = 8
 
 def head_size(model: Any) -> int:
     """Return the width of one attention head."""
-    size: int = model.config.hidden_size // model.config.num_attention_heads
-    return size
+    return layout(model).head_size
 
 
 def head_count(model: Any) -> int:
@@ -41,6 +40,7 @@ def keep_heads(model: Any, layer: nn.Module, heads: torch.Tensor, calls: list[La
     import torch
 
     where, size = layout(model), head_size(model)
+    where.check_complete()
     output_projection: Any = layer.get_submodule(where.attention_output)
     device = output_projection.weight.device
     columns = (heads.to(device)[:, None] * size + torch.arange(size, device=device)).flatten()
@@ -50,7 +50,7 @@ def keep_heads(model: Any, layer: nn.Module, heads: torch.Tensor, calls: list[La
             weight = refit(second_moments(layer, output_projection, calls), output_projection.weight, columns)
         for path in where.attention_inputs:
             projection: Any = layer.get_submodule(path)
-            replace_module(layer, path, linear_of(projection.weight[columns], projection.bias[columns]))
+            replace_module(layer, path, _rows(projection, columns))
         replace_module(layer, where.attention_output, linear_of(weight, output_projection.bias))
 
 
@@ -63,7 +63,7 @@ def keep_width(model: Any, layer: nn.Module, width: int, calls: list[LayerCall])
     import torch
 
     where = layout(model)
-    inner: Any = layer.get_submodule(where.ffn_in)
+    where.check_complete()
     outer: Any = layer.get_submodule(where.ffn_out)
     with torch.no_grad():
         if calls:
@@ -74,9 +74,16 @@ def keep_width(model: Any, layer: nn.Module, width: int, calls: list[LayerCall])
         else:
             columns = torch.arange(width, device=outer.weight.device)
             refitted = outer.weight[:, :width]
-        bias = None if inner.bias is None else inner.bias[columns]
-        replace_module(layer, where.ffn_in, linear_of(inner.weight[columns], bias))
+        full = outer.in_features
+        for path in where.ffn_inputs:
+            rows = torch.cat([columns, columns + full]) if where.has_fused_gate else columns
+            replace_module(layer, path, _rows(layer.get_submodule(path), rows))
         replace_module(layer, where.ffn_out, linear_of(refitted, outer.bias))
+
+
+def _rows(linear: Any, rows: torch.Tensor) -> nn.Linear:
+    """Return a linear layer with these outputs of ``linear``."""
+    return linear_of(linear.weight[rows], None if linear.bias is None else linear.bias[rows])
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,7 @@ from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.compression.ffn_pruning import FFNPruning
 from autoopt.strategies.compression.layer_drop import LayerDrop
 from autoopt.strategies.errors import CorruptArtefact, ModelError
-from autoopt.strategies.networks.architectures import LAYOUTS
-from tests import tiny
+from tests import tiny, zoo
 
 
 def load(folder: Path) -> Candidate:
@@ -51,7 +50,7 @@ def edited(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("change", [lambda given: given, everything], ids=["plain", "cut and quantized"])
-@pytest.mark.parametrize("kind", LAYOUTS)
+@pytest.mark.parametrize("kind", zoo.LISTED)
 def test_every_architecture_comes_back_bit_for_bit(
     kind: str, change: Callable[[Candidate], Candidate], tmp_path: Path
 ) -> None:

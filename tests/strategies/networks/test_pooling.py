@@ -25,7 +25,6 @@ from autoopt.strategies.adaptation.pooling import Pooling
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import catalog
 from autoopt.strategies.compression.distillation import named_teacher
-from autoopt.strategies.networks.architectures import LAYOUTS
 from autoopt.strategies.networks.heads import head_parameters, reads_first_token
 from autoopt.strategies.networks.pooling import (
     POOLINGS,
@@ -43,7 +42,7 @@ from autoopt.strategies.stand_ins.structure import structure_digest, weights_dig
 from autoopt.strategies.strategy import Family, Strategy
 from autoopt.strategies.unsupervised.simcse import contrastive_loss
 from autoopt.strategies.unsupervised.tsdae import TSDAE
-from tests import tiny
+from tests import tiny, zoo
 from tests.tiny_given import made
 
 every_pooling = pytest.mark.parametrize("how", POOLINGS)
@@ -78,7 +77,7 @@ def test_an_unknown_pooling_is_refused() -> None:
         with_pooling(tiny.model(layers=1), "middle")
 
 
-@pytest.mark.parametrize("kind", LAYOUTS)
+@pytest.mark.parametrize("kind", zoo.LISTED)
 @every_pooling
 def test_the_head_is_one_linear_layer_on_the_pooled_states(kind: str, how: str) -> None:
     given = pooled(how, kind=kind)

@@ -1,0 +1,36 @@
+"""Every architecture of the zoo opens, answers and is saved; what is known to be withheld is withheld, nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from autoopt.objectives.tasks import open_task
+from autoopt.strategies.probe import answers, check_saved
+from tests import tiny, zoo
+
+every_kind = pytest.mark.parametrize("kind", zoo.ENCODERS)
+
+
+@every_kind
+def test_it_opens_with_a_new_head_and_answers_alike_after_saving(kind: str, tmp_path: Path) -> None:
+    opened = zoo.opened(kind, tmp_path)
+    assert opened.model.config.id2label == {0: "a", 1: "b"}
+    check_saved(opened, open_task=open_task)
+
+
+@every_kind
+def test_an_answer_does_not_depend_on_its_batch(kind: str) -> None:
+    given = zoo.candidate(kind)
+    features = sorted(given.task.encode(tiny.examples(6), given.tokenizer), key=lambda item: len(item["input_ids"]))
+    alone, together = (torch.cat(answers(given.model, features, 0, size)) for size in (1, 6))
+    torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow  # Fifty strategies on each of the architectures.
+@every_kind
+def test_a_strategy_works_or_is_withheld_with_a_reason(kind: str) -> None:
+    withheld = {name for name, why in zoo.reasons(zoo.candidate(kind)).items() if why is not None}
+    assert withheld == zoo.WITHHELD.get(kind, frozenset())
