@@ -117,6 +117,7 @@ def test_a_model_is_served_without_autoopt_by_the_code_that_came_with_it(tmp_pat
     assert vendors == "[]"
 
 
+@pytest.mark.slow
 def test_an_installed_autoopt_is_used_instead_of_the_code_that_came_along(tmp_path: Path) -> None:
     saving.save(tiny.candidate(), tmp_path / "candidate")
     packed = pack(tmp_path / "candidate", tmp_path)

@@ -17,7 +17,7 @@ from autoopt.search.backends.optuna_storage import database_url
 from autoopt.search.backends.optuna_study import OptunaStudy
 from autoopt.search.choosing.acquisition import UNIFORM, candidates_near
 from autoopt.search.choosing.expected_time import expected_seconds
-from autoopt.search.choosing.forecast import UNCUT_SHARE
+from autoopt.search.choosing.forecast import UNCUT_SHARE, forward_passes
 from autoopt.search.choosing.proposer import MIN_COMPLETE, Proposer
 from autoopt.search.space.base_model import BaseModel
 from autoopt.search.space.recipe import Recipe
@@ -304,7 +304,8 @@ def test_on_an_unseen_base_model_training_takes_in_proportion_to_its_size() -> N
     records.append(replace(done(1, Recipe.of(trunk, model="large")), stages=stages))
     longer = [find("full_finetuning").model_validate({"epochs": 6})]
     short, long = expected_seconds([Recipe.of(longer), Recipe.of(longer, model="large")], records, sizes)
-    assert long - short == pytest.approx((100.0 - 40.0) * 6 / find("full_finetuning")().epochs)  # type: ignore[attr-defined]
+    (few,), (many,) = forward_passes(Recipe.of(trunk)), forward_passes(Recipe.of(longer))
+    assert long - short == pytest.approx((100.0 - 40.0) * many / few)
 
 
 def test_the_base_model_changes_the_costs_of_serving_and_is_proposed() -> None:

@@ -203,6 +203,7 @@ def test_the_test_split_is_opened_once_and_only_for_the_front(
         assert right / len(lines) == models[opened[path]].test["test_accuracy"].value
 
 
+@pytest.mark.slow
 def test_no_trial_is_asked_about_the_test_split(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scored: set[str] = set()
     answer = TextClassification.answer
@@ -219,6 +220,7 @@ def test_no_trial_is_asked_about_the_test_split(inputs: Path, tmp_path: Path, mo
     assert not scored & {example.text for example in data.test}
 
 
+@pytest.mark.slow
 def test_a_model_equal_to_the_baseline_does_not_differ_from_it(
     finished: tuple[Root, Listener, Outcome], tmp_path: Path
 ) -> None:

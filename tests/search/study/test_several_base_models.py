@@ -28,6 +28,8 @@ from autoopt.strategies.networks.architectures import layers
 from autoopt.strategies.saving import describe
 from tests.search.samples import run_here, write_experiment, write_model
 
+pytestmark = pytest.mark.slow
+
 STRATEGIES = {"others": False, "full_finetuning": {"epochs": [2, 3]}, "half_precision": True}
 
 

@@ -15,6 +15,8 @@ from autoopt.search.study.outcome import Outcome
 from autoopt.search.study.warm_start import MAX_RECIPES, best_known
 from tests.search.samples import RecordingAudience, run_here, write_experiment
 
+pytestmark = pytest.mark.slow
+
 WIDER = {
     "others": False,
     "full_finetuning": {"epochs": 2},

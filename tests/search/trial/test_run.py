@@ -168,6 +168,7 @@ def test_a_trial_that_is_stopped_leaves_its_trunk_and_no_result(tmp_path: Path) 
     assert run_trial(4, LEAF, space, folder=tmp_path / "model", report=lambda _: None).state is State.COMPLETE
 
 
+@pytest.mark.slow
 def test_one_rejected_recipe_in_twenty_is_built_to_see_whether_screening_is_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,6 +247,7 @@ def test_a_trial_over_budget_is_never_trained(tmp_path: Path) -> None:
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.slow
 def test_what_needs_no_training_is_built_once_and_judged_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
