@@ -15,6 +15,7 @@ from autoopt.objectives.tasks import open_task
 from autoopt.objectives.tasks.text_classification.task import TextClassification
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import catalog
+from autoopt.strategies.networks.pooling import pooling_edits, with_pooling
 from autoopt.strategies.probe import failure
 from tests import tiny
 from tests.tiny_given import made
@@ -38,6 +39,20 @@ ENCODERS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "position_buckets": 8,
         },
         "albert": {"embedding_size": 16, **_FEW_IDS},
+        "nomic_bert": {},
+        "eurobert": {**_FEW_IDS, "mask_token_id": 4},
+        "ernie": {},
+        "rembert": {"input_embedding_size": 16, "output_embedding_size": 16, **_FEW_IDS},
+        "mobilebert": {"embedding_size": 16, "intra_bottleneck_size": 16, "true_hidden_size": 16},
+        "roformer": {},
+        "data2vec-text": {},
+        "big_bird": {"attention_type": "original_full", "sep_token_id": 3, **_FEW_IDS},
+        "longformer": {"attention_window": 4, "sep_token_id": 3, **_FEW_IDS},
+        "xlm-roberta-xl": {},
+        "roberta-prelayernorm": {},
+        "megatron-bert": {},
+        "deberta": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "type_vocab_size": 0},
+        "gte": {},
     }
 )
 
@@ -56,13 +71,16 @@ def candidate(kind: str, *, layers: int = 3) -> Candidate:
     """Return a classifier of the architecture with whatever a strategy may need."""
     other_data = partial(load_labelled, task_type=TextClassification)
     given = tiny.candidate(kind, layers=layers, **ENCODERS[kind])
-    return replace(given, teacher=tiny.model(kind, layers=layers, seed=7, **ENCODERS[kind]), other_data=other_data)
+    teacher = tiny.model(kind, layers=layers, seed=7, **ENCODERS[kind])
+    if kind not in LISTED:  # As most models open: nothing was trained above the layers.
+        with_pooling(given.model, "mean", seed=0), with_pooling(teacher, "mean", seed=7)
+    return replace(given, teacher=teacher, other_data=other_data, edits=pooling_edits(given.model))
 
 
 def save_pretrained(kind: str, folder: Path) -> Path:
     """Write the model with its tokenizer as a person would give them."""
     given = candidate(kind)
-    given.model.save_pretrained(folder)
+    tiny.model(kind, layers=3, **ENCODERS[kind]).save_pretrained(folder)
     given.tokenizer.save_pretrained(folder)
     return folder
 

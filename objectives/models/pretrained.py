@@ -69,6 +69,25 @@ def open_pretrained(
     return network, tokenizer
 
 
+def configuration_of(folder: ModelFolder, *, head: Head, labels: Sequence[str], problem_type: str | None) -> Any:
+    """Return the model's configuration with the classes of the head."""
+    with _transformers_silenced():
+        config = _read_config(folder)
+    if not head.is_pretrained:
+        _set_classes(config, head, labels, problem_type)
+    return config
+
+
+def tokenizer_of(folder: ModelFolder, network: Any, head: Head) -> PreTrainedTokenizerBase:
+    """Return the model's tokenizer, prepared as ``open_pretrained`` does."""
+    with _transformers_silenced():
+        tokenizer = _read_tokenizer(folder)
+    if head.body is Body.DECODER:
+        _prepare_decoder_tokenizer(folder, tokenizer)
+    _drop_unread_inputs(network, tokenizer)
+    return tokenizer
+
+
 def _set_classes(config: Any, head: Head, labels: Sequence[str], problem_type: str | None) -> bool:
     """Write the classes of the head into the configuration; return whether the model already has this head."""
     names = dict(enumerate(labels)) or {number: f"LABEL_{number}" for number in range(head.outputs)}

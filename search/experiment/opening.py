@@ -17,8 +17,10 @@ from autoopt.objectives.target import Target
 from autoopt.objectives.task import Task
 from autoopt.objectives.timing.lengths import typical_lengths
 from autoopt.search.experiment.experiment import Experiment
+from autoopt.search.space.architecture_probe import failures
 from autoopt.search.space.base_model import BaseModel
 from autoopt.search.space.space import Space, build_space
+from autoopt.search.space.strategy_choice import StrategyChoice
 from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.errors import EnvironmentProblem, ModelError
 from autoopt.strategies.networks.architectures import forward_size, layer_count
@@ -128,11 +130,23 @@ def _naming(name: str) -> Iterator[None]:
 def space_of(experiment: Experiment, data: TextData, folders: Mapping[str, ModelFolder] | None = None) -> Space:
     """Return the recipes that the study may try. Raises as ``find_models`` if ``folders`` is not given."""
     folders = folders or find_models(experiment)
-    models = [
-        BaseModel(label, layer_count(folder.config), forward_size(folder.config)) for label, folder in folders.items()
-    ]
     choices = dict(experiment.choices())
+    models = [
+        BaseModel(
+            label, layer_count(folder.config), forward_size(folder.config), _failures(experiment, data, folder, choices)
+        )
+        for label, folder in folders.items()
+    ]
     poolings = {pooling_named(folder.path) for folder in folders.values()}
     if POOLING in choices and len(poolings) == 1:  # The pooling that all models have anyway is not searched.
         choices[POOLING] = choices[POOLING].without(POOLING, poolings.pop())
     return build_space(choices, facts(experiment, data), models)
+
+
+def _failures(
+    experiment: Experiment, data: TextData, folder: ModelFolder, choices: Mapping[str, StrategyChoice]
+) -> Mapping[str, str]:
+    """Return the strategies that would be offered and fail on the model's architecture, with the reasons."""
+    offered = build_space(choices, facts(experiment, data)).offers
+    strategies = [offer.build({}) for offer in offered]
+    return failures(folder, task_of(experiment, data), data.train, data.unlabeled, strategies)

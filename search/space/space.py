@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from importlib.util import find_spec
 from typing import Any, TypeAlias
@@ -267,6 +267,14 @@ def build_space(
             withheld[name] = f"it needs the packages {', '.join(absent)}: pip install {' '.join(absent)}"
         else:
             offers.append(choices[name])
+    for name in set.intersection(*(set(model.withheld) for model in models)):  # Those that fail on all models.
+        if any(offer.strategy.name == name for offer in offers):
+            withheld[name] = models[0].withheld[name]
+    offers = [offer for offer in offers if offer.strategy.name not in withheld]
+    models = [
+        replace(model, withheld={name: why for name, why in model.withheld.items() if name not in withheld})
+        for model in models
+    ]
     if not any(offer.strategy.cuts for offer in offers):
         unusable = [offer.strategy.name for offer in offers if "cut" in offer.strategy.needs]
         withheld |= dict.fromkeys(unusable, "it trains after a cut, and no strategy that cuts is offered")

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+_PER_LAYER = ("layer_", "attention_window")
+"""How keys of a configuration begin that list something for each layer."""
 _SETTINGS = "_settings_of_layer"
 _LAYER_COUNTS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
 
@@ -85,7 +87,7 @@ def _remember_settings(model: Any) -> None:
     """Note on each layer what the configuration says of it, such as whether its attention is local."""
     present: list[Any] = list(layers(model))
     for key, values in vars(model.config).items():
-        if isinstance(values, list) and key.startswith("layer_") and len(values) == len(present):
+        if isinstance(values, list) and key.startswith(_PER_LAYER) and len(values) == len(present):
             for layer, value in zip(present, values, strict=True):
                 vars(layer).setdefault(_SETTINGS, {}).setdefault(key, value)
 

@@ -28,11 +28,12 @@ def space(
     disabled: frozenset[str] = frozenset(),
     layers: int | None = None,
     others: Sequence[BaseModel] = (),
+    withheld: Mapping[str, str] | None = None,
 ) -> Space:
     """The space over the whole catalog, with what an experiment file may say of a strategy."""
     strategies = {name: strategy for name, strategy in catalog().items() if name not in disabled}
     choices = {name: choose(strategy, (settings or {}).get(name, {})) for name, strategy in strategies.items()}
-    return build_space(choices, facts, [BaseModel("first", layers), *others])
+    return build_space(choices, facts, [BaseModel("first", layers, withheld=withheld or {}), *others])
 
 
 def drawing(seed: int) -> Callable[[str, Knob], KnobValue]:
@@ -279,6 +280,13 @@ def test_the_layers_are_those_of_the_selected_base_model(name: str) -> None:
     assert wide.parameters(Recipe.of(steps))[name] is True
     with pytest.raises(InvalidRecipe, match="does not contain"):
         wide.parameters(Recipe.of(steps, model="cut"))
+
+
+def test_what_fails_on_every_base_model_is_not_offered_at_all() -> None:
+    wide = space(others=[replace(CUT, withheld={"lora": "its probe failed"})], withheld={"lora": "it fails"})
+    assert wide.withheld["lora"] == "it fails"
+    assert wide.offer("lora") is None
+    assert [model.withheld for model in wide.models] == [{}, {}]
 
 
 def test_a_strategy_may_be_withheld_for_one_base_model_only() -> None:
