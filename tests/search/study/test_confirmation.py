@@ -26,10 +26,10 @@ from autoopt.search.trial.run import build
 from autoopt.search.trial.workspace import Workspace
 from tests import tiny
 from tests.places import ROOT
-
-pytestmark = pytest.mark.slow
 from tests.search.samples import BASELINE, baseline, outcome, quality, record, write_experiment
 from tests.search.study.test_lifecycle import Listener, search
+
+pytestmark = pytest.mark.slow
 
 CRASHING = """
 import sys
