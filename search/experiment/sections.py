@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from autoopt.search.experiment.fields import Count, Duration, Section, Share, Size, TrialTimeout
 from autoopt.search.experiment.secrets import check_address, expand_variables, refuse_password
+from autoopt.strategies.system.devices import gpu_share
 
 
 class TargetSection(Section):
@@ -60,7 +61,14 @@ class ResourcesSection(Section):
     workers: Annotated[int, Field(ge=1, le=4096)] = Field(default_factory=_available_cores)
     """By default the number of cores available to this process."""
     cpus_per_worker: Count = 1
-    gpus_per_worker: Annotated[float, Field(ge=0)] = 0
+    """Processors of a worker, and threads that it trains with."""
+    gpus_per_worker: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
+    """GPUs that a worker trains on: 0 for none, 0.5 for one shared by two workers. ``auto``: those that are found are
+    shared out."""
+
+    def gpu_share(self, found: int) -> float:
+        """Return the GPUs of each worker if ``found`` are there."""
+        return gpu_share(found, self.workers) if self.gpus_per_worker == "auto" else self.gpus_per_worker
 
 
 class TrackingSection(Section):

@@ -12,6 +12,7 @@ from autoopt.objectives.scoring.bootstrap import Difference
 from autoopt.search.report.formats import (
     NOT_MEASURED,
     describe_gap,
+    format_bytes,
     format_difference,
     format_further_costs,
     format_latency,
@@ -182,10 +183,12 @@ def recipe_table(recipe: Recipe) -> Table:
 
 
 def stages_table(record: TrialRecord) -> Table:
-    """Return a table of how long each stage of a trial took."""
+    """Return a table of how long each stage of a trial took, where it ran, and how much memory it took on a GPU."""
     table = new_table("stage", "time", "")
     for stage in record.stages:
-        table.add_row(plain_text(stage.name), format_seconds(stage.seconds), "reused" if stage.reused else "")
+        memory = "" if stage.peak_bytes is None else f", {format_bytes(stage.peak_bytes)} at most"
+        place = "reused" if stage.reused else f"{stage.device}{memory}"
+        table.add_row(plain_text(stage.name), format_seconds(stage.seconds), plain_text(place))
     return table
 
 

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from autoopt.objectives.measurement import QUALITY
-from autoopt.search.experiment.experiment import Experiment
+from autoopt.search.experiment.experiment import Experiment, load_experiment
 from autoopt.search.paths import StudyFolder
 from autoopt.search.study.evidence import TEST_PREFIX, TEST_QUALITY, Seeds, Spread
 from autoopt.search.study.outcome import Outcome
 from autoopt.search.study.verification import Verified
 from autoopt.search.trial.execution import fail_if_not_finite, read_record, run_or_record_failure, write_record
 from autoopt.search.trial.record import State, TrialRecord
+from autoopt.strategies.system.devices import gpu_count, training_on, worker_device
 from autoopt.strategies.system.processes import exit_with_parent, last_line
 
 if TYPE_CHECKING:
@@ -144,13 +145,15 @@ def main(arguments: Sequence[str]) -> None:
 
     from autoopt.search.trial.workspace import Workspace
 
-    torch.set_num_threads(1)
     folder, seed = StudyFolder(Path(arguments[0])), int(arguments[1])
-    workspace = Workspace.open(folder, seed=seed)
-    for number in map(int, arguments[2:]):
-        recipe, result = read_record(folder.result(number)).recipe, folder.seed_result(number, seed)
-        run = partial(_retrain, number, recipe, workspace)
-        write_record(run_or_record_failure(number, recipe, run, trace=result.with_suffix(".error.txt")), result)
+    resources = load_experiment(folder.experiment, ()).resources
+    torch.set_num_threads(resources.cpus_per_worker)
+    with training_on(worker_device(resources.gpu_share(gpu_count()), number=seed)):
+        workspace = Workspace.open(folder, seed=seed)
+        for number in map(int, arguments[2:]):
+            recipe, result = read_record(folder.result(number)).recipe, folder.seed_result(number, seed)
+            run = partial(_retrain, number, recipe, workspace)
+            write_record(run_or_record_failure(number, recipe, run, trace=result.with_suffix(".error.txt")), result)
 
 
 def _retrain(number: int, recipe: Recipe, workspace: Workspace) -> TrialRecord:

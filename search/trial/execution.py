@@ -22,7 +22,7 @@ from autoopt.search.trial.run import Report, run_trial
 from autoopt.search.trial.rungs import Judge
 from autoopt.search.trial.workspace import Workspace
 from autoopt.strategies.errors import CorruptArtefact, DiskFull, EnvironmentProblem
-from autoopt.strategies.system import measurement_gate
+from autoopt.strategies.system import devices, measurement_gate
 from autoopt.strategies.system.checked_files import read_json, write_json
 from autoopt.strategies.system.disk_full import is_disk_full
 from autoopt.strategies.system.failpoints import failpoint, witness
@@ -160,9 +160,10 @@ def _release_memory() -> None:
     """Return the memory of the last trial to the system.
 
     Models and optimizers are in reference cycles, and their memory stays fragmented in glibc's allocator: without
-    ``malloc_trim`` a worker grows by about 0.5 GB per trial.
+    ``malloc_trim`` a worker grows by about 0.5 GB per trial. Memory of a GPU is given back too.
     """
     gc.collect()
+    devices.training_device().release()
     with contextlib.suppress(OSError, AttributeError):  # Only glibc has it.
         ctypes.CDLL(None).malloc_trim(0)
 

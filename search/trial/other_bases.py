@@ -16,6 +16,7 @@ from autoopt.search.trial.stage_store import origin
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.errors import ModelError
 from autoopt.strategies.stand_ins.structure import weights_digest
+from autoopt.strategies.system.devices import training_device
 from autoopt.strategies.system.files import write_whole
 from autoopt.strategies.training.precision import training_precision
 
@@ -26,7 +27,7 @@ def origin_of(base: Candidate, data: TextData) -> str:
         model=weights_digest(base.model),
         data=data.fingerprint,
         task=base.task,
-        precision=str(training_precision(base.model.device)),
+        precision=str(training_precision(training_device().torch_device)),
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from autoopt.search.paths import StudyFolder
 from autoopt.strategies.errors import CorruptArtefact, EnvironmentProblem, ModelError
 from autoopt.strategies.saving import verify
+from autoopt.strategies.system.devices import gpu_count, training_on, worker_device
 from autoopt.strategies.system.processes import exit_with_parent, last_line
 
 
@@ -51,17 +52,20 @@ def main(arguments: Sequence[str]) -> None:
     """Build the models of these trials from their recipes, as their trials did, and save them."""
     import torch
 
+    from autoopt.search.experiment.experiment import load_experiment
     from autoopt.search.trial.execution import read_record
     from autoopt.search.trial.run import build
     from autoopt.search.trial.workspace import Workspace
 
-    torch.set_num_threads(1)
     folder = StudyFolder(Path(arguments[0]))
-    workspace = Workspace.open(folder)
-    for number in map(int, arguments[1:]):
-        recipe = read_record(folder.result(number)).recipe
-        candidate = workspace.task.tune(build(recipe, workspace)[0], workspace.data.validation)
-        workspace.save(candidate, recipe, folder.model(number))
+    resources = load_experiment(folder.experiment, ()).resources
+    torch.set_num_threads(resources.cpus_per_worker)
+    with training_on(worker_device(resources.gpu_share(gpu_count()))):
+        workspace = Workspace.open(folder)
+        for number in map(int, arguments[1:]):
+            recipe = read_record(folder.result(number)).recipe
+            candidate = workspace.task.tune(build(recipe, workspace)[0], workspace.data.validation)
+            workspace.save(candidate, recipe, folder.model(number))
 
 
 if __name__ == "__main__":

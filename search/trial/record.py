@@ -38,6 +38,10 @@ class StageRecord:
     """Whether its result came from the stage store."""
     saved: float = 0.0
     """Seconds it took to compute the result that was reused; 0 if it was computed now."""
+    device: str = ""
+    """Name of the hardware that it ran on; empty if it was reused, and in records of earlier versions."""
+    peak_bytes: int | None = None
+    """Most memory that it took on a GPU; None if unknown."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from autoopt.objectives.judging.verdict import NO_CORRECTIONS, judge_measured
 from autoopt.objectives.measurement import Measurement
 from autoopt.objectives.task import Task
 from autoopt.search.space.recipe import TRUNK, Recipe
+from autoopt.search.trial.placement import Placement
 from autoopt.search.trial.record import StageRecord, State, TrialRecord
 from autoopt.search.trial.rungs import Judge, RungScorer
 from autoopt.search.trial.stage_eviction import pinning
@@ -22,6 +23,7 @@ from autoopt.search.trial.stage_store import addresses
 from autoopt.search.trial.workspace import Workspace
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.strategy import Family
+from autoopt.strategies.system.devices import Device
 from autoopt.strategies.training import progress
 
 Report: TypeAlias = Callable[[str], None]
@@ -67,10 +69,12 @@ def run_trial(
         return _rejected(running, stages, reason, started)
     report("scoring")
     scoring_started = time.monotonic()
+    device = Placement.of(effort=1.0).scoring_device(recipe)
+    device.reset_peak()
     candidate = workspace.task.tune(candidate, workspace.data.validation)
     scores = cast("Task", candidate.task).score(candidate, workspace.data.validation)
     workspace.save(candidate, recipe, folder)
-    scoring = StageRecord("scoring", time.monotonic() - scoring_started, reused=False)
+    scoring = StageRecord("scoring", time.monotonic() - scoring_started, False, 0.0, *used(device))
     return replace(
         running,
         state=State.COMPLETE,
@@ -153,13 +157,18 @@ def _apply_steps(
     recipe: Recipe, workspace: Workspace, effort: float, report: Report, rungs: RungScorer | None = None
 ) -> tuple[Candidate, tuple[StageRecord, ...]]:
     stage_addresses = addresses(recipe.steps, workspace.origin_of(recipe), effort=effort, seed=workspace.seed)
-    unchanged: tuple[Candidate, int, list[StageRecord]] = (workspace.base_of(recipe), 0, [])
+    base = workspace.base_of(recipe)
+    placement = Placement.of(base.model, workspace.base.model, effort=effort)
+    unchanged: tuple[Candidate, int, list[StageRecord]] = (base, 0, [])
     candidate, done, stages = _restore(recipe, workspace, stage_addresses) if effort > 0 else unchanged
     trunk = None
     scoring: AbstractContextManager[None]
     for position, step in enumerate(recipe.steps[done:], start=done):
         started = time.monotonic()
         report(step.name)
+        device = placement.device_of(step)
+        device.reset_peak()
+        candidate = placement.for_step(candidate, step)
         if step.family not in TRUNK and position == len(recipe.trunk):
             trunk = candidate.model
         if "teacher" in step.needs:
@@ -168,7 +177,7 @@ def _apply_steps(
                 if trunk is not None
                 else build(recipe.prefix(len(recipe.trunk)), workspace, effort=effort)[0].model
             )
-            candidate = replace(candidate, teacher=teacher)
+            candidate = placement.for_step(replace(candidate, teacher=teacher), step)
         apply = partial(step.apply, candidate, effort=effort, seed=workspace.seed)
         if step.is_stored() and effort > 0:
             is_scored = step.recovers or (step.learns and not recipe.leaf)
@@ -181,8 +190,14 @@ def _apply_steps(
         else:
             candidate, reused = apply(), False
         saved = workspace.store.compute_seconds(stage_addresses[position]) if reused else 0.0
-        stages.append(StageRecord(step.name, time.monotonic() - started, reused, saved))
-    return candidate, tuple(stages)
+        seconds = time.monotonic() - started
+        stages.append(StageRecord(step.name, seconds, reused, saved, *(("", None) if reused else used(device))))
+    return placement.for_scoring(candidate, recipe), tuple(stages)
+
+
+def used(device: Device) -> tuple[str, int | None]:
+    """Return the name of a device and the most memory that the stage took there."""
+    return device.label, device.peak_bytes()
 
 
 def _stage_progress(stage: str, report: Report) -> progress.Report:

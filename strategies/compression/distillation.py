@@ -66,6 +66,7 @@ class Distillation(Strategy):
         tokenizer: Any = candidate.tokenizer
         if self.teacher:
             teacher, tokenizer = named_teacher(self.teacher, candidate, alike=self.match != "answers")
+            teacher.to(model.device)
 
         def answered(examples: Sequence[Example]) -> tuple[list[Features], list[RecordedOutput]]:
             own = candidate.encode(examples)

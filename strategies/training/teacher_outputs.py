@@ -72,10 +72,10 @@ def record_outputs(model: Any, features: Sequence[Features], *, pad_token_id: in
 
 
 def _copy(logits: torch.Tensor) -> torch.Tensor:
-    """Return a float32 copy, since autograd refuses tensors made in inference mode."""
+    """Return a float32 copy in main memory, since autograd refuses tensors made in inference mode."""
     import torch
 
-    return logits.to(torch.float32, copy=True)
+    return logits.to("cpu", torch.float32, copy=True)
 
 
 def distillation_loss(

@@ -39,8 +39,8 @@ JOIN_PATIENCE_S = 40.0
 
 
 @contextlib.contextmanager
-def cluster(resources: ResourcesSection) -> Iterator[None]:
-    """Connect to the cluster at ``RAY_ADDRESS``, or start a local one if it is unset or empty.
+def cluster(resources: ResourcesSection) -> Iterator[float]:
+    """Connect to the cluster at ``RAY_ADDRESS``, or start a local one if it is unset or empty; yield GPUs per worker.
 
     Raises ``EnvironmentProblem`` if there is none, or if no node of it can ever run a trial. Ray replaces the handler
     of SIGTERM by one that exits silently, both when it starts and when it ends; ours is kept.
@@ -54,8 +54,9 @@ def cluster(resources: ResourcesSection) -> Iterator[None]:
     try:
         with _preserved_sigterm_handler():
             _connect(address, resources)
-        _check_capacity(resources, patience_s=0.0 if address == _LOCAL else JOIN_PATIENCE_S)
-        yield
+        gpus = resources.gpu_share(_gpu_count())
+        _check_capacity(resources, gpus, patience_s=0.0 if address == _LOCAL else JOIN_PATIENCE_S)
+        yield gpus
     finally:
         with _preserved_sigterm_handler():
             _shut_down()
@@ -151,9 +152,14 @@ def _connect(address: str, resources: ResourcesSection) -> None:
                 ) from error
 
 
-def _check_capacity(resources: ResourcesSection, *, patience_s: float) -> None:
+def _gpu_count() -> int:
+    """Return the number of GPUs of the cluster as it is now."""
+    return int(sum(node.get("GPU", 0.0) for node in _nodes()))
+
+
+def _check_capacity(resources: ResourcesSection, gpus: float, *, patience_s: float) -> None:
     """Raise ``EnvironmentProblem`` if no node offers the resources of one trial within ``patience_s``."""
-    needed = {"CPU": float(resources.cpus_per_worker), "GPU": resources.gpus_per_worker}
+    needed = {"CPU": float(resources.cpus_per_worker), "GPU": gpus}
     given_up_at = time.monotonic() + patience_s
     while not any(_fits(needed, node) for node in _nodes()):
         if time.monotonic() >= given_up_at:

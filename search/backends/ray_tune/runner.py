@@ -10,6 +10,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from autoopt.search.ports import TrialSource, Watcher
 from autoopt.search.trial.execution import Assignment, execute
 from autoopt.search.trial.record import TrialRecord
 from autoopt.strategies.errors import DatabaseUnavailable, EnvironmentProblem, StudyLocked
+from autoopt.strategies.system.devices import training_on, worker_device
 from autoopt.strategies.system.disk_full import is_disk_full
 
 if TYPE_CHECKING:
@@ -30,6 +32,15 @@ _WORKER_RETRIES = 1
 """Number of times a trial is run again if its worker dies."""
 _TUNE_END_S = 5.0
 """How long Tune has to end once no call of the driver follows."""
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Concurrent trials and the resources of each."""
+
+    workers: int
+    cpus: int
+    gpus: float
 
 
 def run(driver: TrialSource, folder: StudyFolder, *, resources: ResourcesSection, watcher: Watcher) -> None:
@@ -42,12 +53,12 @@ def run(driver: TrialSource, folder: StudyFolder, *, resources: ResourcesSection
     scratch = folder.path / "ray"
     shutil.rmtree(scratch, ignore_errors=True)  # The study holds all results; the state of Tune is not needed.
     try:
-        with cluster(resources):
+        with cluster(resources) as gpus:
             from autoopt.search.backends.ray_tune.hooks import Guard
 
             guard = Guard(driver)
             try:
-                _fit(guard, folder, scratch, resources, watcher)
+                _fit(guard, folder, scratch, Slots(resources.workers, resources.cpus_per_worker, gpus), watcher)
             except BaseException as error:
                 _end(guard, scratch, error)
                 raise
@@ -66,7 +77,7 @@ def _end(guard: Guard, scratch: Path, error: BaseException | None) -> None:
         guard.driver.give_up_running(guard.driver.stopped_because or "the search was stopped")
 
 
-def _fit(guard: Guard, folder: StudyFolder, scratch: Path, resources: ResourcesSection, watcher: Watcher) -> None:
+def _fit(guard: Guard, folder: StudyFolder, scratch: Path, slots: Slots, watcher: Watcher) -> None:
     """Run Tune until it ends; what the driver raises is kept by ``guard``."""
     from ray import tune
 
@@ -76,11 +87,10 @@ def _fit(guard: Guard, folder: StudyFolder, scratch: Path, resources: ResourcesS
         logging.getLogger(name).setLevel(logging.CRITICAL)
     treat_oom_kill_as_worker_death()
     head = HeadWatch()
-    searcher = hooks.DriverSearcher(guard, resources.workers)
+    searcher = hooks.DriverSearcher(guard, slots.workers)
     callback = hooks.DriverCallback(guard, searcher, watcher)
-    slot = {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}
     tuner = tune.Tuner(
-        tune.with_resources(_trial, slot),
+        tune.with_resources(_trial, {"cpu": slots.cpus, "gpu": slots.gpus}),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=hooks.DriverScheduler(guard, searcher),
@@ -96,7 +106,7 @@ def _fit(guard: Guard, folder: StudyFolder, scratch: Path, resources: ResourcesS
             failure_config=tune.FailureConfig(max_failures=_WORKER_RETRIES),
             stop=hooks.DriverStopper(guard, callback),
         ),
-        param_space={"folder": str(folder.path)},
+        param_space={"folder": str(folder.path), "threads": slots.cpus, "gpus": slots.gpus},
     )
     try:
         _wait_for(tuner.fit, head, guard)
@@ -139,7 +149,7 @@ def _trial(config: dict[str, Any]) -> None:
     import torch
     from ray import tune
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(config["threads"])
     assignment = Assignment.from_json(config["assignment"])
 
     def report(stage: str) -> None:
@@ -150,6 +160,7 @@ def _trial(config: dict[str, Any]) -> None:
         tune.report({"number": assignment.number, "rung": json.dumps(record.to_json())})
 
     try:
-        execute(assignment, StudyFolder(Path(config["folder"])), report, judge)
+        with training_on(worker_device(config["gpus"])):  # Ray shows a worker its own GPUs only.
+            execute(assignment, StudyFolder(Path(config["folder"])), report, judge)
     except EnvironmentProblem as problem:  # It would stop every other trial too.
         tune.report({"number": assignment.number, "problem": str(problem), "kind": type(problem).__name__})
