@@ -178,6 +178,7 @@ def _document(preview: Preview) -> dict[str, Any]:
         "start_design": [recipe.to_json() for recipe in preview.design],
         "baseline_latency": preview.calibration.to_json(),
         "base_models": _base_models(preview),
+        "training": _training(preview.experiment),
         "forecast": {
             "baseline_s": preview.baseline_s,
             "search_s": preview.search_s,
@@ -215,6 +216,7 @@ def _print(preview: Preview, command: str) -> None:
     )
     for line in _forecast_lines(preview):
         out.print(line, soft_wrap=True)
+    out.print(f"[bold]Training[/bold]: {plain_text(_training(preview.experiment))}", soft_wrap=True)
     click.echo(f"Goal: {_goal(preview.experiment)}")
     click.echo(f"To start:\n  {command}\n")
     if len(preview.space.models) > 1:
@@ -224,6 +226,16 @@ def _print(preview: Preview, command: str) -> None:
     out.print(families_table(preview.space))
     for line in withheld_lines(preview.space):
         out.print(plain_text(line), soft_wrap=True)
+
+
+def _training(experiment: Experiment) -> str:
+    """Return in words where the trials will train."""
+    from autoopt.search.experiment.training_place import training_line
+    from autoopt.strategies.system.devices import gpu_names, worker_device
+    from autoopt.strategies.training.precision import training_precision
+
+    precision = str(training_precision(worker_device(1).torch_device)).removeprefix("torch.")
+    return training_line(experiment.resources, gpu_names(), precision=precision)
 
 
 def _goal(experiment: Experiment) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import PurePath
@@ -68,6 +69,14 @@ def _model_names(value: Any) -> str | tuple[str, ...]:
     return names[0] if len(names) == 1 else tuple(names)
 
 
+def _gpus(value: Any) -> float | str:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"expected a number of GPUs such as 0, 0.5 or 1, or auto, got {value!r:.80}")
+    return float(value)
+
+
 def _limit(value: Any) -> Limit:
     return value if isinstance(value, Limit) else Limit.parse(value)
 
@@ -119,6 +128,11 @@ ObjectiveName = Annotated[
     str,
     BeforeValidator(as_validator(lambda value: metric_name(str(value)))),
     WithJsonSchema({"enum": [*metrics(), *other_names()]}),
+]
+Gpus = Annotated[
+    float | Literal["auto"],
+    BeforeValidator(_gpus),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"const": "auto"}]}),
 ]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[

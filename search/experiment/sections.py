@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from autoopt.search.experiment.fields import Count, Duration, Section, Share, Size, TrialTimeout
+from autoopt.search.experiment.fields import Count, Duration, Gpus, Section, Share, Size, TrialTimeout
 from autoopt.search.experiment.secrets import check_address, expand_variables, refuse_password
 from autoopt.strategies.system.devices import gpu_share
 
@@ -62,7 +62,7 @@ class ResourcesSection(Section):
     """By default the number of cores available to this process."""
     cpus_per_worker: Count = 1
     """Processors of a worker, and threads that it trains with."""
-    gpus_per_worker: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
+    gpus_per_worker: Gpus = "auto"
     """GPUs that a worker trains on: 0 for none, 0.5 for one shared by two workers. ``auto``: those that are found are
     shared out."""
 

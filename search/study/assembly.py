@@ -57,6 +57,8 @@ def _checked(
         space_of,
         task_of,
     )
+    from autoopt.search.experiment.training_place import training_warning
+    from autoopt.strategies.system.devices import gpu_names
 
     check_measurable(experiment)
     models = find_models(experiment)
@@ -64,7 +66,8 @@ def _checked(
     task = task_of(experiment, data)
     summary = DataSummary.of(task, data)
     check_opening(experiment, task)
-    for warning in data.warnings:
+    training = training_warning(experiment.resources, gpu_names())
+    for warning in filter(None, (*data.warnings, training)):
         warn(warning)
     return space_of(experiment, data, models), data, models, summary
 

@@ -125,6 +125,11 @@ def gpu_count() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
+def gpu_names() -> list[str]:
+    """Return the name of each GPU that torch sees in this process."""
+    return [Device(f"cuda:{number}").label for number in range(gpu_count())]
+
+
 def worker_device(gpus: float, *, number: int = 0) -> Device:
     """Return where a worker with this many GPUs trains; ``number`` counts workers that see the same GPUs.
 
