@@ -47,13 +47,13 @@ def tokenizer(*, start: bool = False, pad: bool = True) -> Any:
     return made_class(tokenizer_object=made, eos_token=END, bos_token=START if start else None, **given)
 
 
-def model(kind: str = "llama", *, seed: int = 0, tied: bool = True, positions: int = 128) -> Any:
+def model(kind: str = "llama", *, seed: int = 0, tied: bool = True, positions: int = 128, **settings: Any) -> Any:
     """A random model of this architecture: two layers of width 32."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
-    more = {"intermediate_size": 48, "num_key_value_heads": 2} if kind == "llama" else {}
+    more = {"intermediate_size": 48, "num_key_value_heads": 2} if kind == "llama" else settings
     config = AutoConfig.for_model(
         kind,
         **sizes,

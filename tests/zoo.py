@@ -17,7 +17,7 @@ from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import catalog
 from autoopt.strategies.networks.pooling import pooling_edits, with_pooling
 from autoopt.strategies.probe import failure
-from tests import tiny
+from tests import tiny, tiny_decoder
 from tests.tiny_given import made
 
 _FEW_IDS: Mapping[str, Any] = MappingProxyType({"bos_token_id": 2, "eos_token_id": 3})
@@ -56,15 +56,39 @@ ENCODERS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 
-_HEADS = frozenset({"head_pruning", "joint_pruning"})
-WITHHELD: Mapping[str, frozenset[str]] = MappingProxyType(
+_LLAMA: Mapping[str, Any] = MappingProxyType({"intermediate_size": 48, "num_key_value_heads": 2})
+DECODERS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "mpnet": _HEADS,
-        "modernbert": _HEADS | {"ia3"},
-        "albert": _HEADS | {"tsdae", "ffn_pruning", "layer_drop", "low_rank", "wanda", "weight_sharing"},
+        "gpt2": {},
+        "llama": {},
+        "mistral": {**_LLAMA, "sliding_window": 4},
+        "qwen2": _LLAMA,
+        "qwen3": {**_LLAMA, "head_dim": 8},
+        "gemma": {**_LLAMA, "head_dim": 8},
+        "gemma2": {**_LLAMA, "head_dim": 8, "sliding_window": 4},
+        "gemma3_text": {**_LLAMA, "head_dim": 8, "sliding_window": 4},
+        "phi": {"intermediate_size": 48},
+        "phi3": {**_LLAMA, "pad_token_id": 0},
+        "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
+        "gpt_neox": {"intermediate_size": 48},
+        "smollm3": {**_LLAMA, "pad_token_id": 0},
+        "falcon": {},
+        "bloom": {},
+        "olmo2": _LLAMA,
+        "granite": _LLAMA,
+        "stablelm": _LLAMA,
+        "starcoder2": _LLAMA,
+        "mixtral": {**_LLAMA, "num_local_experts": 4},
+        "qwen3_moe": {**_LLAMA, "head_dim": 8, "num_experts": 4, "moe_intermediate_size": 16, "num_experts_per_tok": 2},
     }
 )
-"""Strategies that cannot be used, by architecture."""
+
+
+def decoder(kind: str) -> Candidate:
+    """Return a decoder of the architecture with texts to learn."""
+    texts = tuple(tiny_decoder.examples(tiny_decoder.CORPUS))
+    given = replace(tiny_decoder.candidate(), model=tiny_decoder.model(kind, **DECODERS[kind]))
+    return replace(given, train=texts, unlabeled=tiny_decoder.CORPUS)
 
 
 def candidate(kind: str, *, layers: int = 3) -> Candidate:
@@ -94,7 +118,8 @@ def opened(kind: str, folder: Path) -> Candidate:
 
 def reasons(given: Candidate, names: Sequence[str] = ()) -> dict[str, str | None]:
     """Return for each strategy why it cannot be used on the candidate's model, None if it can."""
-    strategies = {name: cls for name, cls in catalog().items() if "decoder" not in cls.needs and not cls.packages}
+    other = {"decoder"} if given.task.name != "causal_lm" else {"encoder", "labels", "text", "classes", "whole"}
+    strategies = {name: cls for name, cls in catalog().items() if other.isdisjoint(cls.needs) and not cls.packages}
     return {
         name: failure(made(cls), given, open_task=open_task)
         for name, cls in strategies.items()
@@ -102,14 +127,19 @@ def reasons(given: Candidate, names: Sequence[str] = ()) -> dict[str, str | None
     }
 
 
+def counts(given: Candidate) -> tuple[int, dict[str, str]]:
+    """Return how many strategies work on the candidate's model, and why the others do not."""
+    found = reasons(given)
+    withheld = {name: why for name, why in found.items() if why is not None}
+    return len(found) - len(withheld), withheld
+
+
 def main(kinds: Sequence[str]) -> None:
-    for kind in kinds or ENCODERS:
-        found = reasons(candidate(kind))
-        works = [name for name, why in found.items() if why is None]
-        print(f"{kind}: {len(works)} of {len(found)} strategies work", flush=True)
-        for name, why in found.items():
-            if why is not None:
-                print(f"  without {name}: {why}", flush=True)
+    for kind in kinds or (*ENCODERS, *DECODERS):
+        works, withheld = counts(decoder(kind) if kind in DECODERS else candidate(kind))
+        print(f"{kind}: {works} of {works + len(withheld)} strategies work", flush=True)
+        for name, why in withheld.items():
+            print(f"  without {name}: {why}", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ One adapter per layer, placed as by Pfeiffer et al. (2021).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
@@ -27,7 +27,6 @@ class BottleneckAdapters(Strategy):
     - ``epochs``: about twice as many as for full fine-tuning.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
     trains = True
 
     inner: Annotated[int, Choice(16, 64)] = 64

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
@@ -21,7 +21,6 @@ class LoRA(Strategy):
     - ``epochs``: about twice as many as for full fine-tuning.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
     trains = True
     standard = True
 

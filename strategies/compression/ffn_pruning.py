@@ -23,7 +23,6 @@ class FFNPruning(Strategy):
       training; 0.25 is for tight limits.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
     after: ClassVar[frozenset[str]] = frozenset({"layer_drop"})
     cuts = True
     cut_share = 0.56

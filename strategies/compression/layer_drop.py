@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from autoopt.strategies.candidate import Candidate, Features
 from autoopt.strategies.knobs import Choice
@@ -28,7 +28,6 @@ class LayerDrop(Strategy):
       et al. 2023).
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
     cuts = True
     standard = True
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.networks import calibration
-from autoopt.strategies.networks.architectures import layers, replace_module
+from autoopt.strategies.networks.architectures import layers, linear_paths, replace_module
 from autoopt.strategies.networks.calibration import LayerCall
 from autoopt.strategies.networks.refitting import RIDGE, linear_of, second_moments
 from autoopt.strategies.strategy import Strategy
@@ -27,7 +27,6 @@ class LowRank(Strategy):
       0.17 is twice as fast and loses more than other cuts.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
     after: ClassVar[frozenset[str]] = frozenset({"layer_drop", "ffn_pruning", "head_pruning", "joint_pruning"})
     cuts = True
     cut_share = 0.52
@@ -37,6 +36,7 @@ class LowRank(Strategy):
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         model = candidate.copy_model()
+        linear_paths(model)  # Raises ``ModelError`` if there is nothing to change.
         calls: list[LayerCall] = []
         if effort > 0:
             features = calibration.sample(candidate, self.calibration_texts, seed)

@@ -20,7 +20,6 @@ class MagnitudePruning(Strategy):
     - ``pattern``: ``2:4`` keeps two of every four neighbours, which some accelerators support, and ignores ``keep``.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
     after: ClassVar[frozenset[str]] = frozenset(
         {"layer_drop", "ffn_pruning", "head_pruning", "joint_pruning", "weight_sharing"}
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.networks import calibration
-from autoopt.strategies.networks.architectures import layers, replace_module
+from autoopt.strategies.networks.architectures import layers, linear_paths, replace_module
 from autoopt.strategies.networks.calibration import LayerCall
 from autoopt.strategies.networks.refitting import second_moments
 from autoopt.strategies.strategy import Strategy
@@ -23,7 +23,6 @@ class Wanda(Strategy):
     - ``pattern``: ``2:4`` keeps two of every four neighbours and ignores ``keep``.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
     after: ClassVar[frozenset[str]] = frozenset(
         {"layer_drop", "ffn_pruning", "head_pruning", "joint_pruning", "weight_sharing"}
     )
@@ -43,6 +42,7 @@ class Wanda(Strategy):
         from autoopt.strategies.stand_ins.sparse_linear import SparseLinear, kept_of, recorded
 
         model = candidate.copy_model()
+        linear_paths(model)  # Raises ``ModelError`` if there is nothing to change.
         calls: list[LayerCall] = []
         if effort > 0:
             features = calibration.sample(candidate, self.calibration_texts, seed)

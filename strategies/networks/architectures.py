@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from autoopt.strategies.errors import ModelError
 from autoopt.strategies.networks.discovery import Layout, layout_of
 
 if TYPE_CHECKING:
@@ -49,10 +50,15 @@ def forward_size(config: Mapping[str, Any]) -> float | None:
 
 
 def linear_paths(model: Any, *, attention_only: bool = False) -> list[str]:
-    """Return the paths of the linear layers within the layers, or of the attention inputs alone if known."""
+    """Return the paths of the linear layers within the layers, or of the attention inputs alone if known.
+
+    Raises ``ModelError`` if there are none.
+    """
     from torch import nn
 
     inner = {id(module) for module in layers(model).modules() if isinstance(module, nn.Linear)}
+    if not inner:
+        raise ModelError(f"{layout(model).architecture} has no linear layers; its matrices are of another kind")
     ends = tuple(f".{path}" for path in layout(model).attention)
     return [
         path

@@ -85,6 +85,8 @@ def first_layer_calls(model: Any, features: Sequence[Features], *, pad_token_id:
     recorded = present if differ else present[:1]  # The others need not run.
     hooks = [layer.register_forward_pre_hook(record_arguments, with_kwargs=True) for layer in recorded]
     set_layers(model, recorded)
+    caches = getattr(model.config, "use_cache", None)
+    model.config.use_cache = False  # Each call of a decoder's layer would lengthen its cache.
     try:
         for _, batch, _ in batches.forward(model, features, pad_token_id=pad_token_id):
             (hidden, args, kwargs), *later = map(_without_hidden, arguments)
@@ -94,6 +96,7 @@ def first_layer_calls(model: Any, features: Sequence[Features], *, pad_token_id:
             arguments.clear()
     finally:
         set_layers(model, present)
+        model.config.use_cache = caches
         for hook in hooks:
             hook.remove()
     return calls

@@ -43,7 +43,7 @@ def test_a_decoder_is_offered_what_applies_to_it_and_the_rest_has_a_reason(tmp_p
     assert "full_finetuning" in offered
     assert not any("encoder" in offer.strategy.needs or "labels" in offer.strategy.needs for offer in space.offers)
     assert "random_edits" not in offered
-    assert space.withheld["layer_drop"] == "it needs an encoder, such as BERT"
+    assert space.withheld["weight_sharing"] == "it needs an encoder, such as BERT"
     if not any(offer.strategy.cuts for offer in space.offers):
         assert space.withheld["distillation"] == "it trains after a cut, and no strategy that cuts is offered"
     assert [step.name for step in start_design(space)[0].steps] == ["full_finetuning"]

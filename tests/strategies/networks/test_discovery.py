@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from autoopt.objectives.tasks.causal_lm.generation import generate
 from autoopt.strategies.compression.layer_drop import LayerDrop
 from autoopt.strategies.errors import ModelError
 from autoopt.strategies.networks import calibration
-from autoopt.strategies.networks.architectures import layers, layout, set_layers
+from autoopt.strategies.networks.architectures import layers, layout, linear_paths, set_layers
 from autoopt.strategies.networks.pruning import keep_width
 from autoopt.strategies.training import batches
 from tests import tiny, tiny_decoder, zoo
@@ -90,3 +91,19 @@ def test_a_fused_gate_keeps_the_columns_of_both_halves() -> None:
     keep_width(model, layer, 16, [])
     assert torch.equal(layer.mlp.Wi.weight, torch.cat([whole[:16], whole[64:80]]))
     assert layer.mlp.Wo.in_features == 16
+
+
+def test_a_decoder_writes_the_same_with_its_cache_after_a_layer_less() -> None:
+    model = tiny_decoder.model(seed=3)
+    set_layers(model, [layers(model)[1]])
+    ids = [5, 6, 7]
+    for _ in range(8):
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits
+        ids.append(int(logits[0, -1].argmax()))
+    assert list(generate(model, [5, 6, 7], end=-1, max_tokens=8).ids) == ids[3:]
+
+
+def test_an_architecture_without_linear_layers_says_so() -> None:
+    with pytest.raises(ModelError, match="gpt2 has no linear layers"):
+        linear_paths(tiny_decoder.model("gpt2"))
