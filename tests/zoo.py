@@ -51,7 +51,6 @@ ENCODERS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "xlm-roberta-xl": {},
         "roberta-prelayernorm": {},
         "megatron-bert": {},
-        "deberta": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "type_vocab_size": 0},
         "gte": {},
     }
 )
