@@ -138,7 +138,7 @@ def _read_network(folder: ModelFolder, config: Any, head: Head, *, keeps_head: b
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
-        except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
             raise _config_error(folder, error) from None
         _check_weights(folder, network, report, head)
         if not keeps_head:

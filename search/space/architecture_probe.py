@@ -14,6 +14,7 @@ from autoopt.objectives.models.model_folder import ModelFolder
 from autoopt.objectives.models.pretrained import configuration_of, tokenizer_of
 from autoopt.objectives.tasks import open_task
 from autoopt.strategies.candidate import Candidate, Example
+from autoopt.strategies.errors import ModelError
 from autoopt.strategies.networks.pooling import pooling_edits, with_pooling
 from autoopt.strategies.probe import failure
 from autoopt.strategies.strategy import Strategy
@@ -103,9 +104,12 @@ def _small_model(folder: ModelFolder, task: Task) -> Any:
             made = auto_class.from_config(config).eval()
             with torch.inference_mode():
                 made(input_ids=torch.ones(1, 4, dtype=torch.long))
-        except (ValueError, RuntimeError, TypeError, AttributeError, AssertionError):
+        except (ValueError, RuntimeError, TypeError, AttributeError, AssertionError, ImportError) as error:
             if not narrow:
-                raise
+                problem = " ".join(str(error).split())[:200]
+                raise ModelError(
+                    f"{folder.name}: a small model of its architecture does not run: {problem}; give another model"
+                ) from error
         else:
             break
     made.config.architectures = [type(made).__name__]
