@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -47,14 +48,14 @@ def failures(
     if folder.config.get("model_type") in TESTED or not (folder.path / "config.json").is_file():
         return {}
     path = _cache_folder() / f"{_signature(folder, task, strategies)}.json"
-    if path.is_file():
+    with contextlib.suppress(OSError, ValueError):
         kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
         return kept
     given = _small_candidate(folder, task, examples, texts)
     reasons = {strategy.name: failure(strategy, given, open_task=open_task) for strategy in strategies}
     found = {name: reason for name, reason in reasons.items() if reason is not None}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(found, indent=1))
+    with contextlib.suppress(OSError):  # A home that cannot be written costs these seconds again.
+        write_whole(path, json.dumps(found, indent=1))
     return found
 
 

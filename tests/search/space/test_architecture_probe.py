@@ -34,6 +34,18 @@ def test_what_fails_on_a_small_copy_is_said_and_kept(tmp_path: Path, monkeypatch
     assert found(folder, LayerDrop()) == {}
 
 
+def test_a_cache_that_cannot_be_read_or_written_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = find_model(str(zoo.save_pretrained("mpnet", tmp_path / "model")))
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert found(folder, LayerDrop()) == {}
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert found(folder, LayerDrop()) == {}
+    (kept,) = (tmp_path / "cache").rglob("*.json")
+    kept.write_text('{"layer_drop": "half', encoding="utf-8")
+    assert found(folder, LayerDrop()) == {}
+
+
 def test_an_architecture_that_is_tested_with_every_strategy_is_not_tried_again(tmp_path: Path) -> None:
     folder = find_model(str(zoo.save_pretrained("roberta", tmp_path / "model")))
     (tmp_path / "model" / "tokenizer.json").unlink()
