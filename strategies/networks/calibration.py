@@ -85,7 +85,7 @@ def first_layer_calls(model: Any, features: Sequence[Features], *, pad_token_id:
     recorded = present if differ else present[:1]  # The others need not run.
     hooks = [layer.register_forward_pre_hook(record_arguments, with_kwargs=True) for layer in recorded]
     set_layers(model, recorded)
-    caches = getattr(model.config, "use_cache", None)
+    own = vars(model.config).copy()
     model.config.use_cache = False  # Each call of a decoder's layer would lengthen its cache.
     try:
         for _, batch, _ in batches.forward(model, features, pad_token_id=pad_token_id):
@@ -96,7 +96,10 @@ def first_layer_calls(model: Any, features: Sequence[Features], *, pad_token_id:
             arguments.clear()
     finally:
         set_layers(model, present)
-        model.config.use_cache = caches
+        if "use_cache" in own:
+            model.config.use_cache = own["use_cache"]
+        else:
+            del model.config.use_cache
         for hook in hooks:
             hook.remove()
     return calls
