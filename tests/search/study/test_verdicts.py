@@ -130,3 +130,11 @@ def test_a_verdict_is_doubtful_if_every_exceeded_limit_was_measured_on_a_disturb
     judged = replace(record, violations=dict.fromkeys(limits, 0.5))
     assert rests_on_noise(judged, parsed) is doubtful
     assert not rests_on_noise(replace(judged, violations={}), parsed) or record.state is State.REJECTED
+
+
+@pytest.mark.parametrize(("limit", "doubtful"), [(FASTER, False), (ABSOLUTE, True)])
+def test_twice_a_limit_is_no_noise_of_a_ratio_timed_in_turn(limit: str, doubtful: bool) -> None:
+    numbers = {"quality": 0.5, "latency_p50": 9.0, "latency_ratio": 0.9}
+    measurements = {name: replace(item, noisy=True) for name, item in measured(numbers).items()}
+    record = TrialRecord(1, SMALL, State.COMPLETE, measurements, violations={limit: 1.0})
+    assert rests_on_noise(record, [Limit.parse(limit)]) is doubtful
