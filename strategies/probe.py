@@ -45,8 +45,13 @@ def check_saved(candidate: Candidate, *, open_task: OpenTask) -> None:
     import torch
 
     with tempfile.TemporaryDirectory(prefix="probe-") as name:
-        saving.save(candidate, Path(name) / "saved")
-        loaded = saving.load(Path(name) / "saved", open_task=open_task)
+        folder = Path(name) / "saved"
+        saving.save(candidate, folder)
+        try:
+            loaded = saving.load(folder, open_task=open_task)
+        except AutooptError as error:
+            reason = str(error).replace(str(folder), "the saved model")
+            raise ModelError(f"it cannot be loaded again: {reason}") from error
     features = candidate.task.encode(candidate.train[: BATCH_SIZES[-1]], candidate.tokenizer)
     pad = candidate.tokenizer.pad_token_id
     for size in BATCH_SIZES:

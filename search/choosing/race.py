@@ -57,7 +57,7 @@ class Standings:
         return sorted(known, key=self.qualities.__getitem__, reverse=True)
 
     def is_behind(self, trunk: Recipe) -> bool:
-        """Whether the trunk is known to be so much worse than the best one that nothing more is derived from it."""
+        """Whether the trunk's measured quality is too far below the best one's to derive further recipes from it."""
         if trunk not in self.qualities:
             return trunk in self.stopped
         best = max(quality for other, quality in self.qualities.items() if other.model == trunk.model)

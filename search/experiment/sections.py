@@ -66,9 +66,9 @@ class ResourcesSection(Section):
     """GPUs that a worker trains on: 0 for none, 0.5 for one shared by two workers. ``auto``: those that are found are
     shared out."""
 
-    def gpu_share(self, found: int) -> float:
-        """Return the GPUs of each worker if ``found`` are there."""
-        return gpu_share(found, self.workers) if self.gpus_per_worker == "auto" else self.gpus_per_worker
+    def gpu_share(self, gpu_count: int) -> float:
+        """Return the GPUs of each worker, of ``gpu_count`` in all."""
+        return gpu_share(gpu_count, self.workers) if self.gpus_per_worker == "auto" else self.gpus_per_worker
 
 
 class TrackingSection(Section):

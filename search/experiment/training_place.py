@@ -35,8 +35,8 @@ def training_warning(resources: ResourcesSection, gpus: Sequence[str]) -> str:
             "resources.gpus_per_worker is 0; set it to auto"
         )
     if share > len(gpus):
-        found = _count(len(gpus), "GPU") if gpus else "no GPU"
-        return f"resources.gpus_per_worker is {share:g}, but torch sees {found} here; set it to auto"
+        visible = _count(len(gpus), "GPU") if gpus else "no GPU"
+        return f"resources.gpus_per_worker is {share:g}, but torch sees {visible} here; set it to auto"
     if share > 1:
         return f"resources.gpus_per_worker is {share:g}, but a trial trains on one GPU; set it to 1 or less"
     return ""

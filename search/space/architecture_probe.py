@@ -49,14 +49,14 @@ def failures(
         return {}
     path = _cache_folder() / f"{_signature(folder, task, strategies)}.json"
     with contextlib.suppress(OSError, ValueError):
-        kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-        return kept
-    given = _small_candidate(folder, task, examples, texts)
-    reasons = {strategy.name: failure(strategy, given, open_task=open_task) for strategy in strategies}
-    found = {name: reason for name, reason in reasons.items() if reason is not None}
+        cached: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+        return cached
+    candidate = _small_candidate(folder, task, examples, texts)
+    results = {strategy.name: failure(strategy, candidate, open_task=open_task) for strategy in strategies}
+    reasons = {name: reason for name, reason in results.items() if reason is not None}
     with contextlib.suppress(OSError):  # A home that cannot be written costs these seconds again.
-        write_whole(path, json.dumps(found, indent=1))
-    return found
+        write_whole(path, json.dumps(reasons, indent=1))
+    return reasons
 
 
 def _cache_folder() -> Path:

@@ -119,7 +119,9 @@ def choose(strategy: type[Strategy], settings: Mapping[str, Any]) -> StrategyCho
         elif isinstance(value, Mapping | list):
             searched[key] = _parse_narrowed(key, knobs[key], value)
         else:
-            fixed[key] = _parse_fixed(key, knobs[key], value)
+            # A field with bounds of its own takes any value within them; pydantic checks those below.
+            has_bounds = any(hasattr(note, "le") or hasattr(note, "lt") for note in fields[key].metadata)
+            fixed[key] = value if has_bounds and _is_number(value) else _parse_fixed(key, knobs[key], value)
             del searched[key]
     _validate(strategy, fixed)
     for key in strategy.reads & {name for name, value in fixed.items() if value}:

@@ -38,7 +38,7 @@ class Placement:
         return replace(candidate, model=self._placed(candidate.model, device), teacher=teacher)
 
     def for_scoring(self, candidate: Candidate, recipe: Recipe) -> Candidate:
-        """Return the finished candidate where it is scored: as it will serve if it is accelerated."""
+        """Return the finished candidate on the device that scores it: the CPU if it is accelerated."""
         return replace(candidate, model=self._placed(candidate.model, self.scoring_device(recipe)))
 
     def device_of(self, step: Strategy) -> Device:

@@ -1,4 +1,4 @@
-"""Parts of a Hugging Face model, as they were discovered: found, counted and replaced."""
+"""Get, count and replace the parts of a Hugging Face model."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ def _remember_settings(model: Any) -> None:
 
 def embeddings(model: Any) -> nn.Module:
     """Return the module below the layers: all embeddings if they stand together, else the word embeddings."""
-    found: nn.Module = getattr(model.base_model, "embeddings", None) or model.get_input_embeddings()
-    return found
+    embeddings: nn.Module = getattr(model.base_model, "embeddings", None) or model.get_input_embeddings()
+    return embeddings
 
 
 def replace_module(root: nn.Module, path: str, module: nn.Module) -> None:

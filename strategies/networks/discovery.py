@@ -115,15 +115,15 @@ def _layout(base_class: Any, settings: str) -> Layout:
     with torch.device("meta"):
         base = base_class(config)
     architecture = str(config.model_type)
-    path, found = _find_layers(base)
+    path, modules = _find_layers(base)
     if not path:
         raise ModelError(f"no transformer layers were found in the architecture '{architecture}'")
     key = config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
     declared = _declared(config, path)
-    attention = _attention(config, found[0], declared)
-    feed_forward = _feed_forward(config, found[0])
+    attention = _attention(config, modules[0], declared)
+    feed_forward = _feed_forward(config, modules[0])
     count = getattr(config, key, None)
-    return Layout(architecture, path, key, is_complete=count == len(found), **attention, **feed_forward)
+    return Layout(architecture, path, key, is_complete=count == len(modules), **attention, **feed_forward)
 
 
 def _find_layers(base: nn.Module) -> tuple[str, list[nn.Module]]:
@@ -173,12 +173,12 @@ def _attention(config: Any, layer: nn.Module, declared: dict[str, str]) -> dict[
     if not inputs:
         inputs, output = _by_shape(linears)
     heads = getattr(config, "num_attention_heads", None)
-    found: dict[str, Any] = {"attention": inputs, "output": output}
+    parts: dict[str, Any] = {"attention": inputs, "output": output}
     if len(inputs) == 3 and isinstance(heads, int):
         query, key, _ = (linears[path].out_features for path in inputs)
         if query % heads == 0:
-            found |= {"heads": heads, "head_width": query // heads, "has_grouped_heads": key != query}
-    return found
+            parts |= {"heads": heads, "head_width": query // heads, "has_grouped_heads": key != query}
+    return parts
 
 
 def _by_declaration(linears: dict[str, Any], declared: dict[str, str]) -> tuple[tuple[str, ...], str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from autoopt.strategies.candidate import Candidate, Criterion, Features, own_loss
 from autoopt.strategies.networks.calibration import without_labels
 from autoopt.strategies.networks.linear_solution import RowLoss, solve
+from autoopt.strategies.system.recordings import Recordings
 from autoopt.strategies.training import batches
 from autoopt.strategies.training.batches import IGNORED_LABEL
 from autoopt.strategies.training.precision import mixed_precision
-from autoopt.strategies.training.teacher_outputs import recording_key
 
 if TYPE_CHECKING:
     import torch
@@ -27,12 +26,7 @@ with a label."""
 PER_TEXT, PER_TOKEN = "ForSequenceClassification", "ForTokenClassification"
 KEPT = 0.9
 """Loss of a head, over that of the solution, below which the head is kept. A random one may be lower by chance."""
-MAX_RECORDINGS = 4
-"""Number of recordings held in memory."""
-MAX_NUMBERS = 30_000_000
-"""Largest recording held in memory, in numbers."""
-
-_recordings: OrderedDict[str, Rows] = OrderedDict()
+_recordings: Recordings[Rows] = Recordings(max_numbers=30_000_000)
 
 
 def last_linear(model: Any) -> nn.Linear | None:
@@ -89,16 +83,9 @@ def frozen_rows(model: Any, features: Sequence[Features], *, pad_token_id: int) 
 
     From memory if this process recorded the same model and examples lately.
     """
-    key = recording_key(model, features)
-    if key not in _recordings:
-        rows = _record(model, features, pad_token_id)
-        if rows[0].numel() > MAX_NUMBERS:
-            return rows
-        _recordings[key] = rows
-        while len(_recordings) > MAX_RECORDINGS:
-            _recordings.popitem(last=False)
-    _recordings.move_to_end(key)
-    return _recordings[key]
+    return _recordings.get(
+        model, features, lambda: _record(model, features, pad_token_id), size=lambda rows: rows[0].numel()
+    )
 
 
 @contextmanager

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from autoopt.strategies.training.loss_scaling import LossScaler
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class OptimizerStep:
     """Updates the weights of a model by the gradient of its loss on a batch."""
 

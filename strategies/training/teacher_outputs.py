@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from autoopt.strategies.candidate import Batch, Features
-from autoopt.strategies.system.digests import tensor_digest
+from autoopt.strategies.system.recordings import Recordings
 from autoopt.strategies.training import batches
 from autoopt.strategies.training.batches import IGNORED_LABEL
 from autoopt.strategies.training.precision import mixed_precision
@@ -25,35 +22,17 @@ PADDING_LOGIT = -1e4
 RecordedOutput: TypeAlias = "dict[str, torch.Tensor]"
 """Logits of one example by output name: (classes,), (length, classes) or (length,)."""
 
-MAX_RECORDINGS = 4
-"""Number of recordings held in memory."""
-MAX_NUMBERS = 20_000_000
-"""Largest recording held in memory, in numbers."""
-
-_recordings: OrderedDict[str, list[RecordedOutput]] = OrderedDict()
+_recordings: Recordings[list[RecordedOutput]] = Recordings(max_numbers=20_000_000)
 
 
 def recorded_outputs(model: Any, features: Sequence[Features], *, pad_token_id: int) -> list[RecordedOutput]:
     """Return what ``record_outputs`` does, from memory if this process recorded the same model and examples lately."""
-    key = recording_key(model, features)
-    if key not in _recordings:
-        outputs = record_outputs(model, features, pad_token_id=pad_token_id)
-        if sum(logits.numel() for output in outputs for logits in output.values()) > MAX_NUMBERS:
-            return outputs
-        _recordings[key] = outputs
-        while len(_recordings) > MAX_RECORDINGS:
-            _recordings.popitem(last=False)
-    _recordings.move_to_end(key)
-    return _recordings[key]
-
-
-def recording_key(model: Any, features: Sequence[Features]) -> str:
-    """Return a digest of the architecture, the weights and the examples."""
-    total = hashlib.sha256(f"{type(model).__qualname__} {model.config.to_json_string()}".encode())
-    total.update(tensor_digest(model.state_dict().items()).encode())
-    for item in features:
-        total.update(json.dumps([(name, item[name]) for name in sorted(item)], default=str).encode())
-    return total.hexdigest()
+    return _recordings.get(
+        model,
+        features,
+        lambda: record_outputs(model, features, pad_token_id=pad_token_id),
+        size=lambda outputs: sum(logits.numel() for output in outputs for logits in output.values()),
+    )
 
 
 def record_outputs(model: Any, features: Sequence[Features], *, pad_token_id: int) -> list[RecordedOutput]:

@@ -157,3 +157,10 @@ def test_a_file_that_a_setting_names_has_to_be_there(name: str) -> None:
 @pytest.mark.parametrize("name", ["owner/data", "glue", "package://tests/data.csv"])
 def test_a_name_of_a_hub_or_a_package_may_be_right(name: str) -> None:
     assert choose(find("intermediate_task"), {"data": name}).fixed == {"data": name}
+
+
+def test_a_field_with_bounds_of_its_own_is_fixed_to_any_value_within_them() -> None:
+    assert choose_all({"full_finetuning": {"layer_decay": 0.65}})["full_finetuning"].fixed == {"layer_decay": 0.65}
+    for value in (0, 1.5):
+        with pytest.raises(InvalidStrategies, match="layer_decay: Input should be"):
+            choose_all({"full_finetuning": {"layer_decay": value}})

@@ -39,6 +39,7 @@ from autoopt.strategies.stand_ins.contract import parameter_count
 from autoopt.strategies.stand_ins.sparse_linear import SparseLinear, kept_of
 from autoopt.strategies.stand_ins.structure import structure_digest
 from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.system.recordings import MAX_RECORDINGS
 from autoopt.strategies.training import teacher_outputs
 from tests import tiny
 
@@ -368,12 +369,12 @@ def test_leaves_of_one_trunk_share_its_recorded_answers(trained: Candidate, monk
     teacher_outputs.recorded_outputs(other, features, pad_token_id=pad)
     teacher_outputs.recorded_outputs(trained.model, features[:-1], pad_token_id=pad)
     assert recorded == [len(features), len(features), len(features) - 1]
-    for count in range(1, teacher_outputs.MAX_RECORDINGS + 2):
+    for count in range(1, MAX_RECORDINGS + 2):
         teacher_outputs.recorded_outputs(trained.model, features[:count], pad_token_id=pad)
-    assert len(teacher_outputs._recordings) == teacher_outputs.MAX_RECORDINGS
+    assert len(teacher_outputs._recordings) == MAX_RECORDINGS
     monkeypatch.setattr(teacher_outputs, "MAX_NUMBERS", 1)
     teacher_outputs.recorded_outputs(trained.model, features[:9], pad_token_id=pad)
-    assert len(teacher_outputs._recordings) == teacher_outputs.MAX_RECORDINGS
+    assert len(teacher_outputs._recordings) == MAX_RECORDINGS
 
 
 def test_both_factors_of_a_low_rank_layer_are_of_one_size_so_that_training_moves_both_alike(trained: Candidate) -> None:
