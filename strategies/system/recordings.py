@@ -20,7 +20,7 @@ class Recordings(Generic[Recording]):
     """The recordings of one kind that were used last, by the model's weights and the examples."""
 
     def __init__(self, *, max_numbers: int) -> None:
-        self._max_numbers = max_numbers
+        self.max_numbers = max_numbers
         """Largest recording that is held, in numbers."""
         self._held: OrderedDict[str, Recording] = OrderedDict()
 
@@ -36,7 +36,7 @@ class Recordings(Generic[Recording]):
         key = _key(model, features)
         if key not in self._held:
             recording = record()
-            if size(recording) > self._max_numbers:
+            if size(recording) > self.max_numbers:
                 return recording
             self._held[key] = recording
             while len(self._held) > MAX_RECORDINGS:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import pytest
 from pydantic import Field
 
-from autoopt.search.space.strategy_choice import InvalidSetting, choose, choose_all
+from autoopt.search.space.strategy_choice import InvalidSetting, InvalidStrategies, choose, choose_all
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import catalog, find
 from autoopt.strategies.knobs import Choice, Float, Int

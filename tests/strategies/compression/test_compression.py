@@ -372,7 +372,7 @@ def test_leaves_of_one_trunk_share_its_recorded_answers(trained: Candidate, monk
     for count in range(1, MAX_RECORDINGS + 2):
         teacher_outputs.recorded_outputs(trained.model, features[:count], pad_token_id=pad)
     assert len(teacher_outputs._recordings) == MAX_RECORDINGS
-    monkeypatch.setattr(teacher_outputs, "MAX_NUMBERS", 1)
+    monkeypatch.setattr(teacher_outputs._recordings, "max_numbers", 1)
     teacher_outputs.recorded_outputs(trained.model, features[:9], pad_token_id=pad)
     assert len(teacher_outputs._recordings) == MAX_RECORDINGS
 
