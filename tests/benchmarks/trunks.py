@@ -19,8 +19,8 @@ A seed draws the training examples (SST-2 1,000; CLINC150 without "oos" 3,000, o
 others all) and seeds the training. Quality is on the test split: the mean over the seeds, with the 95 % bootstrap
 interval over the test examples, and the standard deviation over the seeds. Points are to ``baseline`` on the same
 seeds, with the interval of the paired difference. Seconds are those of one processor, of ``search`` those on the clock.
-Each run is added to ``--json``, and one that is in it already is not run again. About four hours of one processor for
-three seeds of all but ``search``.
+Each run is added to ``--json`` when it ends, and one that is in it already is not run again, also if another process
+added it meanwhile. About four hours of one processor for three seeds of all but ``search``.
 """
 
 from __future__ import annotations
@@ -254,11 +254,11 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", module="sklearn")  # Logistic regression stops after 300 iterations.
     results = Results(options.json)
-    done = {each.key for each in results.runs()}
     for name in options.sets:
         for seed in range(options.seeds):
             splits = splits_of(name, seed)
             for method in [*options.methods, *(["search"] if options.search else [])]:
+                done = {each.key for each in results.runs()}
                 if (name, method, seed) not in done and applies(method, splits):
                     found, outcomes = run(method, splits)
                     results.add(found, outcomes)
