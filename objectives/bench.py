@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from autoopt.objectives.costs import measure_costs, pairs_for
 from autoopt.objectives.measurement import Measurement
-from autoopt.objectives.target import Target
+from autoopt.objectives.target import Calls, Target
 from autoopt.objectives.timing.latency import Calibration, Comparison
 from autoopt.objectives.timing.model_call import calibrate_model, compare_models
-from autoopt.objectives.timing.pairing import THOROUGH, Pairs
+
+Targets = Mapping[Calls, Target]
+"""Device and input shapes for each kind of calls."""
 
 
 @dataclass(frozen=True)
@@ -21,31 +23,26 @@ class Bench:
     """A reference model for measuring others, with enough samples for a 95th percentile or more."""
 
     reference: Any
-    target: Target
-    single_target: Target
-    """The target with one example a call."""
+    targets: Targets
     requested: Set[str] = frozenset()
     """Costs to measure in addition to those that always are."""
 
-    def measure(
-        self, model: Any, folder: Path, *, own_target: Target | None = None, own_single_target: Target | None = None
-    ) -> dict[str, Measurement]:
+    def measure(self, model: Any, folder: Path, *, own_targets: Targets | None = None) -> dict[str, Measurement]:
         """Measure a model that is saved in ``folder``; the reference itself has the ratio 1.
 
-        ``own_target`` and ``own_single_target`` replace the lengths if the model's tokenizer is another one.
+        ``own_targets`` has other lengths if the model's tokenizer is another one.
         """
-        own = own_target or self.target, own_single_target or self.single_target
-        return measure_costs(FreshServing(self, model, folder, *own), self.requested)
+        return measure_costs(FreshServing(self, model, folder, own_targets or self.targets), self.requested)
 
     @cached_property
-    def calibration(self) -> Calibration:
-        return calibrate_model(self.reference, self.target, samples=pairs_for(self.requested).minimum)
+    def calibration_of(self) -> Callable[[Calls], Calibration]:
+        return lru_cache(None)(self._calibrate)
 
-    @cached_property
-    def single_calibration(self) -> Calibration:
-        if self.single_target == self.target:
-            return self.calibration
-        return calibrate_model(self.reference, self.single_target, samples=THOROUGH.minimum)
+    def _calibrate(self, calls: Calls) -> Calibration:
+        if calls is not Calls.BATCH and self.targets[calls] == self.targets[Calls.BATCH]:
+            return self.calibration_of(Calls.BATCH)
+        pairs = pairs_for(self.requested, calls)
+        return calibrate_model(self.reference, self.targets[calls], samples=pairs.minimum, seconds=pairs.seconds)
 
 
 @dataclass(frozen=True)
@@ -55,28 +52,36 @@ class FreshServing:
     bench: Bench
     model: Any
     folder: Path
-    target: Target
-    single_target: Target
+    targets: Targets
     thorough: bool = True
 
     @property
+    def target(self) -> Target:
+        return self.targets[Calls.BATCH]
+
+    def target_for(self, calls: Calls) -> Target:
+        return self.bench.targets[calls]
+
+    @property
     def calibration(self) -> Calibration:
-        return self.bench.calibration
+        return self.bench.calibration_of(Calls.BATCH)
 
     @cached_property
     def comparison(self) -> Comparison:
-        return self._compare(self.bench.target, self.target, self.calibration, pairs_for(self.bench.requested))
+        return self._compare(Calls.BATCH)
 
-    def single(self) -> tuple[Comparison, Calibration]:
-        if self.bench.single_target == self.target:
+    def timed(self, calls: Calls) -> tuple[Comparison, Calibration]:
+        if self.bench.targets[calls] == self.bench.targets[Calls.BATCH]:
             return self.comparison, self.calibration
-        calibration = self.bench.single_calibration
-        return self._compare(self.bench.single_target, self.single_target, calibration, THOROUGH), calibration
+        return self._compare(calls), self.bench.calibration_of(calls)
 
     def once(self, metric: str, measure: Callable[[], Measurement]) -> Measurement:  # noqa: ARG002
         return measure()
 
-    def _compare(self, target: Target, own_target: Target, calibration: Calibration, pairs: Pairs) -> Comparison:
+    def _compare(self, calls: Calls) -> Comparison:
+        calibration = self.bench.calibration_of(calls)
         if self.model is self.bench.reference:
             return Comparison.identity(calibration)
+        pairs = pairs_for(self.bench.requested, calls)
+        target, own_target = self.bench.targets[calls], self.targets[calls]
         return compare_models(self.model, self.bench.reference, target, pairs=pairs, candidate_target=own_target)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from autoopt.objectives.measurement import Direction, Measurement
-from autoopt.objectives.target import Target
+from autoopt.objectives.target import Calls, Target
 from autoopt.objectives.timing.latency import Calibration, Comparison
-from autoopt.objectives.timing.pairing import THOROUGH, Pairs
+from autoopt.objectives.timing.pairing import VERIFYING, Pairs
 from autoopt.objectives.units import Dimension
 
 
@@ -53,8 +53,11 @@ class Serving(Protocol):
     def comparison(self) -> Comparison:
         """The model timed in turn with the reference."""
 
-    def single(self) -> tuple[Comparison, Calibration]:
-        """Return comparison and calibration for one example a call."""
+    def timed(self, calls: Calls) -> tuple[Comparison, Calibration]:
+        """Return comparison and calibration for calls of another kind."""
+
+    def target_for(self, calls: Calls) -> Target:
+        """Return device and input shapes of the reference's calls of this kind."""
 
     def once(self, metric: str, measure: Callable[[], Measurement]) -> Measurement:
         """Return the stored measurement of a model of this shape, else the result of ``measure``."""
@@ -71,6 +74,8 @@ class Cost(ABC):
     """Aliases in experiment files."""
     timed: ClassVar[bool] = False
     """Whether it needs calls timed in turn with the reference, the slow part of measuring."""
+    calls: ClassVar[Calls] = Calls.BATCH
+    """Kind of the calls that it times."""
     always: ClassVar[bool] = False
     """Whether it is measured without being asked for; a timed one only beside another timed cost, when it is free."""
     default_of_role: ClassVar[bool] = False
@@ -79,7 +84,7 @@ class Cost(ABC):
     """Whether it is counted rather than timed; counted again on the trained model."""
     label: ClassVar[str | None] = None
     """Text before the value in the table of a front, may be empty; None to omit the cost there."""
-    pairs: ClassVar[Pairs] = THOROUGH
+    pairs: ClassVar[Pairs] = VERIFYING
     """Number of paired calls that it needs in verification."""
 
     @property

@@ -51,6 +51,8 @@ class Task(ABC):
     """Usual names of the columns from which ``predict`` is given its texts."""
     shown_with_quality: ClassVar[tuple[str, ...]] = ()
     """Metrics that reports show beside the quality, such as the perplexity from which it is computed."""
+    writes: ClassVar[bool] = False
+    """Whether its models write text token by token, so that the time of a token is a cost."""
 
     labels: tuple[str, ...] = ()
     """Names of the classes; a class in an example's label is an index into them."""

@@ -51,6 +51,12 @@ RATE = Dimension(
     base="examples/s",
     example="200/s",
 )
+TOKEN_RATE = Dimension(
+    noun="rate of tokens",
+    units=MappingProxyType({"tokens/s": 1.0, "/s": 1.0}),
+    base="tokens/s",
+    example="50 tokens/s",
+)
 ENERGY = Dimension(
     noun="quantity of energy",
     units=MappingProxyType({"uJ": 1e-6, "µJ": 1e-6, "mJ": 1e-3, "J": 1.0, "kJ": 1e3}),
@@ -71,6 +77,7 @@ _SHOWN_UNITS = {
     "B": ("GB", "MB", "kB", "B"),
     "s": ("h", "m", "s"),
     "examples/s": ("examples/s",),
+    "tokens/s": ("tokens/s",),
     "J": ("kJ", "J", "mJ", "uJ"),
     "numbers": ("B", "M", "k"),
     "": ("%",),

@@ -10,7 +10,8 @@ from types import MappingProxyType
 
 from autoopt.objectives.cost import Cost, Role, Serving
 from autoopt.objectives.measurement import Measurement
-from autoopt.objectives.timing.pairing import Pairs
+from autoopt.objectives.target import Calls
+from autoopt.objectives.timing.pairing import SCREENING, VERIFYING, Pairs
 
 
 @cache
@@ -36,15 +37,16 @@ def measure_costs(serving: Serving, requested: Set[str], *, only_exact: bool = F
     return {measured.name: measured for cost in to_measure for measured in cost.measure(serving)}
 
 
-def pairs_for(requested: Set[str]) -> Pairs:
-    """Return the number of paired calls that verification needs for the requested costs."""
-    return max((cost.pairs for cost in _selected(requested)), key=lambda pairs: pairs.minimum)
+def pairs_for(requested: Set[str], calls: Calls = Calls.BATCH) -> Pairs:
+    """Return the number of paired calls of a kind that verification needs for the requested costs."""
+    of_kind = [cost.pairs for cost in costs().values() if cost.calls is calls and cost.name in requested]
+    return max([SCREENING if calls.writes else VERIFYING, *of_kind], key=lambda pairs: (pairs.minimum, pairs.seconds))
 
 
 def _selected(requested: Set[str]) -> list[Cost]:
-    times_calls = any(cost.timed for cost in costs().values() if cost.name in requested)
+    times_texts = any(cost.timed and not cost.calls.writes for cost in costs().values() if cost.name in requested)
     return [
-        cost for cost in costs().values() if cost.name in requested or (cost.always and (times_calls or not cost.timed))
+        cost for cost in costs().values() if cost.name in requested or (cost.always and (times_texts or not cost.timed))
     ]
 
 

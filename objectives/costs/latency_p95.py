@@ -8,6 +8,7 @@ from autoopt.objectives import units
 from autoopt.objectives.cost import Cost, Role, Serving
 from autoopt.objectives.measurement import Measurement
 from autoopt.objectives.timing.latency import latency
+from autoopt.objectives.timing.pairing import THOROUGH
 
 
 class LatencyP95(Cost):
@@ -17,6 +18,7 @@ class LatencyP95(Cost):
     role = Role.SPEED
     timed = True
     always = True
+    pairs = THOROUGH
 
     def measure(self, serving: Serving) -> Sequence[Measurement]:
         calibration = serving.calibration

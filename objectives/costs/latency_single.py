@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from autoopt.objectives import units
 from autoopt.objectives.cost import Cost, Role, Serving
 from autoopt.objectives.measurement import Measurement
+from autoopt.objectives.target import Calls
 from autoopt.objectives.timing.latency import latency
 
 
@@ -16,8 +17,9 @@ class LatencySingle(Cost):
     dimension = units.LATENCY
     role = Role.SPEED
     timed = True
+    calls = Calls.SINGLE
     label = "one example"
 
     def measure(self, serving: Serving) -> Sequence[Measurement]:
-        comparison, calibration = serving.single()
+        comparison, calibration = serving.timed(self.calls)
         return (latency(self.name, calibration.p50_ms, comparison, calibration, samples=comparison.samples),)

@@ -14,6 +14,8 @@ from autoopt.strategies.system import measurement_gate
 MIN_PROCESSOR_SHARE = 0.9
 """A single thread that gets less of a processor than this shares it with another process."""
 MAX_ATTEMPTS = 3
+MAX_SECONDS = 60.0
+"""Time of all attempts after which there is no other one."""
 PAUSE_S = 1.0
 """Longest pause before another attempt; never longer than the attempt itself took."""
 Result = TypeVar("Result")
@@ -40,14 +42,16 @@ def measure_until_quiet(
     *,
     cpu_bound: bool = True,
 ) -> list[Attempt[Result]]:
-    """Call ``measure`` until an attempt is undisturbed, at most three times; return all attempts.
+    """Call ``measure`` until an attempt is undisturbed, at most three times in a minute; return all attempts.
 
     The last one is noisy only if all are. Each runs alone on this machine, with training paused. ``samples_of``
     returns the samples whose processor share shows a disturbance; with ``cpu_bound=False`` that share is ignored.
     """
     attempts: list[Attempt[Result]] = []
-    duration_s = 0.0
+    duration_s, first_at = 0.0, clock.wall()
     while len(attempts) < MAX_ATTEMPTS and all(attempt.noisy for attempt in attempts):
+        if clock.wall() - first_at > MAX_SECONDS:
+            break
         if attempts:
             clock.pause(min(PAUSE_S, duration_s))
         with measurement_gate.measuring(), conditions(target):

@@ -13,6 +13,7 @@ mean.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -33,6 +34,7 @@ from autoopt.objectives.timing.pairing import (
     Pairs,
     Work,
     as_calls,
+    is_late,
     time_in_turn,
     total_wall_s,
     warm_up,
@@ -61,6 +63,8 @@ class Calibration:
     """Processors, or share of the GPU, that other processes used meanwhile; None if unknown."""
     clock_mhz: float | None = None
     """Clock of the GPU after the measurement."""
+    requested: int = 0
+    """Samples that were asked for: more than ``samples`` if the calls are slow."""
 
     @property
     def call_ms(self) -> float:
@@ -128,9 +132,15 @@ class Comparison:
 
 
 def calibrate(
-    reference: Work, target: Target, *, samples: int = 150, cpu_bound: bool = True, clock: Clock | None = None
+    reference: Work,
+    target: Target,
+    *,
+    samples: int = 150,
+    seconds: float = math.inf,
+    cpu_bound: bool = True,
+    clock: Clock | None = None,
 ) -> Calibration:
-    """Time the reference alone, at least ``samples`` calls.
+    """Time the reference alone, at least ``samples`` calls, or six rounds and as many as ``seconds`` allow.
 
     ``cpu_bound=False`` says that it waits for something other than the processor.
     """
@@ -139,7 +149,10 @@ def calibrate(
 
     def time_rounds() -> list[list[Sample]]:
         warm_up(reference, clock)
-        return [[time_call(call, clock) for call in calls] for _ in range(-(-samples // len(calls)))]
+        rounds, started_at = list[list[Sample]](), clock.wall()
+        while len(rounds) * len(calls) < samples and not is_late(len(rounds), started_at, seconds, clock):
+            rounds.append([time_call(call, clock) for call in calls])
+        return rounds
 
     def samples_of(rounds: list[list[Sample]]) -> list[Sample]:
         return [sample for samples in rounds for sample in samples]
@@ -157,6 +170,7 @@ def calibrate(
         mean_ms=median(means_ms) if len(calls) > 1 else None,
         others=best.others,
         clock_mhz=clock.frequency_mhz(),
+        requested=samples,
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from autoopt.objectives.target import Target
+from autoopt.objectives.models.decoding import next_token_pass
+from autoopt.objectives.target import Calls, Target
 from autoopt.objectives.timing.clock import Call
 from autoopt.objectives.timing.latency import Calibration, Comparison, calibrate, compare
 from autoopt.objectives.timing.pairing import SCREENING, Pairs
@@ -28,7 +30,14 @@ def model_call(model: Any, target: Target, *, seed: int = 0) -> Call:
 
 
 def model_calls(model: Any, target: Target, *, seed: int = 0) -> Sequence[Call]:
-    """Return one forward pass for each length of the target, see ``model_call``."""
+    """Return one forward pass for each length of the target, see ``model_call``; or its passes of another kind.
+
+    Raises ``ModelError`` as ``model_call``, and for a model whose cache cannot be shortened.
+    """
+    if target.calls is Calls.PREFILL:
+        return [_prefill_call(model, target, seed)]
+    if target.calls is Calls.DECODE:
+        return [_decode_call(model, target, seed)]
     return [_call(model, target, length, seed) for length in target.call_lengths]
 
 
@@ -51,10 +60,10 @@ def placed(target: Target, *models: Any) -> Iterator[None]:
                 model.train(training).to(device)
 
 
-def calibrate_model(reference: Any, target: Target, *, samples: int = 150) -> Calibration:
+def calibrate_model(reference: Any, target: Target, *, samples: int = 150, seconds: float = math.inf) -> Calibration:
     """Calibrate a torch model, see ``calibrate``."""
     with placed(target, reference):
-        return calibrate(model_calls(reference, target), target, samples=samples)
+        return calibrate(model_calls(reference, target), target, samples=samples, seconds=seconds)
 
 
 def compare_models(
@@ -95,14 +104,52 @@ def _call(model: Any, target: Target, length: int, seed: int) -> Call:
     return call
 
 
+def _prefill_call(model: Any, target: Target, seed: int) -> Call:
+    prompt = _inputs(model, target, target.sequence_length, seed)["input_ids"]
+
+    def call() -> object:
+        return next_token_pass(model, prompt)
+
+    return call
+
+
+def _decode_call(model: Any, target: Target, seed: int) -> Call:
+    """Return a call that writes tokens after the same cached states each time."""
+    import torch
+
+    tokens = _inputs(model, target, target.cached_length + target.decoded, seed)["input_ids"]
+    before, written = tokens[:, : target.cached_length], tokens[:, target.cached_length :].split(1, dim=1)
+    with torch.inference_mode():
+        cache = next_token_pass(model, before).past_key_values
+
+    def call() -> object:
+        for token in written:
+            next_token_pass(model, token, cache)
+        return cache.crop(-target.decoded)
+
+    try:
+        with torch.inference_mode():
+            call()
+    except (AttributeError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"the time of a token cannot be measured: the cache of {type(model).__name__} cannot be shortened after "
+            f"{target.cached_length} tokens: {error}; set target.prompt and target.output to fewer tokens, or "
+            "leave out tpot and tokens_per_second"
+        ) from error
+    return call
+
+
 def _inputs(model: Any, target: Target, length: int, seed: int) -> dict[str, torch.Tensor]:
     import torch
 
     longest = getattr(model.config, "max_position_embeddings", None)
     if longest is not None and length > longest:
+        what, remedy = "sequence length", "set target.sequence_length"
+        if target.calls.writes:
+            what, remedy = "prompt and output together", "set target.prompt and target.output, together,"
         raise ModelError(
-            f"the target's sequence length is {length}, but this model reads at most {longest} tokens; "
-            f"set target.sequence_length to {longest} or less"
+            f"the target's {what} is {length}, but this model reads at most {longest} tokens; "
+            f"{remedy} to {longest} or less"
         )
     shape = (target.batch_size, length)
     generator = torch.Generator().manual_seed(seed)

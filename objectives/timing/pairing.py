@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TypeAlias
 
@@ -33,6 +33,8 @@ class Pairs:
 
     minimum: int
     maximum: int
+    seconds: float = math.inf
+    """Time after which no further round begins, once there are ``MIN_ROUNDS``: slow calls are made less often."""
 
     def rounds(self, lengths: int) -> Pairs:
         """Return the same in rounds, each of which has one pair of every length."""
@@ -40,11 +42,13 @@ class Pairs:
             return self
         minimum = max(MIN_ROUNDS, math.ceil(self.minimum / lengths))
         maximum = max(2 * MIN_ROUNDS, math.ceil(self.maximum / lengths))
-        return Pairs(minimum + minimum % 2, maximum + maximum % 2)
+        return replace(self, minimum=minimum + minimum % 2, maximum=maximum + maximum % 2)
 
 
-SCREENING = Pairs(16, 52)
-THOROUGH = Pairs(150, 300)
+SCREENING = Pairs(16, 52, seconds=20)
+VERIFYING = Pairs(150, 300, seconds=30)
+"""Enough for a 95th percentile of calls that take up to 0.1 s."""
+THOROUGH = replace(VERIFYING, seconds=math.inf)
 """Enough for a 95th percentile."""
 FOR_P99 = Pairs(MIN_SAMPLES_P99 + MIN_SAMPLES_P99 % 2, MIN_SAMPLES_P99 + MIN_SAMPLES_P99 % 2)
 """Enough for a 99th percentile."""
@@ -148,8 +152,8 @@ def time_in_turn(
     Raises ``ValueError`` if the two have different numbers of lengths.
     """
     timed = list(zip(warm_up(candidate, clock), warm_up(reference, clock), strict=True))
-    limits, rounds = pairs.rounds(len(timed)), list[Round]()
-    while not _is_enough(rounds, limits, limit_ratio):
+    limits, rounds, started_at = pairs.rounds(len(timed)), list[Round](), clock.wall()
+    while not (_is_enough(rounds, limits, limit_ratio) or is_late(len(rounds), started_at, limits.seconds, clock)):
         rounds.append(_time_round(timed, clock, number=len(rounds)))
     is_single = [all(pair[side].repeats == 1 for pair in timed) for side in (0, 1)]
     return PairedTiming(tuple(rounds), *is_single)
@@ -170,6 +174,11 @@ def _time_round(timed: Sequence[tuple[TimedCall, TimedCall]], clock: Clock, *, n
             candidate_samples.append(candidate.sample(clock))
             reference_samples.append(reference.sample(clock))
     return Round(tuple(candidate_samples), tuple(reference_samples))
+
+
+def is_late(rounds: int, started_at: float, seconds: float, clock: Clock) -> bool:
+    """Whether the time is used up, and the rounds carry an interval of their median."""
+    return rounds >= MIN_ROUNDS and rounds % 2 == 0 and clock.wall() - started_at >= seconds
 
 
 def _is_enough(rounds: Sequence[Round], limits: Pairs, limit_ratio: float | None) -> bool:

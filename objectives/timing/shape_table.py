@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,15 +79,24 @@ class ShapeTable:
         _write(path, fields)
 
 
-def calibrate_once(reference_model: Any, target: Target, table: ShapeTable, *, samples: int = 150) -> Calibration:
-    """Return the reference's calibration: stored with at least ``samples`` samples, or measured now and stored."""
+def calibrate_once(
+    reference_model: Any, target: Target, table: ShapeTable, *, samples: int = 150, seconds: float = math.inf
+) -> Calibration:
+    """Return the reference's calibration: stored with at least ``samples`` samples, or measured now and stored.
+
+    One that was measured for so many samples, and has fewer because the calls are slow, is not measured again.
+    """
     reference = structure_digest(reference_model)
     with table.claim(_CALIBRATION, reference=reference):
         calibration = table.calibration(reference)
-        if calibration is None or calibration.samples < samples:
-            calibration = calibrate_model(reference_model, target, samples=samples)
+        if calibration is None or _sample_count(calibration, seconds) < samples:
+            calibration = calibrate_model(reference_model, target, samples=samples, seconds=seconds)
             table.put_calibration(calibration, reference=reference)
     return calibration
+
+
+def _sample_count(calibration: Calibration, seconds: float) -> int:
+    return calibration.samples if math.isinf(seconds) else max(calibration.samples, calibration.requested)
 
 
 def shape_key(model: Any, target: Target, own_target: Target) -> str:

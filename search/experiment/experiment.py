@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, WithJsonSchema, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
+from autoopt.objectives.costs import costs
 from autoopt.objectives.data.settings import DataSettings
-from autoopt.objectives.judging.budget import other_names
+from autoopt.objectives.judging.budget import Limit, other_names
 from autoopt.objectives.measurement import QUALITY
 from autoopt.search.experiment import examples
 from autoopt.search.experiment.error_messages import error_lines
@@ -97,6 +98,20 @@ class Experiment(Section):
             meaning = f" ({', '.join(aliases)} is {duplicates[0]})" if aliases else ""
             raise ValueError(f"'{duplicates[0]}' is listed twice{meaning}; list each objective once")
         return names
+
+    @field_validator("objectives", "budget")
+    @classmethod
+    def _check_written(cls, values: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
+        """Refuse the time of a token for models that write none."""
+        task = info.data.get("task")
+        names = {value.metric if isinstance(value, Limit) else value for value in values}
+        of_writing = sorted(name for name in names & costs().keys() if costs()[name].calls.writes)
+        if of_writing and task is not None and not task.task_type.writes:
+            raise ValueError(
+                f"'{of_writing[0]}' is a cost of models that write text (task causal_lm), and this task is "
+                f"{task.name}; use latency_p50 or throughput"
+            )
+        return values
 
     @field_validator("strategies", mode="before")
     @classmethod

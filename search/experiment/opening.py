@@ -13,7 +13,7 @@ from autoopt.objectives.loading import load_text_data
 from autoopt.objectives.measurement import QUALITY, Direction
 from autoopt.objectives.models.model_folder import ModelFolder, find_model
 from autoopt.objectives.models.sentence_modules import pooling_named
-from autoopt.objectives.target import Target
+from autoopt.objectives.target import Calls, Target
 from autoopt.objectives.task import Task
 from autoopt.objectives.timing.lengths import typical_lengths
 from autoopt.search.experiment.experiment import Experiment
@@ -39,23 +39,25 @@ def task_of(experiment: Experiment, data: TextData) -> Task:
     return replace(task, **experiment.task.settings())
 
 
-def target_of(experiment: Experiment, candidate: Candidate, validation: Sequence[Example]) -> Target:
+def target_of(
+    experiment: Experiment, candidate: Candidate, validation: Sequence[Example], calls: Calls = Calls.BATCH
+) -> Target:
     """Return where the model will serve, with the lengths of the validation examples if the experiment says so."""
-    return _target(experiment, candidate, validation, batch_size=experiment.target.batch_size)
-
-
-def single_target_of(experiment: Experiment, candidate: Candidate, validation: Sequence[Example]) -> Target:
-    """Return the same target for one example at a time."""
-    return _target(experiment, candidate, validation, batch_size=1)
-
-
-def _target(experiment: Experiment, candidate: Candidate, validation: Sequence[Example], *, batch_size: int) -> Target:
     section = experiment.target
+    if calls.writes:
+        output = section.output if calls is Calls.DECODE else 0
+        return Target(section.device, section.threads, section.concurrency, section.prompt, calls=calls, output=output)
+    batch_size = 1 if calls is Calls.SINGLE else section.batch_size
     target = Target(section.device, section.threads, batch_size, section.sequence_length)
     if section.lengths == "fixed":
         return target
     tokens = [len(features["input_ids"]) for features in candidate.encode(validation)]
     return target.with_lengths(typical_lengths(tokens, batch_size=batch_size))
+
+
+def targets_of(experiment: Experiment, candidate: Candidate, validation: Sequence[Example]) -> dict[Calls, Target]:
+    """Return the targets of every kind of calls."""
+    return {calls: target_of(experiment, candidate, validation, calls) for calls in Calls}
 
 
 def check_measurable(experiment: Experiment) -> None:

@@ -25,6 +25,12 @@ class TargetSection(Section):
     """In tokens; by default ``data.max_length``."""
     lengths: Literal["fixed", "data"] = "fixed"
     """``data``: the lengths of the validation texts, each as often as it occurs there, instead of a single one."""
+    prompt: Annotated[int, Field(ge=1, le=131_072)] = 128
+    """Tokens of a prompt, for ``ttft``, ``tpot`` and ``tokens_per_second``."""
+    output: Annotated[int, Field(ge=1, le=131_072)] = 64
+    """Tokens written after it."""
+    concurrency: Count = 1
+    """Prompts that are answered at the same time."""
 
 
 class SearchSection(Section):

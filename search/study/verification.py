@@ -122,7 +122,7 @@ def _lines(folder: StudyFolder, baseline: int, numbers: Sequence[int]) -> Iterat
     from autoopt.objectives.data.token_cache import TokenCache
     from autoopt.objectives.tasks import open_task
     from autoopt.search.experiment.experiment import load_experiment
-    from autoopt.search.experiment.opening import open_data, single_target_of, target_of
+    from autoopt.search.experiment.opening import open_data, targets_of
     from autoopt.search.study.test_split import evaluate_on_test
     from autoopt.strategies.saving import describe, load
 
@@ -133,18 +133,16 @@ def _lines(folder: StudyFolder, baseline: int, numbers: Sequence[int]) -> Iterat
     reference_outcomes = None
     tokens = TokenCache(Root(folder.path.parent.parent).tokens)
     reference = replace(load(folder.model(baseline), open_task=open_task), tokens=tokens)
-    target = target_of(experiment, reference, data.validation)
-    single = single_target_of(experiment, reference, data.validation)
-    bench = Bench(reference.model, target, single, experiment.metrics())
+    targets = targets_of(experiment, reference, data.validation)
+    bench = Bench(reference.model, targets, experiment.metrics())
     for number in numbers:
         saved = folder.model(number)
         candidate = reference if number == baseline else replace(load(saved, open_task=open_task), tokens=tokens)
         description = describe(saved)
-        own_target, own_single = target, single
+        own_targets = targets
         if Recipe.from_json(description["notes"]["recipe"]).model:  # Its tokenizer may make other lengths of the texts.
-            own_target = target_of(experiment, candidate, data.validation)
-            own_single = single_target_of(experiment, candidate, data.validation)
-        measured = bench.measure(candidate.model, saved, own_target=own_target, own_single_target=own_single)
+            own_targets = targets_of(experiment, candidate, data.validation)
+        measured = bench.measure(candidate.model, saved, own_targets=own_targets)
         task = open_task(description["task"])  # It may have been tuned along with the model.
         path = folder.predictions(number)
         result = evaluate_on_test(task, candidate, examples, baseline=reference_outcomes, predictions=path)

@@ -8,9 +8,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from autoopt.objectives.data.text_data import TextData
-from autoopt.objectives.target import Target
+from autoopt.objectives.target import Calls, Target
 from autoopt.search.experiment.experiment import Experiment
-from autoopt.search.experiment.opening import single_target_of, target_of
+from autoopt.search.experiment.opening import target_of
 from autoopt.search.paths import StudyFolder
 from autoopt.search.trial.stage_store import origin
 from autoopt.strategies.candidate import Candidate
@@ -52,15 +52,10 @@ class OtherBases:
         return lru_cache(None)(self._find_origin)
 
     @cached_property
-    def target(self) -> Callable[[str], Target]:
+    def target(self) -> Callable[[str, Calls], Target]:
         """Return the target with the lengths that the validation texts have for this model's tokenizer."""
-        return lru_cache(None)(lambda label: target_of(self.experiment, self.candidate(label), self.data.validation))
-
-    @cached_property
-    def single_target(self) -> Callable[[str], Target]:
-        """Return the same for one example at a time."""
         return lru_cache(None)(
-            lambda label: single_target_of(self.experiment, self.candidate(label), self.data.validation)
+            lambda label, calls: target_of(self.experiment, self.candidate(label), self.data.validation, calls)
         )
 
     def _open(self, label: str) -> Candidate:

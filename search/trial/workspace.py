@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,12 @@ from autoopt.objectives.data.token_cache import TokenCache
 from autoopt.objectives.loading import load_labelled
 from autoopt.objectives.measurement import Measurement
 from autoopt.objectives.monitor import ValidationMonitor
-from autoopt.objectives.target import Target
+from autoopt.objectives.target import Calls, Target
 from autoopt.objectives.task import Task
 from autoopt.objectives.timing.latency import Calibration, Comparison
-from autoopt.objectives.timing.pairing import THOROUGH
 from autoopt.objectives.timing.shape_table import ShapeTable, calibrate_once, compare_shape, shape_key
 from autoopt.search.experiment.experiment import Experiment, load_experiment
-from autoopt.search.experiment.opening import open_data, single_target_of, target_of, task_of
+from autoopt.search.experiment.opening import open_data, target_of, task_of
 from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.space.recipe import Recipe
 from autoopt.search.trial.other_bases import OtherBases, origin_of
@@ -119,13 +118,9 @@ class Workspace:
         """Return the address in the stage store of the candidate that a recipe starts from."""
         return self.others.origin(recipe.model) if recipe.model else self.origin
 
-    def target_of(self, recipe: Recipe) -> Target:
+    def target_of(self, recipe: Recipe, calls: Calls = Calls.BATCH) -> Target:
         """Return the target with the lengths that the validation texts have for the recipe's own tokenizer."""
-        return self.others.target(recipe.model) if recipe.model else self.target
-
-    def single_target_of(self, recipe: Recipe) -> Target:
-        """Return the same for one example at a time."""
-        return self.others.single_target(recipe.model) if recipe.model else self.single_shapes.target
+        return self.others.target(recipe.model, calls) if recipe.model else self.shapes_of(calls).target
 
     @cached_property
     def metrics(self) -> frozenset[str]:
@@ -135,18 +130,17 @@ class Workspace:
     @cached_property
     def calibration(self) -> Calibration:
         """Latency of the base model on this machine, the same for all trials of the study, even if noisy."""
-        return self._calibrate_study(self.shapes, "calibration.json", samples=pairs_for(self.metrics).minimum)
+        return self.calibration_of(Calls.BATCH)
 
     @cached_property
-    def single_shapes(self) -> ShapeTable:
-        """Table of shapes measured with one example at a time."""
-        target = single_target_of(self.experiment, self.base, self.data.validation)
-        return ShapeTable(self.shapes.folder.parent, target)
+    def shapes_of(self) -> Callable[[Calls], ShapeTable]:
+        """Return the table of shapes for a kind of calls; one for kinds that are the same on this target."""
+        return lru_cache(None)(self._open_shapes)
 
     @cached_property
-    def single_calibration(self) -> Calibration:
-        """Latency of the base model for one example."""
-        return self._calibrate_study(self.single_shapes, "calibration-single.json", samples=THOROUGH.minimum)
+    def calibration_of(self) -> Callable[[Calls], Calibration]:
+        """Return the time of the base model's calls of a kind."""
+        return lru_cache(None)(self._calibrate_study)
 
     @cached_property
     def reference(self) -> Mapping[str, Measurement]:
@@ -163,8 +157,8 @@ class Workspace:
         timed = {name for name in metrics if costs()[name].limit_ratio(1.0, 1.0) is not None}
         if not timed or not self.calibration.noisy:
             return {}
-        samples = pairs_for(self.metrics).minimum
-        quiet = calibrate_once(self.base.model, self.target, self.shapes, samples=samples)
+        pairs = pairs_for(self.metrics)
+        quiet = calibrate_once(self.base.model, self.target, self.shapes, samples=pairs.minimum, seconds=pairs.seconds)
         if quiet.noisy:
             return {}
         ratios = {name: quiet.relative_to(self.calibration, name) for name in sorted(timed)}
@@ -192,15 +186,26 @@ class Workspace:
         """Return the costs of the saved model that are counted rather than timed."""
         return measure_costs(TableServing(self, candidate.model, folder, recipe), self.metrics, only_exact=True)
 
-    def _calibrate_study(self, shapes: ShapeTable, name: str, *, samples: int) -> Calibration:
-        """Return the study's first calibration, which is kept in a file of this name in the study's folder."""
+    def _open_shapes(self, calls: Calls) -> ShapeTable:
+        target = target_of(self.experiment, self.base, self.data.validation, calls)
+        return self.shapes if target == self.shapes.target else ShapeTable(self.shapes.folder.parent, target)
+
+    def _calibrate_study(self, calls: Calls) -> Calibration:
+        """Return the study's first calibration, which is kept in a file in the study's folder."""
+        shapes = self.shapes_of(calls)
+        if calls is not Calls.BATCH and shapes is self.shapes:
+            return self.calibration
+        pairs = pairs_for(self.metrics, calls)
+        calibrate = partial(
+            calibrate_once, self.base.model, shapes.target, shapes, samples=pairs.minimum, seconds=pairs.seconds
+        )
         if self.study_folder is None:
-            return calibrate_once(self.base.model, shapes.target, shapes, samples=samples)
-        path = self.study_folder / name
+            return calibrate()
+        path = self.study_folder / ("calibration.json" if calls is Calls.BATCH else f"calibration-{calls}.json")
         with shapes.claim("study", reference=structure_digest(self.base.model)):
             with suppress(FileNotFoundError, CorruptArtefact):
                 return Calibration.from_json(read_json(path))
-            calibration = calibrate_once(self.base.model, shapes.target, shapes, samples=samples)
+            calibration = calibrate()
             write_json(path, calibration.to_json())
             return calibration
 
@@ -246,19 +251,22 @@ class TableServing:
             candidate_target=self.target,
         )
 
-    def single(self) -> tuple[Comparison, Calibration]:
+    def target_for(self, calls: Calls) -> Target:
+        return self.workspace.shapes_of(calls).target
+
+    def timed(self, calls: Calls) -> tuple[Comparison, Calibration]:
         workspace = self.workspace
-        shapes = workspace.single_shapes
-        if shapes.target == workspace.target:
+        shapes = workspace.shapes_of(calls)
+        if shapes is workspace.shapes:
             return self.comparison, self.calibration
-        calibration = workspace.single_calibration
+        calibration = workspace.calibration_of(calls)
         comparison = compare_shape(
             self.model,
             workspace.base.model,
             shapes.target,
             shapes,
             calibration=calibration,
-            candidate_target=workspace.single_target_of(self.recipe),
+            candidate_target=workspace.target_of(self.recipe, calls),
         )
         return comparison, calibration
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from autoopt.objectives.models.decoding import next_token_pass
 from autoopt.strategies.system import measurement_gate
 
 
@@ -36,7 +37,7 @@ def generate(model: Any, prompt: Sequence[int], *, end: int, max_tokens: int) ->
     model.eval()
     while len(ids) < max_tokens:
         with torch.inference_mode(), measurement_gate.compute_step():
-            output = model(input_ids=inputs, past_key_values=past, use_cache=True)
+            output = next_token_pass(model, inputs, past)
         distribution = output.logits[0, -1].float().softmax(-1)
         token = int(distribution.argmax())
         probabilities.append(float(distribution[token]))

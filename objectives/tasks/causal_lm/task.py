@@ -69,6 +69,7 @@ class CausalLM(Task):
         {"text": "No man is an island, entire of itself."},
     )
     shown_with_quality = ("perplexity",)
+    writes = True
 
     form: Form = Form.TEXT
 

@@ -16,7 +16,7 @@ from autoopt.objectives.cost import Role, Serving
 from autoopt.objectives.costs import costs, measure_costs, names_of, pairs_for
 from autoopt.objectives.judging.budget import Limit, direction_of, metric_name, metrics
 from autoopt.objectives.measurement import Direction, Measurement
-from autoopt.objectives.target import Target
+from autoopt.objectives.target import Calls, Target
 from autoopt.objectives.timing import energy_meter
 from autoopt.objectives.timing.latency import Calibration, Comparison
 from autoopt.search.report.formats import NOT_MEASURED, format_measurement
@@ -40,7 +40,10 @@ class Served:
     calibration: Calibration = CALIBRATION
     comparison: Comparison = HALF
 
-    def single(self) -> tuple[Comparison, Calibration]:
+    def target_for(self, calls: Calls) -> Target:
+        return replace(self.target, calls=calls, output=4 if calls is Calls.DECODE else 0)
+
+    def timed(self, calls: Calls) -> tuple[Comparison, Calibration]:
         return replace(self.comparison, ratio=0.25, low=0.2, high=0.3), self.calibration
 
     def once(self, metric: str, measure: Callable[[], Measurement]) -> Measurement:
@@ -55,7 +58,7 @@ class Untimed(Served):
     """The same model, of which no call may be timed."""
 
     def __getattribute__(self, name: str) -> Any:
-        if name in ("calibration", "comparison", "single"):
+        if name in ("calibration", "comparison", "timed"):
             raise CallTimedError(name)
         return super().__getattribute__(name)
 

@@ -18,6 +18,7 @@ from autoopt.objectives.timing.pairing import (
     MIN_ROUNDS,
     SCREENING,
     THOROUGH,
+    VERIFYING,
     WARM_UP_CALLS,
     WARM_UP_CALLS_PER_LENGTH,
     Pairs,
@@ -130,9 +131,36 @@ def test_sampling_goes_on_until_the_interval_is_narrow() -> None:
 
 def test_sampling_ends_where_the_interval_never_gets_narrow() -> None:
     machine = Machine()
-    candidate = noisy_call(machine, "c", 0.05, spread=2, seed=1)
-    comparison = compare(candidate, noisy_call(machine, "r", 0.1, spread=2, seed=2), TARGET, clock=machine.clock)
+    candidate = noisy_call(machine, "c", 0.005, spread=2, seed=1)
+    comparison = compare(candidate, noisy_call(machine, "r", 0.01, spread=2, seed=2), TARGET, clock=machine.clock)
     assert comparison.samples == SCREENING.maximum
+
+
+def test_slow_calls_are_limited_by_their_time() -> None:
+    machine = Machine()
+    candidate, reference = machine.call("c", 0.5), machine.call("r", 1.0)
+    comparison = compare(candidate, reference, TARGET, pairs=VERIFYING, clock=machine.clock)
+    assert comparison.samples == 20, "of 1.5 s each, in 30 s"
+    assert comparison.ratio == pytest.approx(0.5)
+    assert compare(candidate, reference, TARGET, pairs=THOROUGH, clock=machine.clock).samples == THOROUGH.minimum
+
+
+def test_very_slow_calls_are_made_often_enough_for_an_interval() -> None:
+    machine = Machine()
+    comparison = compare(machine.call("c", 20), machine.call("r", 40), TARGET, clock=machine.clock)
+    assert comparison.samples == MIN_ROUNDS
+
+
+def test_a_calibration_of_slow_calls_says_how_many_were_asked_for() -> None:
+    machine = Machine()
+    calibration = calibrate(machine.call("r", 0.5), TARGET, samples=150, seconds=30, clock=machine.clock)
+    assert (calibration.samples, calibration.requested, calibration.p95_ms) == (60, 150, None)
+
+
+def test_disturbed_attempts_are_not_repeated_after_a_minute() -> None:
+    machine = Machine(others=1.0)
+    compare(machine.call("c", 0.5), machine.call("r", 1.0), TARGET, pairs=VERIFYING, clock=machine.clock)
+    assert len(machine.pauses) == 1, "two attempts of 45 s with their warm-up"
 
 
 def test_sampling_goes_on_while_the_limit_lies_within_the_interval() -> None:

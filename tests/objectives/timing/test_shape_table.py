@@ -169,6 +169,15 @@ def test_a_calibration_of_too_few_samples_is_made_again(table: ShapeTable) -> No
     assert reference.passes > 0
 
 
+def test_slow_calls_are_calibrated_again_only_for_a_percentile(table: ShapeTable) -> None:
+    reference = Counted(bert())
+    slow = replace(CALIBRATION, samples=20, requested=30)
+    table.put_calibration(slow, reference=structure_digest(reference.model))
+    assert calibrate_once(reference.model, TARGET, table, samples=30, seconds=30) == slow
+    assert reference.passes == 0
+    assert calibrate_once(reference.model, TARGET, table, samples=30).samples >= 30
+
+
 def test_a_metric_that_needs_no_reference_is_measured_once_for_each_shape_and_target(
     table: ShapeTable, tmp_path: Path
 ) -> None:

@@ -50,6 +50,8 @@ FILES: dict[str, tuple[str, str]] = {
     "a setting of another task": (HEAD + DATA + "task:\n  stride: 32\n", r"e.yaml:6: task.stride: a setting of question_answering that text_classification does not have; remove it"),
     "a stride of nothing": (HEAD + DATA + "task: {name: question_answering, stride: 0}\n", r"e.yaml:5: task.stride: .*1"),
     "an unknown objective": (HEAD + DATA + "objectives: [quality, latncy]\n", r"e.yaml:5: objectives.1: 'latncy' is not a metric; did you mean 'latency'\?"),
+    "a token's time of a classifier": (HEAD + DATA + "objectives: [quality, tpot]\n", r"e.yaml:5: objectives: 'tpot' is a cost of models that write text \(task causal_lm\), and this task is text_classification; use latency_p50"),
+    "a limit on a token's time of a classifier": (HEAD + DATA + "budget: [ttft <= 20ms]\n", r"e.yaml:5: budget: 'ttft' is a cost of models that write text"),
     "an objective twice": (HEAD + DATA + "objectives: [latency, latency_p50]\n", r"e.yaml:5: objectives: 'latency_p50' is listed twice \(latency is latency_p50\); list"),
     "no objectives": (HEAD + DATA + "objectives: []\n", r"e.yaml:5: objectives: expected at least one entry, got \[\]"),
     "a limit without a unit": (HEAD + DATA + "budget:\n- latency <= 12\n", r"e.yaml:6: budget.0: 'latency <= 12': '12' is a latency without a unit; write one as 12ms"),

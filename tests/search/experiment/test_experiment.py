@@ -53,6 +53,9 @@ def test_a_small_file_has_defaults_for_all_the_rest(file: Path) -> None:
         "threads": 1,
         "batch_size": 1,
         "sequence_length": 128,
+        "prompt": 128,
+        "output": 64,
+        "concurrency": 1,
         "lengths": "fixed",
     }
     assert experiment.storage.stages_limit() == 20_000_000_000

@@ -17,14 +17,14 @@ from click.testing import CliRunner
 
 from autoopt.objectives.data.text_data import TextData
 from autoopt.objectives.measurement import Direction, Measurement
-from autoopt.objectives.target import Target
+from autoopt.objectives.target import Calls, Target
 from autoopt.objectives.timing import energy_meter, memory_process
 from autoopt.objectives.timing.energy_meter import open_meter
 from autoopt.objectives.timing.latency import Calibration, Comparison
 from autoopt.objectives.timing.shape_table import ShapeTable
 from autoopt.search.cli.main import autoopt
 from autoopt.search.experiment.experiment import Experiment
-from autoopt.search.experiment.opening import check_measurable, directions, single_target_of, target_of
+from autoopt.search.experiment.opening import check_measurable, directions, target_of, targets_of
 from autoopt.search.space.recipe import Recipe
 from autoopt.search.study.verdicts import violations_of
 from autoopt.search.trial.other_bases import OtherBases
@@ -65,8 +65,9 @@ def opened(tmp_path: Path, experiment: Experiment, *, ratio: Comparison = HALF) 
     data = TextData(base.train, tiny.examples(20, seed=3), tiny.examples(20), base.unlabeled, tiny.LABELS, "f", ())
     scratch = tmp_path / "tiny" / "scratch"
     scratch.mkdir(parents=True)
-    target = target_of(experiment, base, data.validation)
-    for one in (target, single_target_of(experiment, base, data.validation)):
+    targets = targets_of(experiment, base, data.validation)
+    target = targets[Calls.BATCH]
+    for one in (target, targets[Calls.SINGLE]):
         table = ShapeTable(tmp_path / "shapes", one)
         table.put_calibration(CALIBRATION, reference=structure_digest(base.model))
         table.put(structure_digest(tiny.model(layers=2)), ratio, reference=structure_digest(base.model))
@@ -150,9 +151,10 @@ def test_one_example_at_a_time_has_a_table_of_its_own(tmp_path: Path) -> None:
     workspace = opened(tmp_path, experiment_of(["quality", "latency_single"], batch_size=8))
     slow = replace(HALF, ratio=0.9, low=0.9, high=0.9)
     shape, reference = structure_digest(tiny.model(layers=2)), structure_digest(workspace.base.model)
-    workspace.single_shapes.put(shape, slow, reference=reference)
+    shapes = workspace.shapes_of(Calls.SINGLE)
+    shapes.put(shape, slow, reference=reference)
     found = screen(CUT, workspace)
-    assert workspace.single_shapes.target.batch_size == 1
+    assert shapes.target.batch_size == 1
     assert (found["latency_p50"].value, found["latency_single"].value) == pytest.approx((5.0, 9.0))
 
 
@@ -238,7 +240,7 @@ def test_the_lengths_of_the_validation_texts_are_the_targets_where_the_experimen
     assert len(set(real.lengths)) > 3
     in_batches = target_of(experiment_of(lengths="data", batch_size=8), base, texts)
     assert min(in_batches.lengths) > min(real.lengths), "a batch is as long as its longest text"
-    assert single_target_of(experiment_of(lengths="data", batch_size=8), base, texts) == real
+    assert target_of(experiment_of(lengths="data", batch_size=8), base, texts, Calls.SINGLE) == real
 
 
 def test_throughput_is_better_when_higher_and_every_other_cost_when_lower() -> None:

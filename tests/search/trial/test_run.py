@@ -379,9 +379,9 @@ def test_all_trials_of_a_study_share_one_calibration_even_if_it_is_noisy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noisy = Calibration(p50_ms=5.0, p95_ms=6.0, p99_ms=None, samples=150, cpu_over_wall=0.4, noisy=True)
-    monkeypatch.setattr(workspace, "calibrate_once", lambda *_, samples: noisy)
+    monkeypatch.setattr(workspace, "calibrate_once", lambda *_, **__: noisy)
     assert opened(tmp_path).calibration == noisy
-    monkeypatch.setattr(workspace, "calibrate_once", lambda *_, samples: replace(noisy, p50_ms=50.0))
+    monkeypatch.setattr(workspace, "calibrate_once", lambda *_, **__: replace(noisy, p50_ms=50.0))
     again = replace(opened(tmp_path / "elsewhere"), study_folder=tmp_path / "tiny")
     assert again.calibration == noisy
 
