@@ -15,6 +15,7 @@ from autoopt.objectives.data.rows import RawLabel, Reading, Row
 from autoopt.objectives.data.settings import DataSettings
 from autoopt.objectives.inputs import Input, InputColumns, InputNames, read_inputs
 from autoopt.objectives.measurement import QUALITY, Direction, Measurement
+from autoopt.objectives.models.decoders import padding_note
 from autoopt.objectives.models.model_folder import ModelFolder, find_model
 from autoopt.objectives.models.pretrained import Head, open_pretrained
 from autoopt.objectives.scoring import bootstrap
@@ -226,7 +227,7 @@ class Task(ABC):
             train=data.train if data else (),
             unlabeled=data.unlabeled if data else (),
             edits=pooling_edits(network),
-            history=(f"opened {model}",),
+            history=(f"opened {model}", *padding_note(tokenizer)),
         )
 
     def for_model(self, folder: ModelFolder) -> Self:  # noqa: ARG002

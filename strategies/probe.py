@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from autoopt.strategies import saving
 from autoopt.strategies.candidate import Candidate, Features, TaskView
 from autoopt.strategies.errors import AutooptError, ModelError
+from autoopt.strategies.model_needs import unmet
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import batches
 
@@ -26,9 +27,12 @@ OpenTask = Callable[[Mapping[str, Any]], TaskView]
 def failure(strategy: Strategy, candidate: Candidate, *, open_task: OpenTask) -> str | None:
     """Return why the strategy cannot be used on the candidate's model, in a line; None if it can.
 
-    It is applied without training, and once more with a little training or calibration. Each result is saved, loaded,
-    and must answer as before, text by text and in batches.
+    The model must have what the strategy needs of its architecture. The strategy is applied without training, and once
+    more with a little training or calibration. Each result is saved, loaded, and must answer as before, text by text
+    and in batches.
     """
+    if reason := unmet(strategy.needs, candidate.model):
+        return reason
     try:
         for effort in (0.0, TRAINING_EFFORT if strategy.trains else 1.0):
             result = strategy.apply(candidate, effort=effort, seed=0)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from autoopt.strategies.candidate import Candidate, TaskView
 from autoopt.strategies.catalog import find
 from autoopt.strategies.errors import CorruptArtefact, ModelError
+from autoopt.strategies.networks.decoders.generic_heads import model_class
 from autoopt.strategies.stand_ins.contract import architecture_of
 from autoopt.strategies.system.files import whole_folder
 
@@ -123,24 +124,23 @@ def _write_model(candidate: Candidate, folder: Path) -> None:
 
 
 def _read_model(folder: Path, edits: list[Mapping[str, Any]]) -> Any:
-    import transformers
     from safetensors import SafetensorError
     from safetensors.torch import load_file
     from transformers.initialization import no_init_weights
 
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    architecture = (config.get("architectures") or ["none"])[0]
-    model_class = getattr(transformers, architecture, None)
     if "auto_map" in config:
         raise ModelError(
             f"{folder / 'config.json'} has the key 'auto_map', which runs code from the folder; it is refused"
         )
-    if not (isinstance(model_class, type) and issubclass(model_class, transformers.PreTrainedModel)):
+    architecture = (config.get("architectures") or ["none"])[0]
+    network_class = model_class(str(config.get("model_type")), architecture)
+    if network_class is None:
         raise ModelError(
             f"{folder / 'config.json'} names the architecture '{architecture}', which is not in transformers"
         )
     with no_init_weights():
-        model: Any = model_class(model_class.config_class.from_dict(config))  # type: ignore[union-attr]
+        model: Any = network_class(network_class.config_class.from_dict(config))
     for edit in edits:
         model = find(edit["strategy"]).reshape(model, edit)
     if model.config.dtype is not None:

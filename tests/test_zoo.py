@@ -9,6 +9,7 @@ import torch
 
 from autoopt.objectives.tasks import open_task
 from autoopt.strategies.compression.layer_drop import LayerDrop
+from autoopt.strategies.networks.pooling import pooling_of
 from autoopt.strategies.probe import answers, check_saved
 from tests import tiny, zoo
 
@@ -40,6 +41,28 @@ def test_a_decoder_is_saved_after_a_layer_less_and_answers_alike(kind: str) -> N
 def test_a_strategy_works_or_is_withheld_with_a_reason(kind: str) -> None:
     works, withheld = zoo.counts(zoo.candidate(kind))
     assert works >= 40
+    assert all(withheld.values())
+
+
+@pytest.mark.parametrize("kind", zoo.DECODERS)
+def test_a_decoder_classifies_and_its_answers_depend_neither_on_the_batch_nor_on_saving(
+    kind: str, tmp_path: Path
+) -> None:
+    given = zoo.classifier(kind, tmp_path)
+    assert pooling_of(given.model) == "last"
+    check_saved(given, open_task=open_task)
+    features = sorted(given.features()[:8], key=lambda item: len(item["input_ids"]))
+    assert len({len(item["input_ids"]) for item in features}) >= 3
+    pad = given.tokenizer.pad_token_id
+    alone, together = (torch.cat(answers(given.model, features, pad, size)) for size in (1, 8))
+    torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow  # Forty strategies on each of the architectures.
+@pytest.mark.parametrize("kind", zoo.DECODERS)
+def test_a_decoder_that_classifies_has_a_strategy_or_a_reason(kind: str, tmp_path: Path) -> None:
+    works, withheld = zoo.counts(zoo.classifier(kind, tmp_path))
+    assert works >= 20
     assert all(withheld.values())
 
 

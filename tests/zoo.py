@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,10 +12,12 @@ from types import MappingProxyType
 from typing import Any
 
 from autoopt.objectives.loading import load_labelled
-from autoopt.objectives.tasks import open_task
+from autoopt.objectives.tasks import find_task, open_task
 from autoopt.objectives.tasks.text_classification.task import TextClassification
+from autoopt.search.space.space import RECIPE_NEEDS
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import catalog
+from autoopt.strategies.model_needs import MODEL_NEEDS
 from autoopt.strategies.networks.pooling import pooling_edits, with_pooling
 from autoopt.strategies.probe import failure
 from tests import tiny, tiny_decoder
@@ -90,6 +93,20 @@ def decoder(kind: str) -> Candidate:
     return replace(given, train=texts, unlabeled=tiny_decoder.CORPUS)
 
 
+def classifier(kind: str, folder: Path, **settings: Any) -> Candidate:
+    """Return a classifier on a decoder of the architecture, opened from a folder, with whatever a strategy may need."""
+    task = TextClassification(labels=tiny.LABELS, max_length=48)
+    given, teacher = (
+        task.open_model(
+            str(tiny_decoder.save(folder / str(seed), kind, seed=seed, **DECODERS[kind], **settings)), seed=seed
+        )
+        for seed in (0, 7)
+    )
+    texts = tuple(example.text for example in tiny.examples(seed=2))
+    other_data = partial(load_labelled, task_type=TextClassification)
+    return replace(given, train=tiny.examples(seed=1), unlabeled=texts, teacher=teacher.model, other_data=other_data)
+
+
 def candidate(kind: str, *, layers: int = 3) -> Candidate:
     """Return a classifier of the architecture with whatever a strategy may need."""
     other_data = partial(load_labelled, task_type=TextClassification)
@@ -117,8 +134,9 @@ def opened(kind: str, folder: Path) -> Candidate:
 
 def reasons(given: Candidate, names: Sequence[str] = ()) -> dict[str, str | None]:
     """Return for each strategy why it cannot be used on the candidate's model, None if it can."""
-    other = {"decoder"} if given.task.name != "causal_lm" else {"encoder", "labels", "text", "classes", "whole"}
-    strategies = {name: cls for name, cls in catalog().items() if other.isdisjoint(cls.needs) and not cls.packages}
+    task = find_task(given.task.name)
+    known = task.facts(given.train) | task.head.facts | {"cpu", "unlabeled"} | RECIPE_NEEDS | MODEL_NEEDS.keys()
+    strategies = {name: cls for name, cls in catalog().items() if cls.needs <= known and not cls.packages}
     return {
         name: failure(made(cls), given, open_task=open_task)
         for name, cls in strategies.items()
@@ -135,10 +153,13 @@ def counts(given: Candidate) -> tuple[int, dict[str, str]]:
 
 def main(kinds: Sequence[str]) -> None:
     for kind in kinds or (*ENCODERS, *DECODERS):
-        works, withheld = counts(decoder(kind) if kind in DECODERS else candidate(kind))
-        print(f"{kind}: {works} of {works + len(withheld)} strategies work", flush=True)
-        for name, why in withheld.items():
-            print(f"  without {name}: {why}", flush=True)
+        with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
+            candidates = [decoder(kind), classifier(kind, Path(folder))] if kind in DECODERS else [candidate(kind)]
+        for given in candidates:
+            works, withheld = counts(given)
+            print(f"{kind}, {given.task.name}: {works} of {works + len(withheld)} strategies work", flush=True)
+            for name, why in withheld.items():
+                print(f"  without {name}: {why}", flush=True)
 
 
 if __name__ == "__main__":

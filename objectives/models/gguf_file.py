@@ -55,9 +55,9 @@ def open_gguf(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
     model_class: Any = transformers.AutoModelForCausalLM
     options: dict[str, Any] = {"gguf_file": path.name, "local_files_only": True}
+    tokenizer = read_tokenizer(path)
     # Progress bars of the dequantizing cannot be turned off.
     with redirect_stderr(io.StringIO()), _errors_reported(path):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, **options)
         packed, report = model_class.from_pretrained(
             path.parent, dtype=torch.float32, output_loading_info=True, **options
         )
@@ -66,13 +66,35 @@ def open_gguf(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     return _without_quantization(packed), tokenizer
 
 
+def read_configuration(path: Path) -> Any:
+    """Return the configuration in the header. ``architecture`` must have checked the file."""
+    from transformers import AutoConfig
+
+    with redirect_stderr(io.StringIO()), _errors_reported(path):
+        config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
+    return _plain_configuration(config)
+
+
+def read_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    """Return the tokenizer in the header. ``architecture`` must have checked the file."""
+    from transformers import AutoTokenizer
+
+    with redirect_stderr(io.StringIO()), _errors_reported(path):
+        return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)  # type: ignore[no-any-return]
+
+
+def _plain_configuration(config: Any) -> Any:
+    """Return the configuration without the note that its model is quantized, with which it could not be saved."""
+    settings = config.to_dict()
+    settings.pop("quantization_config", None)
+    return type(config).from_dict(settings)
+
+
 def _without_quantization(packed: Any) -> PreTrainedModel:
-    """Return the model with a configuration that does not call it quantized, with which it could not be saved."""
+    """Return the model with a configuration that does not call it quantized."""
     from transformers.initialization import no_init_weights
 
-    settings = packed.config.to_dict()
-    settings.pop("quantization_config", None)
-    config = type(packed.config).from_dict(settings)
+    config = _plain_configuration(packed.config)
     config.architectures = [type(packed).__name__]
     with no_init_weights():
         model = type(packed)(config)

@@ -27,6 +27,11 @@ def text_to_text() -> frozenset[str]:
     return architectures(_TEXT_TO_TEXT)
 
 
+def lone_encoders() -> frozenset[str]:
+    """Return the architectures of an encoder with a decoder whose encoder has a class of its own, with a head too."""
+    return text_to_text() & architectures("AutoModelForTextEncoding") & architectures("AutoModelForTokenClassification")
+
+
 @cache
 def _names() -> dict[str, frozenset[str]]:
     """Return the architectures by auto class, read from the text of transformers: its import takes seconds."""

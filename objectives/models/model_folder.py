@@ -29,18 +29,21 @@ _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 class Body(StrEnum):
-    """What a task's head stands on; the values are words of ``Strategy.needs``."""
+    """What a task's head stands on."""
 
-    ENCODER = "encoder"
+    ANY = "any"
+    """An encoder or a decoder."""
     DECODER = "decoder"
 
     @property
     def example(self) -> str:
         """One of this kind, in words."""
-        return "an encoder such as bert" if self is Body.ENCODER else "a decoder such as llama"
+        return "an encoder such as bert or a decoder such as llama" if self is Body.ANY else "a decoder such as llama"
 
 
-_AUTO_CLASSES = {Body.ENCODER: "AutoModelForSequenceClassification", Body.DECODER: "AutoModelForCausalLM"}
+_AUTO_CLASSES = {Body.ANY: "AutoModelForSequenceClassification", Body.DECODER: "AutoModelForCausalLM"}
+_OF_ENCODER_ALONE = frozenset({"AutoModelForSequenceClassification", "AutoModelForTokenClassification"})
+"""Heads that stand on the encoder of a model such as T5, without its decoder."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,13 @@ class ModelFolder:
         """Whether it is a saved candidate of which ``config.json`` does not describe the pooling, but all else."""
         return (self.path / EDITED_WEIGHTS).is_file()
 
+    @property
+    def decodes(self) -> bool:
+        """Whether each token sees those before it only."""
+        return self.config.get("model_type") in known_architectures.decoders()
 
-def find_model(name: str, *, body: Body = Body.ENCODER, auto_class: str = "", task: str = "this task") -> ModelFolder:
+
+def find_model(name: str, *, body: Body = Body.ANY, auto_class: str = "", task: str = "this task") -> ModelFolder:
     """Return the model at a folder, a GGUF file, ``package://name/path``, or a name on the Hub, which is downloaded.
 
     ``auto_class`` is the class of transformers that will open it, by default that of classifiers or of decoders.
@@ -147,18 +155,18 @@ def _check_architecture(
     if not isinstance(model_type, str):
         raise ModelError(f"{path} has no 'model_type'; give a model that transformers opens, {body.example}")
     decodes = model_type in known_architectures.decoders()
-    if model_type in known_architectures.text_to_text():
+    has_encoder_alone = model_type in known_architectures.lone_encoders() and auto_class in _OF_ENCODER_ALONE
+    if model_type in known_architectures.text_to_text() and not has_encoder_alone:
         raise ModelError(f"'{name}' is an encoder with a decoder ({model_type}); {task} needs {body.example}")
-    if model_type not in known_architectures.architectures(auto_class):
-        elsewhere = " for this task" if decodes else ""
+    # Any decoder can have the heads of transformers, see strategies/networks/decoders/generic_heads.py.
+    if not decodes and model_type not in known_architectures.architectures(auto_class):
         raise ModelError(
             f"{path} has the architecture '{model_type}', which the installed transformers does not open with "
-            f"{auto_class}{elsewhere}; give another model, {body.example}, or update transformers"
+            f"{auto_class}; give another model, {body.example}, or update transformers"
         )
-    if decodes != (body is Body.DECODER):
-        actual = "a decoder" if decodes else "an encoder"
+    if body is Body.DECODER and not decodes:
         raise ModelError(
-            f"'{name}' is {actual} ({model_type}); {task} needs {body.example}: choose another model, or another task"
+            f"'{name}' is an encoder ({model_type}); {task} needs {body.example}: choose another model, or another task"
         )
 
 

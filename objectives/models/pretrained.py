@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from autoopt.objectives.models import gguf_file
+from autoopt.objectives.models import decoders, gguf_file
 from autoopt.objectives.models.model_folder import Body, ModelFolder
 from autoopt.objectives.models.sentence_modules import read_modules
 from autoopt.strategies.errors import ModelError
@@ -30,7 +31,7 @@ class Head:
 
     auto_class: str
     """Name of the class in transformers that builds the model: ``AutoModelForSequenceClassification``."""
-    body: Body = Body.ENCODER
+    body: Body = Body.ANY
     """What the head stands on."""
     outputs: int = 1
     """Number of outputs if the task has no classes."""
@@ -38,6 +39,11 @@ class Head:
     """Whether it belongs to the pretrained model, as the head of a language model does; it is then always kept."""
     pools: bool = False
     """Whether it reads one vector of the last hidden states; a new head then pools as the model was trained to."""
+
+    @property
+    def facts(self) -> frozenset[str]:
+        """What holds of all models with this head, in the words of ``Strategy.needs``."""
+        return frozenset() if self.is_pretrained else frozenset({"head", "one pass", "untied embeddings"})
 
     def matches(self, model_class: str) -> bool:
         """Return whether a model of this class, such as ``BertForSequenceClassification``, has this kind of head."""
@@ -56,14 +62,23 @@ def open_pretrained(
     with _transformers_silenced():
         if folder.path.suffix == gguf_file.SUFFIX:
             network, tokenizer = gguf_file.open_gguf(folder.path)
+            if not head.is_pretrained:
+                config = copy.deepcopy(network.config)
+                decoders.prepare(config, tokenizer, folder.name)
+                _set_classes(config, head, labels, problem_type)
+                network = _with_new_head(network, config, head, seed)
+                if head.pools:
+                    with_pooling(network, decoders.POOLING, seed=seed)
         else:
             config = _read_config(folder)
             tokenizer = _read_tokenizer(folder)
+            if folder.decodes and not head.is_pretrained:
+                decoders.prepare(config, tokenizer, folder.name)
             keeps_head = head.is_pretrained or _set_classes(config, head, labels, problem_type)
             read = _read_saved if folder.is_pooled else _read_network
             network = read(folder, config, head, keeps_head=keeps_head, seed=seed)
     if head.body is Body.DECODER:
-        _prepare_decoder_tokenizer(folder, tokenizer)
+        decoders.prepare_to_write(tokenizer, folder.name)
     _drop_unread_inputs(network, tokenizer)
     _check_fit(folder, network, tokenizer, max_length)
     return network, tokenizer
@@ -75,6 +90,8 @@ def configuration_of(folder: ModelFolder, *, head: Head, labels: Sequence[str], 
         config = _read_config(folder)
     if not head.is_pretrained:
         _set_classes(config, head, labels, problem_type)
+        if folder.decodes:
+            config.use_cache = False
     return config
 
 
@@ -83,7 +100,9 @@ def tokenizer_of(folder: ModelFolder, network: Any, head: Head) -> PreTrainedTok
     with _transformers_silenced():
         tokenizer = _read_tokenizer(folder)
     if head.body is Body.DECODER:
-        _prepare_decoder_tokenizer(folder, tokenizer)
+        decoders.prepare_to_write(tokenizer, folder.name)
+    elif folder.decodes:
+        decoders.prepare(network.config, tokenizer, folder.name)
     _drop_unread_inputs(network, tokenizer)
     return tokenizer
 
@@ -103,6 +122,8 @@ def _read_config(folder: ModelFolder) -> Any:
     from transformers import AutoConfig
 
     try:
+        if folder.path.suffix == gguf_file.SUFFIX:
+            return gguf_file.read_configuration(folder.path)
         return AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, TypeError, KeyError, StrictDataclassError) as error:
         raise _config_error(folder, error) from None
@@ -112,6 +133,8 @@ def _read_tokenizer(folder: ModelFolder) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
+        if folder.path.suffix == gguf_file.SUFFIX:
+            return gguf_file.read_tokenizer(folder.path)
         return AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
         raise ModelError(
@@ -121,10 +144,9 @@ def _read_tokenizer(folder: ModelFolder) -> PreTrainedTokenizerBase:
 
 def _read_network(folder: ModelFolder, config: Any, head: Head, *, keeps_head: bool, seed: int) -> PreTrainedModel:
     import torch
-    import transformers
     from safetensors import SafetensorError
 
-    network_class = getattr(transformers, head.auto_class)
+    network_class = decoders.network_class(config, head.auto_class)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -141,25 +163,21 @@ def _read_network(folder: ModelFolder, config: Any, head: Head, *, keeps_head: b
         except (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
             raise _config_error(folder, error) from None
         _check_weights(folder, network, report, head)
-        if not keeps_head:
+        body = network.base_model_prefix + "."
+        if not (keeps_head and (head.is_pretrained or all(key.startswith(body) for key in report["missing_keys"]))):
             _initialize_head(network)
             if head.pools:
                 _set_pooling(folder, network, report, seed)
+        elif head.pools and folder.decodes:
+            decoders.with_pooled_head(network)
     return network.eval()  # type: ignore[no-any-return]
 
 
 def _read_saved(folder: ModelFolder, config: Any, head: Head, *, keeps_head: bool, seed: int) -> PreTrainedModel:
     """Return the network of a saved candidate; a new head has its pooling, if it pools at all."""
-    import torch
-    import transformers
-
     network: Any = load_weights(folder.path)[0]
     if not head.pools:
-        body = network.base_model.state_dict()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = getattr(transformers, head.auto_class).from_config(config)
-        network.base_model.load_state_dict(body, strict=False)
+        network = _with_new_head(network, config, head, seed)
     elif not keeps_head:
         network.config.id2label, network.config.label2id = config.id2label, config.label2id
         with_pooling(network, pooling_of(network) or "mean", normalizes=normalizes(network), seed=seed)
@@ -167,11 +185,22 @@ def _read_saved(folder: ModelFolder, config: Any, head: Head, *, keeps_head: boo
     return network.eval()  # type: ignore[no-any-return]
 
 
+def _with_new_head(network: Any, config: Any, head: Head, seed: int) -> PreTrainedModel:
+    """Return a model with the body of ``network`` and a head drawn from ``seed``."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = decoders.new_network(config, head.auto_class).eval()
+    made.base_model.load_state_dict(network.base_model.state_dict(), strict=False)
+    return made  # type: ignore[no-any-return]
+
+
 def _set_pooling(folder: ModelFolder, network: Any, report: Mapping[str, Any], seed: int) -> None:
     """Let the new head pool as the model was trained to; one with a trained pooler keeps the head of its class.
 
     It was trained as its sentence-transformers configuration says, or with its pooler, whose weights are in the file;
-    else the mean is the safest.
+    else the mean is the safest, for a decoder its last token.
     """
     modules = read_modules(folder.path)
     how = modules.pooling if modules else _CLASSIFIER_POOLINGS.get(str(folder.config.get("classifier_pooling")))
@@ -179,7 +208,8 @@ def _set_pooling(folder: ModelFolder, network: Any, report: Mapping[str, Any], s
         ".pooler." in key for key in report["missing_keys"]
     )
     if how or not is_trained:
-        with_pooling(network, how or "mean", normalizes=modules is not None and modules.normalizes, seed=seed)
+        default = decoders.POOLING if folder.decodes else "mean"
+        with_pooling(network, how or default, normalizes=modules is not None and modules.normalizes, seed=seed)
 
 
 def _check_weights(folder: ModelFolder, network: Any, report: Mapping[str, Any], head: Head) -> None:
@@ -191,7 +221,8 @@ def _check_weights(folder: ModelFolder, network: Any, report: Mapping[str, Any],
     mismatched = {entry[0] for entry in report["mismatched_keys"]}
     missing = {key for key in report["missing_keys"] if ".pooler." not in key}
     gaps = sorted(key for key in missing | mismatched if key.startswith(body) or head.is_pretrained)
-    surplus = sorted(key for key in report["unexpected_keys"] if ".layer." in key or ".layers." in key)
+    unread = (key for key in report["unexpected_keys"] if not key.startswith("decoder."))  # That of a model such as T5.
+    surplus = sorted(key for key in unread if ".layer." in key or ".layers." in key)
     if gaps or surplus:
         problem = f"lack {gaps[0]} of the right shape" if gaps else f"have {surplus[0]} too much"
         raise ModelError(
@@ -235,27 +266,12 @@ def _first_position(network: Any) -> int:
 
 
 def _drop_unread_inputs(network: Any, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Let the tokenizer give no types of segments to a model that has none, or one only."""
+    """Let the tokenizer give no types of segments to a model that has none, or one only; GPT-2 reads them as words."""
     read = inspect.signature(type(network.base_model).forward).parameters
-    has_types = getattr(network.config, "type_vocab_size", 2) != 1
+    has_types = getattr(network.config, "type_vocab_size", 2 - decoders.decodes(network.config)) != 1
     if "token_type_ids" in tokenizer.model_input_names and not ("token_type_ids" in read and has_types):
         names: list[str] = list(tokenizer.model_input_names)
         tokenizer.model_input_names = [name for name in names if name != "token_type_ids"]
-
-
-def _prepare_decoder_tokenizer(folder: ModelFolder, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Check the tokenizer of a decoder, and pad with the end token if it has no padding token: the loss skips both."""
-    if tokenizer.eos_token_id is None:
-        raise ModelError(
-            f"the tokenizer of {folder.name} has no token that ends a text; set eos_token in its configuration"
-        )
-    if not tokenizer.is_fast:
-        raise ModelError(
-            f"the tokenizer {type(tokenizer).__name__} of {folder.name} does not say where its tokens stand in the "
-            "text; give the model with a tokenizer.json"
-        )
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
 
 
 def _config_error(folder: ModelFolder, error: Exception) -> ModelError:

@@ -17,6 +17,7 @@ from autoopt.objectives.models.sentence_modules import prompt_of
 from autoopt.objectives.scoring import bag_of_words, scores
 from autoopt.objectives.task import Task
 from autoopt.objectives.tasks.outputs import check_finite, softmax
+from autoopt.objectives.tasks.pairs import separator
 from autoopt.strategies.candidate import Candidate, Example, Features
 from autoopt.strategies.errors import UsageError, did_you_mean
 from autoopt.strategies.training.batches import forward
@@ -154,9 +155,10 @@ class SequenceClassification(Task):
         if None in second_texts and any(second_texts):
             raise UsageError("some of these are single texts and some are pairs; give one kind")
         prompt = "" if any(second_texts) else self.prompt
+        between = separator(tokenizer) if any(second_texts) else ""
         encoded = tokenizer(
             [prompt + example.text for example in examples],
-            text_pair=None if None in second_texts else second_texts,
+            text_pair=None if None in second_texts else [f"{between}{text}" for text in second_texts],
             truncation=True,
             max_length=self.max_length,
         )

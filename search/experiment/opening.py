@@ -11,6 +11,7 @@ from autoopt.objectives.data.text_data import TextData
 from autoopt.objectives.judging.budget import direction_of
 from autoopt.objectives.loading import load_text_data
 from autoopt.objectives.measurement import QUALITY, Direction
+from autoopt.objectives.models import decoders
 from autoopt.objectives.models.model_folder import ModelFolder, find_model
 from autoopt.objectives.models.sentence_modules import pooling_named
 from autoopt.objectives.target import Calls, Target
@@ -20,11 +21,11 @@ from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.space.architecture_probe import failures
 from autoopt.search.space.base_model import BaseModel
 from autoopt.search.space.space import Space, build_space
-from autoopt.search.space.strategy_choice import StrategyChoice
 from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.errors import EnvironmentProblem, ModelError
 from autoopt.strategies.networks.architectures import forward_size, layer_count
 from autoopt.strategies.networks.pooling import STRATEGY as POOLING
+from autoopt.strategies.strategy import Strategy
 
 
 def open_data(experiment: Experiment) -> TextData:
@@ -90,7 +91,7 @@ def facts(experiment: Experiment, data: TextData) -> frozenset[str]:
     device = "gpu" if experiment.target.device == "cuda" else "cpu"
     unlabeled = {"unlabeled"} if data.unlabeled else set()
     task_type = experiment.task.task_type
-    return task_type.facts(data.train) | {task_type.head.body, device} | unlabeled
+    return task_type.facts(data.train) | task_type.head.facts | {device} | unlabeled
 
 
 def find_models(experiment: Experiment) -> dict[str, ModelFolder]:
@@ -133,22 +134,26 @@ def space_of(experiment: Experiment, data: TextData, folders: Mapping[str, Model
     """Return the recipes that the study may try. Raises as ``find_models`` if ``folders`` is not given."""
     folders = folders or find_models(experiment)
     choices = dict(experiment.choices())
+    known = facts(experiment, data) | {"causal" if folder.decodes else "bidirectional" for folder in folders.values()}
+    offered = [offer.build({}) for offer in build_space(choices, known).offers]
     models = [
         BaseModel(
-            label, layer_count(folder.config), forward_size(folder.config), _failures(experiment, data, folder, choices)
+            label, layer_count(folder.config), forward_size(folder.config), _failures(experiment, data, folder, offered)
         )
         for label, folder in folders.items()
     ]
-    poolings = {pooling_named(folder.path) for folder in folders.values()}
+    poolings = {
+        pooling_named(folder.path) or (decoders.POOLING if folder.decodes else None) for folder in folders.values()
+    }
     if POOLING in choices and len(poolings) == 1:  # The pooling that all models have anyway is not searched.
         choices[POOLING] = choices[POOLING].without(POOLING, poolings.pop())
-    return build_space(choices, facts(experiment, data), models)
+    if POOLING in choices and all(folder.decodes for folder in folders.values()):  # The first token sees no other.
+        choices[POOLING] = choices[POOLING].without(POOLING, "first")
+    return build_space(choices, known, models)
 
 
 def _failures(
-    experiment: Experiment, data: TextData, folder: ModelFolder, choices: Mapping[str, StrategyChoice]
+    experiment: Experiment, data: TextData, folder: ModelFolder, offered: Sequence[Strategy]
 ) -> Mapping[str, str]:
-    """Return the strategies that would be offered and fail on the model's architecture, with the reasons."""
-    offered = build_space(choices, facts(experiment, data)).offers
-    strategies = [offer.build({}) for offer in offered]
-    return failures(folder, task_of(experiment, data), data.train, data.unlabeled, strategies)
+    """Return the strategies among ``offered`` that fail on the model's architecture, with the reasons."""
+    return failures(folder, task_of(experiment, data), data.train, data.unlabeled, offered)

@@ -11,11 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoopt.objectives.models import decoders, gguf_file
 from autoopt.objectives.models.model_folder import ModelFolder
 from autoopt.objectives.models.pretrained import configuration_of, tokenizer_of
 from autoopt.objectives.tasks import open_task
 from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.errors import ModelError
+from autoopt.strategies.model_needs import MODEL_NEEDS
 from autoopt.strategies.networks.pooling import pooling_edits, with_pooling
 from autoopt.strategies.probe import failure
 from autoopt.strategies.strategy import Strategy
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 TESTED = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert"})
 """Architectures on which the tests try every strategy."""
+_LACKED = "causal"
+"""All that these architectures lack."""
 EXAMPLES = 8
 LAYERS = 2
 HEAD_WIDTH, WIDTH = 8, 64
@@ -40,12 +44,16 @@ _NO_ARCHITECTURE = frozenset(
 def failures(
     folder: ModelFolder, task: Task, examples: Sequence[Example], texts: Sequence[str], strategies: Sequence[Strategy]
 ) -> dict[str, str]:
-    """Return why each strategy that fails on the model's architecture does; empty for a tested architecture.
+    """Return why each strategy that fails on the model's architecture does; a tested architecture is not tried.
 
     The first time it takes some seconds; the result is kept in the user's cache folder, for the same configuration,
     task, code and version of transformers.
     """
-    if folder.config.get("model_type") in TESTED or not (folder.path / "config.json").is_file():
+    if folder.config.get("model_type") in TESTED:
+        return {
+            strategy.name: f"it needs {MODEL_NEEDS[_LACKED]}" for strategy in strategies if _LACKED in strategy.needs
+        }
+    if not (folder.path / "config.json").is_file() and folder.path.suffix != gguf_file.SUFFIX:
         return {}
     path = _cache_folder() / f"{_signature(folder, task, strategies)}.json"
     with contextlib.suppress(OSError, ValueError):
@@ -64,7 +72,10 @@ def _cache_folder() -> Path:
 
 
 def _signature(folder: ModelFolder, task: Task, strategies: Sequence[Strategy]) -> str:
-    config = {key: value for key, value in folder.config.items() if key not in _NO_ARCHITECTURE}
+    described = folder.config
+    if folder.path.suffix == gguf_file.SUFFIX:
+        described = gguf_file.read_configuration(folder.path).to_dict()
+    config = {key: value for key, value in described.items() if key not in _NO_ARCHITECTURE}
     steps = {strategy.name: strategy.model_dump(mode="json") for strategy in strategies}
     code = code_digest(__name__, "autoopt.strategies.probe", *sorted(type(step).__module__ for step in strategies))
     about = [config, task.name, steps, code, version("transformers"), version("torch")]
@@ -84,7 +95,7 @@ def _small_candidate(folder: ModelFolder, task: Task, examples: Sequence[Example
     return Candidate(
         model=network,
         tokenizer=tokenizer_of(folder, network, task.head),
-        task=task,
+        task=task.for_model(folder),
         train=tuple(examples[:EXAMPLES]),
         unlabeled=tuple(texts[:EXAMPLES]),
         edits=pooling_edits(network),
@@ -95,14 +106,12 @@ def _small_candidate(folder: ModelFolder, task: Task, examples: Sequence[Example
 def _small_model(folder: ModelFolder, task: Task) -> Any:
     """Return a narrow model of two layers; one as wide as the model itself if a narrow one cannot be built."""
     import torch
-    import transformers
 
-    auto_class: Any = getattr(transformers, task.head.auto_class)
     for narrow in (True, False):
         config = configuration_of(folder, head=task.head, labels=task.labels, problem_type=task.problem_type)
         _shrink(config, narrow=narrow)
         try:
-            made = auto_class.from_config(config).eval()
+            made = decoders.new_network(config, task.head.auto_class).eval()
             with torch.inference_mode():
                 made(input_ids=torch.ones(1, 4, dtype=torch.long))
         except (ValueError, RuntimeError, TypeError, AttributeError, AssertionError, ImportError) as error:
@@ -113,8 +122,7 @@ def _small_model(folder: ModelFolder, task: Task) -> Any:
                 ) from error
         else:
             break
-    made.config.architectures = [type(made).__name__]
-    return with_pooling(made, "mean", seed=0) if task.head.pools else made
+    return with_pooling(made, decoders.POOLING if folder.decodes else "mean", seed=0) if task.head.pools else made
 
 
 def _shrink(config: Any, *, narrow: bool) -> None:

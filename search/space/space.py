@@ -14,24 +14,30 @@ from autoopt.search.space.recipe import MODEL, Recipe
 from autoopt.search.space.strategy_choice import SWITCHED_OFF, StrategyChoice, knob_json
 from autoopt.strategies.catalog import catalog
 from autoopt.strategies.knobs import Choice, Int, Knob, KnobValue
+from autoopt.strategies.model_needs import MODEL_NEEDS
 from autoopt.strategies.strategy import Family, Strategy
 
 NONE = "none"
 RECIPE_NEEDS = frozenset({"teacher", "cut", "layers"})
 """Needs that depend on the other strategies of a recipe; all others depend on the study."""
 
+PROBED_NEEDS = MODEL_NEEDS.keys() - {"bidirectional", "causal"}
+"""Needs that only the base model itself can tell; a model that lacks one has it in ``BaseModel.withheld``."""
+
 NEEDS_IN_WORDS = {
+    **MODEL_NEEDS,
     "classes": "one class for each example",
     "cpu": "a processor as the target",
-    "decoder": "a model that writes, such as GPT-2",
-    "encoder": "an encoder, such as BERT",
+    "head": "a task with a head of its own",
     "imbalanced": "classes of which the largest has twice as many examples as the smallest, or more",
     "labels": "labelled examples",
+    "one pass": "a task that is answered in one pass",
     "single": "single texts instead of pairs",
     "spans": "answers that are parts of a text",
     "tags": "a tag for each word",
     "text": "texts whose words may change while the answer stays the same",
     "unanswerable": "questions without an answer",
+    "untied embeddings": "word embeddings that are not the output matrix too",
     "unlabeled": "texts without labels",
     "whole": "one answer for each text or pair of texts",
 }
@@ -251,7 +257,7 @@ def build_space(
     """
     offers, withheld = [], {}
     for name, strategy in catalog().items():
-        missing = strategy.needs - RECIPE_NEEDS - facts
+        missing = strategy.needs - RECIPE_NEEDS - PROBED_NEEDS - facts
         unset = sorted(
             setting for setting in strategy.requires if name in choices and not choices[name].fixed.get(setting)
         )

@@ -35,7 +35,7 @@ class EarlyExit(Strategy):
       answered early.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "classes", "layers"})
+    needs: ClassVar[frozenset[str]] = frozenset({"classes", "layers"})
     after: ClassVar[frozenset[str]] = frozenset(
         {"half_precision", "int8_dynamic", "int8_embeddings", "int8_weight_only", "int4_weight_only", "sequence_length"}
     )

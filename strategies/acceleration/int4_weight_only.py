@@ -18,6 +18,7 @@ class Int4WeightOnly(Strategy):
     - ``group``: number of inputs that share a scale. 32 is the most accurate and takes an eighth more space than 128.
     """
 
+    needs: ClassVar[frozenset[str]] = frozenset({"linear layers"})
     excludes: ClassVar[frozenset[str]] = frozenset({"int8_dynamic", "onnx_runtime"})
 
     group: Annotated[int, Choice(32, 64, 128)] = 32

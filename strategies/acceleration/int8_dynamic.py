@@ -17,7 +17,7 @@ class Int8Dynamic(Strategy):
       model has strong outliers, as decoders do.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"cpu"})
+    needs: ClassVar[frozenset[str]] = frozenset({"linear layers", "cpu"})
     standard = True
 
     per_token: bool = False

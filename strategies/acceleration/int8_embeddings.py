@@ -16,7 +16,7 @@ class Int8Embeddings(Strategy):
     Worth it for limits on size and memory.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    needs: ClassVar[frozenset[str]] = frozenset({"untied embeddings"})
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:  # noqa: ARG002
         from autoopt.strategies.stand_ins.int8_embedding import Int8Embedding

@@ -16,6 +16,7 @@ class Int8WeightOnly(Strategy):
     Weights are unpacked at their first use.
     """
 
+    needs: ClassVar[frozenset[str]] = frozenset({"linear layers"})
     excludes: ClassVar[frozenset[str]] = frozenset({"int8_dynamic", "int4_weight_only", "onnx_runtime"})
 
     group: int = 128

@@ -20,7 +20,7 @@ class OnnxRuntime(Strategy):
       the answers and is worth it only at batch size 1 and few tokens.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "cpu"})
+    needs: ClassVar[frozenset[str]] = frozenset({"one pass", "cpu"})
     packages: ClassVar[frozenset[str]] = frozenset({"onnx", "onnxruntime", "onnxscript"})
     excludes: ClassVar[frozenset[str]] = frozenset({"int8_dynamic", "int8_embeddings"})
     standard = True

@@ -24,7 +24,7 @@ class SequenceLength(Strategy):
     - ``share``: share of the training texts that are read whole.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "text"})
+    needs: ClassVar[frozenset[str]] = frozenset({"text"})
 
     share: Annotated[float, Choice(0.8, 0.9, 0.95, 0.99)] = 0.95
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
@@ -19,6 +19,7 @@ class BitFit(Strategy):
     - ``epochs``: about twice as many.
     """
 
+    needs: ClassVar[frozenset[str]] = frozenset({"biases"})
     trains = True
 
     learning_rate: Annotated[float, Choice(5e-4, 1e-3, 2e-3)] = 1e-3

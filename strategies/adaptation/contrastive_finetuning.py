@@ -30,7 +30,7 @@ class ContrastiveFinetuning(Strategy):
     - ``epochs``: 1 to 3 if examples are many, more if they are few.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "labels", "classes"})
+    needs: ClassVar[frozenset[str]] = frozenset({"labels", "classes"})
     excludes: ClassVar[frozenset[str]] = CHANGING_EMBEDDINGS
     trains = True
 

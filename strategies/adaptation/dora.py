@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
@@ -19,6 +19,7 @@ class DoRA(Strategy):
     - ``targets``, ``learning_rate``, ``epochs``: as for LoRA.
     """
 
+    needs: ClassVar[frozenset[str]] = frozenset({"linear layers"})
     trains = True
 
     rank: Annotated[int, Choice(4, 8, 16)] = 8

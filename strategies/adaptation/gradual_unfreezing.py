@@ -24,7 +24,7 @@ class GradualUnfreezing(Strategy):
     - ``epochs``: one or two more than for full fine-tuning.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    needs: ClassVar[frozenset[str]] = frozenset({"head"})
     trains = True
 
     share: Annotated[float, Choice(0.3, 0.6)] = 0.3

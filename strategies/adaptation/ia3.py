@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
@@ -19,6 +19,7 @@ class IA3(Strategy):
     - ``epochs``: many, since each changes little.
     """
 
+    needs: ClassVar[frozenset[str]] = frozenset({"linear layers"})
     trains = True
 
     learning_rate: Annotated[float, Choice(2e-3, 5e-3, 1e-2)] = 5e-3

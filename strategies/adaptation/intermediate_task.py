@@ -34,7 +34,7 @@ class IntermediateTask(Strategy):
     - ``first_epochs``, ``examples``: epochs of the first training and its maximum number of examples.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "text"})
+    needs: ClassVar[frozenset[str]] = frozenset({"text"})
     requires: ClassVar[frozenset[str]] = frozenset({"data"})
     reads: ClassVar[frozenset[str]] = frozenset({"data"})
     trains = True

@@ -28,7 +28,7 @@ class LinearProbe(Strategy):
     - ``learning_rate``, ``epochs``, ``batch_size``: of that training; without effect on other tasks.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    needs: ClassVar[frozenset[str]] = frozenset({"head"})
     former_knobs: ClassVar[frozenset[str]] = frozenset({"learning_rate", "epochs"})
     trains = True
     standard = True

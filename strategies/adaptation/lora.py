@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
@@ -21,6 +21,7 @@ class LoRA(Strategy):
     - ``epochs``: about twice as many as for full fine-tuning.
     """
 
+    needs: ClassVar[frozenset[str]] = frozenset({"linear layers"})
     trains = True
     standard = True
 

@@ -21,7 +21,7 @@ class Pooling(Strategy):
       if single words decide.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "whole"})
+    needs: ClassVar[frozenset[str]] = frozenset({"whole"})
     excludes: ClassVar[frozenset[str]] = frozenset({"self_training"})
 
     pooling: Annotated[str, Choice("first", "mean", "max", "last")] = "mean"

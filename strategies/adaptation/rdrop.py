@@ -27,7 +27,7 @@ class RDrop(Strategy):
     - ``epochs``: slightly more than for full fine-tuning.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "labels"})
+    needs: ClassVar[frozenset[str]] = frozenset({"labels"})
     excludes: ClassVar[frozenset[str]] = frozenset({"mixup", "cutoff", "adversarial_training"})
     trains = True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
@@ -20,6 +20,7 @@ class RankStabilizedLoRA(Strategy):
     - ``epochs``: as for LoRA.
     """
 
+    needs: ClassVar[frozenset[str]] = frozenset({"linear layers"})
     trains = True
 
     rank: Annotated[int, Choice(32, 64, 128)] = 64

@@ -32,7 +32,7 @@ class TopLayers(Strategy):
     - ``learning_rate``, ``epochs``: higher than for full fine-tuning.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    needs: ClassVar[frozenset[str]] = frozenset({"head"})
     trains = True
     standard = True
 

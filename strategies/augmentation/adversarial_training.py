@@ -21,7 +21,7 @@ class AdversarialTraining(Strategy):
       four times.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "labels"})
+    needs: ClassVar[frozenset[str]] = frozenset({"labels"})
     excludes: ClassVar[frozenset[str]] = BYPASSING | {"mixup", "cutoff"}
 
     size: Annotated[float, Choice(0.02, 0.05, 0.1)] = 0.05

@@ -24,7 +24,7 @@ class Cutoff(Strategy):
     - ``agreement``: weight of the divergence.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "text", "labels"})
+    needs: ClassVar[frozenset[str]] = frozenset({"text", "labels"})
     excludes: ClassVar[frozenset[str]] = BYPASSING | {"mixup", "adversarial_training"}
 
     share: Annotated[float, Choice(0.05, 0.1, 0.2)] = 0.1

@@ -23,7 +23,7 @@ class Mixup(Strategy):
       very few examples.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "classes"})
+    needs: ClassVar[frozenset[str]] = frozenset({"classes"})
     after: ClassVar[frozenset[str]] = frozenset({"label_smoothing"})
     excludes: ClassVar[frozenset[str]] = BYPASSING | {"cutoff", "adversarial_training"}
 

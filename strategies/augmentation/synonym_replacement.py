@@ -26,7 +26,7 @@ class SynonymReplacement(Strategy):
     - ``closeness``: minimum cosine similarity of a neighbour.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "text"})
+    needs: ClassVar[frozenset[str]] = frozenset({"text"})
 
     share: Annotated[float, Choice(0.05, 0.1, 0.2)] = 0.1
     closeness: Annotated[float, Choice(0.5, 0.6, 0.7)] = 0.6

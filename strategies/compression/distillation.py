@@ -39,7 +39,7 @@ class Distillation(Strategy):
       any that transformers opens, for the same classes in the same order.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "teacher", "cut"})
+    needs: ClassVar[frozenset[str]] = frozenset({"head", "teacher", "cut"})
     excludes: ClassVar[frozenset[str]] = frozenset({"recovery_finetuning"})
     reads: ClassVar[frozenset[str]] = frozenset({"teacher"})
     recovers = True

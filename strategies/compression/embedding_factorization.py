@@ -25,7 +25,7 @@ class EmbeddingFactorization(Strategy):
       limits.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    needs: ClassVar[frozenset[str]] = frozenset({"untied embeddings"})
     excludes: ClassVar[frozenset[str]] = frozenset({"int8_embeddings", "vocabulary_pruning"})
     cuts = True
     cut_share = 0.0

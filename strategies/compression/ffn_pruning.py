@@ -23,6 +23,7 @@ class FFNPruning(Strategy):
       training; 0.25 is for tight limits.
     """
 
+    needs: ClassVar[frozenset[str]] = frozenset({"feed-forward"})
     after: ClassVar[frozenset[str]] = frozenset({"layer_drop"})
     cuts = True
     cut_share = 0.56

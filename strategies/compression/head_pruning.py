@@ -24,7 +24,7 @@ class HeadPruning(Strategy):
       latency.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "labels"})
+    needs: ClassVar[frozenset[str]] = frozenset({"labels", "separate heads"})
     after: ClassVar[frozenset[str]] = frozenset({"layer_drop"})
     cuts = True
     cut_share = 0.3

@@ -56,7 +56,7 @@ class JointPruning(Strategy):
       on. Half as many lowered quality, twice as many only took longer.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "labels"})
+    needs: ClassVar[frozenset[str]] = frozenset({"labels", "separate heads", "feed-forward"})
     excludes: ClassVar[frozenset[str]] = frozenset({"layer_drop", "ffn_pruning", "head_pruning", "weight_sharing"})
     cuts = True
     standard = True

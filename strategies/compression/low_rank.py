@@ -27,6 +27,7 @@ class LowRank(Strategy):
       0.17 is twice as fast and loses more than other cuts.
     """
 
+    needs: ClassVar[frozenset[str]] = frozenset({"linear layers"})
     after: ClassVar[frozenset[str]] = frozenset({"layer_drop", "ffn_pruning", "head_pruning", "joint_pruning"})
     cuts = True
     cut_share = 0.52

@@ -20,6 +20,7 @@ class MagnitudePruning(Strategy):
     - ``pattern``: ``2:4`` keeps two of every four neighbours, which some accelerators support, and ignores ``keep``.
     """
 
+    needs: ClassVar[frozenset[str]] = frozenset({"linear layers"})
     after: ClassVar[frozenset[str]] = frozenset(
         {"layer_drop", "ffn_pruning", "head_pruning", "joint_pruning", "weight_sharing"}
     )

@@ -20,7 +20,7 @@ class VocabularyPruning(Strategy):
       the model will read other texts than it was trained on.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    needs: ClassVar[frozenset[str]] = frozenset({"untied embeddings"})
     # Training is over by then: neither a teacher nor a stored stage has another vocabulary than the model.
     after: ClassVar[frozenset[str]] = frozenset({"distillation", "recovery_finetuning"})
 

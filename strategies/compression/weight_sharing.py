@@ -19,7 +19,7 @@ class WeightSharing(Strategy):
     - ``group``: number of neighbours that share weights, initialized to their mean. 2 loses some quality, 3 more.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "layers"})
+    needs: ClassVar[frozenset[str]] = frozenset({"one pass", "layers"})
     after: ClassVar[frozenset[str]] = frozenset({"layer_drop", "ffn_pruning", "head_pruning"})
     excludes: ClassVar[frozenset[str]] = frozenset({"low_rank"})
     cuts = True

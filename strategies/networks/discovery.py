@@ -45,7 +45,8 @@ class Layout:
     """Number of heads of the whole model; 0 if unknown."""
     head_width: int = 0
     """Width of one head; 0 if unknown."""
-    has_grouped_heads: bool = False
+    group: int = 1
+    """Number of query heads that share a key and a value."""
 
     @property
     def attention_inputs(self) -> tuple[str, ...]:
@@ -83,11 +84,9 @@ class Layout:
 
     @property
     def head_size(self) -> int:
-        """Width of one head, if each has its own query, key and value."""
+        """Width of a head's keys, and of its values; heads that share them count as one."""
         if self.attention_inputs and not self.head_width:
             raise ModelError(f"the number of heads of {self.architecture} was not found")
-        if self.has_grouped_heads:
-            raise ModelError(f"the heads of {self.architecture} share keys and values; they are not removed one by one")
         return self.head_width
 
     def check_complete(self) -> None:
@@ -176,8 +175,8 @@ def _attention(config: Any, layer: nn.Module, declared: dict[str, str]) -> dict[
     parts: dict[str, Any] = {"attention": inputs, "output": output}
     if len(inputs) == 3 and isinstance(heads, int):
         query, key, _ = (linears[path].out_features for path in inputs)
-        if query % heads == 0:
-            parts |= {"heads": heads, "head_width": query // heads, "has_grouped_heads": key != query}
+        if query % heads == 0 and query % key == 0:
+            parts |= {"heads": heads, "head_width": query // heads, "group": query // key}
     return parts
 
 

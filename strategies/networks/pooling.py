@@ -1,4 +1,4 @@
-"""Pooling: how the head of a classifier makes one vector of an encoder's last hidden states."""
+"""Pooling: how the head of a classifier makes one vector of a model's last hidden states."""
 
 from __future__ import annotations
 
@@ -87,7 +87,10 @@ def with_pooling(model: Any, how: str, *, normalizes: bool = False, seed: int | 
         delattr(model, name)
     if getattr(model.base_model, "pooler", None) is not None:
         model.base_model.pooler = None
-    weight = torch.zeros(model.config.num_labels, model.config.hidden_size)
+    # OPT may project its last states to another width, which its own head tells.
+    linears = [child for _, child in head if isinstance(child, nn.Linear)]
+    width = linears[-1].in_features if linears else model.config.hidden_size
+    weight = torch.zeros(model.config.num_labels, width)
     if seed is not None:
         spread = getattr(model.config, "initializer_range", 0.02)
         weight.normal_(0, spread, generator=torch.Generator().manual_seed(seed))

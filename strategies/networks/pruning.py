@@ -23,35 +23,40 @@ if TYPE_CHECKING:
 BATCH_SIZE = 8
 
 
-def head_size(model: Any) -> int:
-    """Return the width of one attention head."""
-    return layout(model).head_size
-
-
 def head_count(model: Any) -> int:
-    """Return the current number of heads of the first layer."""
-    query: Any = layers(model)[0].get_submodule(layout(model).attention_inputs[0])
-    heads: int = query.out_features // head_size(model)
+    """Return the current number of heads of the first layer; heads that share a key and a value count as one."""
+    where = layout(model)
+    key: Any = layers(model)[0].get_submodule(where.attention_inputs[1])
+    heads: int = key.out_features // where.head_size
     return heads
 
 
 def keep_heads(model: Any, layer: nn.Module, heads: torch.Tensor, calls: list[LayerCall]) -> None:
-    """Keep the heads of one layer with these indices; with ``calls`` the output projection is refitted."""
+    """Keep the heads of one layer with these indices; with ``calls`` the output projection is refitted.
+
+    A key and a value that several queries share are kept with all of these.
+    """
     import torch
 
-    where, size = layout(model), head_size(model)
+    where = layout(model)
     where.check_complete()
     output_projection: Any = layer.get_submodule(where.attention_output)
-    device = output_projection.weight.device
-    columns = (heads.to(device)[:, None] * size + torch.arange(size, device=device)).flatten()
+    heads = heads.to(output_projection.weight.device)
+    keys, columns = (_places(heads, size) for size in (where.head_size, where.group * where.head_size))
     with torch.no_grad():
         weight = output_projection.weight[:, columns]
         if calls:
             weight = refit(second_moments(layer, output_projection, calls), output_projection.weight, columns)
-        for path in where.attention_inputs:
-            projection: Any = layer.get_submodule(path)
-            replace_module(layer, path, _rows(projection, columns))
+        for path, rows in zip(where.attention_inputs, (columns, keys, keys), strict=True):
+            replace_module(layer, path, _rows(layer.get_submodule(path), rows))
         replace_module(layer, where.attention_output, linear_of(weight, output_projection.bias))
+
+
+def _places(heads: torch.Tensor, size: int) -> torch.Tensor:
+    """Return the indices of all columns of these heads, of ``size`` columns each."""
+    import torch
+
+    return (heads[:, None] * size + torch.arange(size, device=heads.device)).flatten()
 
 
 def keep_width(model: Any, layer: nn.Module, width: int, calls: list[LayerCall]) -> None:

@@ -14,6 +14,7 @@ from autoopt.strategies.training.loop import Schedule, train
 class CausalLanguageModeling(Strategy):
     """Next-token prediction on the unlabeled texts, packed into blocks without padding.
 
+    In a task with a head of its own the words are predicted with the word embeddings, if these were the output matrix.
     Worth it if the task has few prompts with responses but much more text of the same kind: after 25 steps on 150
     paragraphs of WikiText-2, the perplexity of SmolLM2 on 60 others falls from 57 to 27.
 
@@ -22,7 +23,7 @@ class CausalLanguageModeling(Strategy):
     - ``block``: length of a block in tokens.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"decoder", "unlabeled"})
+    needs: ClassVar[frozenset[str]] = frozenset({"causal", "unlabeled"})
     trains = True
 
     learning_rate: Annotated[float, Choice(2e-5, 5e-5, 2e-4)] = 5e-5
@@ -34,10 +35,12 @@ class CausalLanguageModeling(Strategy):
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if effort == 0:
             return candidate.evolve("causal language modeling, 0 steps")
+        from autoopt.strategies.networks.decoders.output_matrix import with_output_matrix
+
         features = self._pack_blocks(candidate, seed)
         model = candidate.copy_model()
         losses = train(
-            model,
+            with_output_matrix(model),
             features,
             Schedule(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size),
             pad_token_id=candidate.tokenizer.pad_token_id,

@@ -30,7 +30,7 @@ class MaskedLanguageModeling(Strategy):
       Only for tokenizers that mark continuations with ``##``.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "unlabeled"})
+    needs: ClassVar[frozenset[str]] = frozenset({"bidirectional", "unlabeled"})
     trains = True
 
     learning_rate: Annotated[float, Choice(5e-5, 1e-4, 2e-4)] = 5e-5

@@ -30,7 +30,7 @@ class SelfTraining(Strategy):
     - ``texts``: maximum number of texts to label.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "classes", "single", "unlabeled"})
+    needs: ClassVar[frozenset[str]] = frozenset({"classes", "single", "unlabeled"})
     trains = True
     learns = True
 

@@ -26,7 +26,7 @@ class SimCSE(Strategy):
     - ``epochs``: passes over at most ``texts`` texts; one is usual.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "unlabeled"})
+    needs: ClassVar[frozenset[str]] = frozenset({"head", "dropout", "unlabeled"})
     trains = True
 
     learning_rate: Annotated[float, Choice(1e-5, 3e-5, 1e-4)] = 3e-5

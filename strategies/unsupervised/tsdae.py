@@ -28,7 +28,7 @@ class TSDAE(Strategy):
     - ``epochs``: passes over at most ``texts`` texts.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"encoder", "unlabeled"})
+    needs: ClassVar[frozenset[str]] = frozenset({"head", "bidirectional", "unlabeled"})
     trains = True
 
     hidden: Annotated[float, Choice(0.4, 0.6)] = 0.6

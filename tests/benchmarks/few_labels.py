@@ -38,7 +38,7 @@ OFFERED = sorted(
     name
     for name, strategy in catalog().items()
     if strategy.family in (Family.UNSUPERVISED, Family.AUGMENTATION)
-    and not strategy.needs & {"tags", "spans", "unanswerable", "decoder"}
+    and not strategy.needs & {"tags", "spans", "unanswerable", "causal"}
     and not strategy.requires
 )
 ALONE = "full fine-tuning alone"

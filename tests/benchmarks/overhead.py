@@ -61,7 +61,23 @@ def timed(work: Callable[[], object]) -> float:
 
 def whole_space() -> Space:
     choices = {name: choose(strategy, {}) for name, strategy in catalog().items() if not strategy.requires}
-    return build_space(choices, frozenset({"encoder", "labels", "text", "single", "classes", "unlabeled", "cpu"}))
+    return build_space(
+        choices,
+        frozenset(
+            {
+                "bidirectional",
+                "head",
+                "one pass",
+                "untied embeddings",
+                "labels",
+                "text",
+                "single",
+                "classes",
+                "unlabeled",
+                "cpu",
+            }
+        ),
+    )
 
 
 def ended(number: int, recipe: Recipe, chance: random.Random) -> TrialRecord:

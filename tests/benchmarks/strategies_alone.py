@@ -40,6 +40,7 @@ from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.catalog import catalog
 from autoopt.strategies.compression.layer_drop import LayerDrop
 from autoopt.strategies.compression.recovery_finetuning import RecoveryFinetuning
+from autoopt.strategies.model_needs import MODEL_NEEDS
 from autoopt.strategies.strategy import Strategy
 
 ROW = "{:<26} {:<20} {:>8} {:>7} {:>14} {:>8} {:>14} {:>8} {:>8}"
@@ -165,7 +166,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the rows in this file")
     options = parser.parse_args()
     experiment = load_experiment(options.experiment, options.set)
-    known = facts(experiment, open_data(experiment)) | RECIPE_NEEDS
+    known = facts(experiment, open_data(experiment)) | RECIPE_NEEDS | MODEL_NEEDS.keys() - {"causal"}
     asked = [strategy for name, strategy in catalog().items() if name in options.only]
     chosen = [strategy for strategy in asked if strategy.needs <= known and not strategy.requires]
     wanted = [("baseline", "", Recipe.of([FullFinetuning()]))]

@@ -21,6 +21,7 @@ from autoopt.strategies import saving
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.catalog import catalog
 from autoopt.strategies.errors import UsageError
+from autoopt.strategies.model_needs import MODEL_NEEDS
 from autoopt.strategies.stand_ins.structure import structure_digest
 from autoopt.strategies.strategy import Family, Strategy
 from tests import tiny, tiny_decoder
@@ -28,8 +29,9 @@ from tests.tiny_given import made
 
 SMALL_EFFORT = 0.3
 STUDY_NEEDS = {
-    "encoder",
-    "decoder",
+    "head",
+    "one pass",
+    "untied embeddings",
     "cpu",
     "gpu",
     "unlabeled",
@@ -42,6 +44,7 @@ STUDY_NEEDS = {
     "spans",
     "unanswerable",
     "whole",
+    *MODEL_NEEDS,
 }
 RECIPE_NEEDS = {"teacher", "cut", "layers"}
 
@@ -68,7 +71,7 @@ every_training = pytest.mark.parametrize(
 
 def candidate_for(strategy: type[Strategy]) -> Candidate:
     """A candidate that has whatever the strategy may need."""
-    if "decoder" in strategy.needs:
+    if "causal" in strategy.needs:
         return replace(tiny_decoder.candidate(), unlabeled=tiny_decoder.CORPUS)
     other_data = partial(load_labelled, task_type=TextClassification)
     return replace(tiny.candidate(layers=2), teacher=tiny.model(layers=2, seed=7), other_data=other_data)
@@ -247,7 +250,7 @@ def test_what_it_saves_holds_no_pickle(strategy: type[Strategy], tmp_path: Path)
 def test_transformers_opens_its_result_or_refuses_it(strategy: type[Strategy], tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-    opens: Any = AutoModelForCausalLM if "decoder" in strategy.needs else AutoModelForSequenceClassification
+    opens: Any = AutoModelForCausalLM if "causal" in strategy.needs else AutoModelForSequenceClassification
     result = result_of(strategy)
     saving.save(result, tmp_path / "saved")
     if result.edits:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from autoopt.objectives.tasks.pairs import separator
 from autoopt.strategies.candidate import Example, Features, Span
 from autoopt.strategies.errors import ModelError, UsageError
 
@@ -26,7 +27,7 @@ class Window:
     """Index of the example."""
     features: Features
     null: int
-    """Position of the token that stands for "no answer here", the first of the text."""
+    """Position of the token that stands for "no answer here": that for the class if there is one, else the last."""
     first: int
     """Position of the first token of the context."""
     offsets: tuple[tuple[int, int], ...]
@@ -55,21 +56,35 @@ def context_windows(
     has_context = [example.text_pair is not None for example in examples]
     if any(has_context) and not all(has_context):
         raise UsageError("some of these questions have a context and some have none; give one kind")
+    end = _missing_end(tokenizer)
+    length = max_length - (end is not None)
     for begin in range(0, len(examples), CHUNK):
         chunk = examples[begin : begin + CHUNK]
         if has_context[0]:
-            encoded = _encode_pairs(chunk, tokenizer, max_length, stride)
+            encoded = _encode_pairs(chunk, tokenizer, length, stride)
         else:
-            encoded = _encode_questions(chunk, tokenizer, max_length)
+            encoded = _encode_questions(chunk, tokenizer, length)
         for number in range(len(encoded["input_ids"])):
-            yield _window(encoded, number, begin, tokenizer)
+            yield _window(encoded, number, begin, tokenizer, end)
+
+
+def _missing_end(tokenizer: Any) -> int | None:
+    """Return the token to append to each window, on which "no answer here" is read; None if a text has such a token.
+
+    A decoder knows at the last token only whether there is an answer, and that must not be a part of one.
+    """
+    if tokenizer.cls_token_id is not None or tokenizer("a")["input_ids"][-1] in tokenizer.all_special_ids:
+        return None
+    return int(tokenizer.pad_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id)
 
 
 def _encode_pairs(examples: Sequence[Example], tokenizer: Any, max_length: int, stride: int) -> Any:
-    question_limit = max_length // QUESTION_SHARE
-    room = max_length - question_limit - tokenizer.num_special_tokens_to_add(pair=True)
+    between = separator(tokenizer)
+    reserved = len(tokenizer(between, add_special_tokens=False)["input_ids"]) if between else 0
+    question_limit = max(1, max_length // QUESTION_SHARE - reserved)
+    room = max_length - question_limit - reserved - tokenizer.num_special_tokens_to_add(pair=True)
     return tokenizer(
-        _truncated([example.text for example in examples], tokenizer, question_limit),
+        [question + between for question in _truncated([one.text for one in examples], tokenizer, question_limit)],
         [example.text_pair for example in examples],
         truncation="only_second",
         max_length=max_length,
@@ -101,11 +116,15 @@ def _truncated(questions: Sequence[str], tokenizer: Any, limit: int) -> list[str
     return truncated
 
 
-def _window(encoded: Any, number: int, begin: int, tokenizer: Any) -> Window:
+def _window(encoded: Any, number: int, begin: int, tokenizer: Any, end: int | None) -> Window:
     extra = {"offset_mapping", "overflow_to_sample_mapping"}
     features = {name: values[number] for name, values in encoded.items() if name not in extra}
+    if end is not None:
+        appended = {"input_ids": end, "attention_mask": 1}
+        features = {name: [*values, appended.get(name, 0)] for name, values in features.items()}
     ids = features["input_ids"]
-    null = ids.index(tokenizer.cls_token_id) if tokenizer.cls_token_id in ids else 0
+    last = len(ids) - 1 if tokenizer.cls_token_id is None else 0
+    null = ids.index(tokenizer.cls_token_id) if tokenizer.cls_token_id in ids else last
     if "offset_mapping" not in encoded:
         return Window(begin + number, features, null, 0, ())
     sides = encoded.sequence_ids(number)

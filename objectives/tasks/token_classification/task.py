@@ -12,6 +12,7 @@ from autoopt.objectives.data.columns import TEXT_NAMES, WORD_NAMES
 from autoopt.objectives.data.rows import Reading, Row
 from autoopt.objectives.data.settings import DataSettings
 from autoopt.objectives.inputs import InputNames
+from autoopt.objectives.models.model_folder import ModelFolder
 from autoopt.objectives.models.pretrained import Head
 from autoopt.objectives.scoring import scores
 from autoopt.objectives.tables.table import Table
@@ -65,6 +66,8 @@ class TokenClassification(Task):
 
     lexicon: tuple[str, ...] = ()
     """Words of the training data in scripts without blanks between words, such as Chinese; a text is cut into these."""
+    reads_last: bool = False
+    """Whether the last token of a word stands for it: the only one of which a decoder has seen the whole word."""
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
@@ -106,9 +109,13 @@ class TokenClassification(Task):
         return replace(task, lexicon=lexicon_of(_sentences(data.train)))
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything needed to rebuild the task; without a lexicon what earlier versions returned."""
-        values = super().to_json()
-        return values if self.lexicon else {key: value for key, value in values.items() if key != "lexicon"}
+        """Return everything needed to rebuild the task; fields that earlier versions lacked only if they are set."""
+        unset = {name for name in ("lexicon", "reads_last") if not getattr(self, name)}
+        return {key: value for key, value in super().to_json().items() if key not in unset}
+
+    def for_model(self, folder: ModelFolder) -> Self:
+        """Return the task with the token of a word that the model answers at."""
+        return replace(self, reads_last=folder.decodes)
 
     def describe_answers(self, examples: Sequence[Example]) -> str:
         scheme, tags = self.scheme, (self._tags(example) for example in examples)
@@ -130,11 +137,13 @@ class TokenClassification(Task):
     def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Features]:
         """Tokenize, unpadded; a sentence longer than ``max_length`` gives several overlapping windows.
 
-        The class of a word is at its first token in the window that answers it; other tokens have ``IGNORED_LABEL``.
+        The class of a word is at the token that stands for it in the window that answers it; other tokens have
+        ``IGNORED_LABEL``.
         A window of a labelled example without any class is left out, since its loss is undefined.
         """
         features = []
-        for window in word_windows(_sentences(examples), tokenizer, max_length=self.max_length):
+        sentences = _sentences(examples)
+        for window in word_windows(sentences, tokenizer, max_length=self.max_length, last=self.reads_last):
             label: Any = examples[window.sentence].label
             if label is None:
                 features.append(window.features)
@@ -207,7 +216,8 @@ class TokenClassification(Task):
         without_token = np.zeros(len(self.labels))
         without_token[self.labels.index(self.scheme.outside or self.labels[0])] = 1
         probabilities = [np.tile(without_token, (len(words), 1)) for words in sentences]
-        windows = word_windows(sentences, candidate.tokenizer, max_length=self.max_length)
+        last = isinstance(candidate.task, TokenClassification) and candidate.task.reads_last
+        windows = word_windows(sentences, candidate.tokenizer, max_length=self.max_length, last=last)
         inputs = [window.features for window in windows]
         for positions, _, output in forward(candidate.model, inputs, pad_token_id=candidate.tokenizer.pad_token_id):
             logits = output.logits.double().cpu().numpy()

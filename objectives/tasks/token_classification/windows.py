@@ -27,15 +27,16 @@ class WordWindow:
     """Index of the sentence."""
     features: Features
     tokens: Mapping[int, int]
-    """Position of the first token of each word that is answered in this window, by the word's index."""
+    """Position of the token that stands for each word that is answered in this window, by the word's index."""
 
 
 def word_windows(
-    sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, *, max_length: int
+    sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, *, max_length: int, last: bool = False
 ) -> list[WordWindow]:
     """Return the windows on all sentences, in order, of at most ``max_length`` tokens each.
 
-    A word is answered in the window in which it has most context; in none if it has no token, as a control character.
+    The first token of a word stands for it, or the last one if ``last``. A word is answered in the window in which it
+    has most context; in none if it has no token, as a control character.
     Raises ``ModelError`` for a tokenizer that does not tell which word a token belongs to.
     """
     if not sentences:
@@ -46,7 +47,7 @@ def word_windows(
     parts: list[tuple[int, range, list[int]]] = []
     for sentence, (features, word_of) in enumerate(_tokenize(word_texts, tokenizer, max_length=None)):
         if len(word_of) <= max_length:
-            windows.append(WordWindow(sentence, features, _first_tokens(word_of)))
+            windows.append(WordWindow(sentence, features, _tokens(word_of, last=last)))
             continue
         counts = Counter(word_of)
         lengths = [min(counts[word], room) for word in range(len(word_texts[sentence]))]
@@ -58,7 +59,7 @@ def word_windows(
     part_texts = [word_texts[sentence][words.start : words.stop] for sentence, words, _ in parts]
     encoded = _tokenize(part_texts, tokenizer, max_length=max_length)
     for (sentence, words, answered), (features, word_of) in zip(parts, encoded, strict=True):
-        tokens = _first_tokens(word_of)
+        tokens = _tokens(word_of, last=last)
         positions = {word: tokens[word - words.start] for word in answered if word - words.start in tokens}
         windows.append(WordWindow(sentence, features, positions))
     return sorted(windows, key=lambda window: window.sentence)
@@ -124,6 +125,7 @@ def _tokenize(
     ]
 
 
-def _first_tokens(word_of: Sequence[int | None]) -> dict[int, int]:
-    """Return the position of the first token of each word."""
-    return {word: position for position, word in reversed(list(enumerate(word_of))) if word is not None}
+def _tokens(word_of: Sequence[int | None], *, last: bool) -> dict[int, int]:
+    """Return the position of the first token of each word, or of the last one."""
+    ordered = list(enumerate(word_of))
+    return {word: place for place, word in (ordered if last else reversed(ordered)) if word is not None}

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from autoopt.objectives.tasks.text_classification.task import TextClassification
 from autoopt.strategies import saving
 from autoopt.strategies.candidate import Example
 from autoopt.strategies.errors import ModelError
+from autoopt.strategies.probe import check_saved
 from tests import tiny, tiny_decoder
 
 gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
@@ -112,9 +114,12 @@ def test_a_packed_model_is_the_model_that_was_packed_and_can_be_saved(packed: Pa
         assert torch.equal(reloaded(input_ids=tokens).logits, original(input_ids=tokens).logits)
 
 
-def test_a_packed_decoder_is_no_encoder(packed: Path) -> None:
-    with pytest.raises(ModelError, match=r"tiny.gguf' is a decoder \(llama\); text_classification needs an encoder"):
-        TextClassification(labels=("a", "b")).open_model(str(packed))
+def test_a_packed_decoder_classifies_with_the_layers_that_were_packed(packed: Path, tmp_path: Path) -> None:
+    opened = TextClassification(labels=("a", "b"), max_length=24).open_model(str(packed), seed=1)
+    body: Any = CausalLM(max_length=24).open_model(str(packed)).model
+    for name, tensor in body.model.state_dict().items():
+        assert torch.equal(opened.model.base_model.state_dict()[name], tensor)
+    check_saved(replace(opened, train=tiny.examples(4)), open_task=open_task)
 
 
 def test_a_layer_that_is_missing_is_refused(tmp_path: Path) -> None:

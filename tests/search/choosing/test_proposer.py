@@ -30,7 +30,7 @@ from autoopt.strategies.catalog import catalog, find
 OBJECTIVES = {"quality": Direction.MAXIMIZE, "latency_p50": Direction.MINIMIZE}
 SPACE: Space = build_space(
     {name: choose(strategy, {}) for name, strategy in catalog().items() if not strategy.requires},
-    frozenset({"encoder", "labels", "text", "unlabeled", "cpu"}),
+    frozenset({"bidirectional", "head", "one pass", "untied embeddings", "labels", "text", "unlabeled", "cpu"}),
 )
 
 
@@ -90,7 +90,8 @@ def test_what_serving_costs_is_a_matter_of_what_reshapes() -> None:
 def test_where_nothing_reshapes_a_recipe_is_proposed_all_the_same() -> None:
     names = ("full_finetuning", "linear_probe", "top_layers", "lora", "bitfit", "label_smoothing", "mixup")
     space = build_space(
-        {name: choose(find(name), {}) for name in names}, frozenset({"encoder", "labels", "text", "cpu"})
+        {name: choose(find(name), {}) for name in names},
+        frozenset({"head", "labels", "text", "cpu"}),
     )
     rng = random.Random(0)
     sampled = [recipe for recipe, _ in candidates_near([], space.propose, rng)]

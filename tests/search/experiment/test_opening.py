@@ -9,11 +9,14 @@ import pytest
 from autoopt.objectives.data.text_data import TextData
 from autoopt.objectives.models.model_folder import ModelFolder
 from autoopt.objectives.tasks.question_answering.task import QuestionAnswering
+from autoopt.objectives.tasks.text_classification.task import TextClassification
 from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.experiment.opening import facts, open_data, space_of, task_of
 from autoopt.search.space.start_design import start_design
 from autoopt.strategies.candidate import Example, Span
 from autoopt.strategies.knobs import Choice
+
+HEAD = TextClassification.head.facts
 
 
 def experiment(folder: Path, task: str) -> Experiment:
@@ -27,8 +30,8 @@ def experiment(folder: Path, task: str) -> Experiment:
 @pytest.mark.parametrize(
     ("task", "expected"),
     [
-        ("text_classification", {"encoder", "labels", "classes", "single", "text", "unlabeled", "whole", "cpu"}),
-        ("causal_lm", {"decoder", "single", "unlabeled", "cpu"}),
+        ("text_classification", {*HEAD, "labels", "classes", "single", "text", "unlabeled", "whole", "cpu"}),
+        ("causal_lm", {"single", "unlabeled", "cpu"}),
     ],
 )
 def test_what_a_study_has_follows_from_its_task(tmp_path: Path, task: str, expected: set[str]) -> None:
@@ -41,9 +44,9 @@ def test_a_decoder_is_offered_what_applies_to_it_and_the_rest_has_a_reason(tmp_p
     space = space_of(study, open_data(study), {"model": ModelFolder(Path("model"), "model", {"model_type": "llama"})})
     offered = {offer.strategy.name for offer in space.offers}
     assert "full_finetuning" in offered
-    assert not any("encoder" in offer.strategy.needs or "labels" in offer.strategy.needs for offer in space.offers)
+    assert not any(offer.strategy.needs & {*HEAD, "labels"} for offer in space.offers)
     assert "random_edits" not in offered
-    assert space.withheld["weight_sharing"] == "it needs an encoder, such as BERT"
+    assert space.withheld["weight_sharing"] == "it needs a task that is answered in one pass"
     if not any(offer.strategy.cuts for offer in space.offers):
         assert space.withheld["distillation"] == "it trains after a cut, and no strategy that cuts is offered"
     assert [step.name for step in start_design(space)[0].steps] == ["full_finetuning"]

@@ -19,7 +19,7 @@ from autoopt.strategies.catalog import catalog, find
 from autoopt.strategies.knobs import Choice, Float, Int, Knob, KnobValue
 from autoopt.strategies.strategy import Family
 
-FACTS = frozenset({"encoder", "labels", "text", "unlabeled", "cpu"})
+FACTS = frozenset({"bidirectional", "head", "one pass", "untied embeddings", "labels", "text", "unlabeled", "cpu"})
 
 
 def space(
@@ -213,7 +213,7 @@ def test_the_baseline_is_full_finetuning_even_where_the_search_may_not_use_it() 
 
 
 def test_a_strategy_that_has_to_be_told_something_is_offered_once_it_is() -> None:
-    facts = frozenset({"encoder", "text", "labels"})
+    facts = frozenset({"bidirectional", "head", "one pass", "untied embeddings", "text", "labels"})
     choices = {"full_finetuning": choose(find("full_finetuning"), {})}
     silent = build_space({**choices, "back_translation": choose(find("back_translation"), {"there": ""})}, facts)
     assert silent.offer("back_translation") is None

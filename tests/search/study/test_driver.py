@@ -40,7 +40,7 @@ LIMITS = (Limit.parse("latency_p50 <= 0.5 * baseline"), Limit.parse("quality >= 
 MORE = ("masked_language_modeling", "random_edits")
 SPACE: Space = build_space(
     {name: choose(strategy, {}) for name, strategy in catalog().items() if strategy.standard or name in MORE},
-    frozenset({"encoder", "labels", "text", "unlabeled", "cpu"}),
+    frozenset({"bidirectional", "head", "one pass", "untied embeddings", "labels", "text", "unlabeled", "cpu"}),
 )
 
 

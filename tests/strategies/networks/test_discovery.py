@@ -54,8 +54,7 @@ def test_layers_that_are_one_layer_are_not_cut() -> None:
 def test_a_decoder_has_a_gate_and_grouped_heads() -> None:
     where = layout(tiny_decoder.model())
     assert where.ffn_inputs == ("mlp.gate_proj", "mlp.up_proj")
-    with pytest.raises(ModelError, match="the heads of llama share keys and values"):
-        _ = where.head_size
+    assert (where.heads, where.group, where.head_size) == (4, 2, 8)
 
 
 def test_a_dropped_layer_takes_what_the_configuration_says_of_it_along_and_brings_it_back() -> None:

@@ -33,7 +33,7 @@ every_training = pytest.mark.parametrize(
     [
         pytest.param(cls, id=name)
         for name, cls in catalog().items()
-        if cls.trains and "decoder" not in cls.needs and name != "linear_probe"  # It is solved, without a step.
+        if cls.trains and "causal" not in cls.needs and name != "linear_probe"  # It is solved, without a step.
     ],
 )
 
@@ -47,7 +47,7 @@ class Cut(BaseException):
 
 
 def given(strategy: Strategy | None = None) -> Candidate:
-    if strategy is not None and "decoder" in strategy.needs:
+    if strategy is not None and "causal" in strategy.needs:
         return replace(tiny_decoder.candidate(), unlabeled=tiny_decoder.CORPUS * 8)
     other_data = partial(load_labelled, task_type=TextClassification)
     return replace(tiny.candidate(layers=2), teacher=tiny.model(layers=2, seed=7), other_data=other_data)
@@ -83,7 +83,7 @@ def trained(strategy: Strategy, folder: Path, *, cuts: tuple[int, ...] = ()) -> 
 
 @every_training
 def test_cut_off_twice_it_comes_to_the_same_weights(strategy: type[Strategy], tmp_path: Path) -> None:
-    made = tiny_given.made(strategy, batch_size=4, **({"block": 16} if "decoder" in strategy.needs else {}))
+    made = tiny_given.made(strategy, batch_size=4, **({"block": 16} if "causal" in strategy.needs else {}))
     whole = trained(made, tmp_path / "whole")
     again = trained(made, tmp_path / "cut", cuts=(2, 1))
     assert tiny.digest(again.model) == tiny.digest(whole.model)

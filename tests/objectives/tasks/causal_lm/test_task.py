@@ -20,7 +20,6 @@ from autoopt.objectives.tasks import open_task
 from autoopt.objectives.tasks.causal_lm import scoring
 from autoopt.objectives.tasks.causal_lm.reading import Form, dump_messages
 from autoopt.objectives.tasks.causal_lm.task import CausalLM, _token_losses
-from autoopt.objectives.tasks.text_classification.task import TextClassification
 from autoopt.strategies import saving
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.candidate import Example
@@ -219,13 +218,10 @@ def test_a_decoder_whose_head_is_missing_is_refused(tmp_path: Path) -> None:
         CausalLM(max_length=24).open_model(str(folder))
 
 
-def test_an_encoder_and_a_decoder_are_told_apart(tmp_path: Path) -> None:
-    decoder = tiny_decoder.save(tmp_path / "decoder")
+def test_an_encoder_is_refused(tmp_path: Path) -> None:
     saving.save(tiny.candidate(), tmp_path / "encoder")
     with pytest.raises(ModelError, match=r"encoder' is an encoder \(bert\); causal_lm needs a decoder such as llama"):
         CausalLM(max_length=24).open_model(str(tmp_path / "encoder"))
-    with pytest.raises(ModelError, match=r"is a decoder \(llama\); text_classification needs an encoder such as bert"):
-        TextClassification(labels=("a", "b"), max_length=24).open_model(str(decoder))
 
 
 @pytest.mark.parametrize("task", [CausalLM(), CausalLM(max_length=9, metric="bits_per_byte", form=Form.DIALOGUE)])

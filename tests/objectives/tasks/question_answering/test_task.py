@@ -31,6 +31,7 @@ from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.candidate import Candidate, Example, Span
 from autoopt.strategies.catalog import catalog
 from autoopt.strategies.errors import Diverged, ModelError, UsageError
+from autoopt.strategies.model_needs import MODEL_NEEDS
 from autoopt.strategies.strategy import Family, Strategy
 from tests import tiny
 
@@ -38,7 +39,12 @@ KEYS, WORDS = tiny.TOPIC_WORDS
 TOKENIZER = tiny.candidate().tokenizer
 TASK = QuestionAnswering(max_length=24)
 OPEN = replace(TASK, unanswerable=True)
-MET = QuestionAnswering.facts([]) | {"encoder", "unlabeled", "cpu", "teacher", "cut", "layers"}
+MET = (
+    QuestionAnswering.facts([])
+    | QuestionAnswering.head.facts
+    | {"unlabeled", "cpu", "teacher", "cut", "layers"}
+    | MODEL_NEEDS.keys() - {"causal"}
+)
 
 
 def asked(question: str, context: str, *answers: str) -> Example:

@@ -22,6 +22,7 @@ from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.catalog import catalog
 from autoopt.strategies.errors import Diverged, UsageError
+from autoopt.strategies.model_needs import MODEL_NEEDS
 from autoopt.strategies.strategy import Strategy
 from tests import tiny
 
@@ -290,7 +291,12 @@ def test_a_saved_candidate_gives_the_same_answers(learned: Candidate, tmp_path: 
     assert TASK.answer(reopened, unseen) == TASK.answer(learned, unseen)
 
 
-MET = TokenClassification.facts([]) | {"encoder", "unlabeled", "cpu", "teacher", "cut", "layers"}
+MET = (
+    TokenClassification.facts([])
+    | TokenClassification.head.facts
+    | {"unlabeled", "cpu", "teacher", "cut", "layers"}
+    | MODEL_NEEDS.keys() - {"causal"}
+)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Decoders in tasks that have a head of their own."""
