@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 from autoopt.objectives.models import known_architectures
@@ -86,6 +87,20 @@ def network_class(config: Any, auto_class: str) -> Any:
             "give another model"
         )
     return made
+
+
+def renamed_weights(config: Any, auto_class: str) -> dict[str, str]:
+    """Return a pattern of the names that a language model's file gives its body, with the name in the class.
+
+    Empty if the names are the same. Llama and its kin have another name in their class for questions.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        network, writer = new_network(copy.deepcopy(config), auto_class), AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    before, after = writer.base_model_prefix, network.base_model_prefix
+    return {} if before == after else {rf"^{before}\.": f"{after}."}
 
 
 def new_network(config: Any, auto_class: str) -> Any:

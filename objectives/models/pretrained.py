@@ -147,6 +147,7 @@ def _read_network(folder: ModelFolder, config: Any, head: Head, *, keeps_head: b
     from safetensors import SafetensorError
 
     network_class = decoders.network_class(config, head.auto_class)
+    other_names = folder.decodes and not head.is_pretrained and decoders.renamed_weights(config, head.auto_class)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -159,6 +160,7 @@ def _read_network(folder: ModelFolder, config: Any, head: Head, *, keeps_head: b
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
+                key_mapping=other_names or None,
             )
         except (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
             raise _config_error(folder, error) from None

@@ -46,4 +46,4 @@ def test_every_strategy_has_its_section_with_what_it_gave() -> None:
     assert (
         "*Gave* on bbc-news (without recovery) -0.2 points [-1.5, +1.0], latency 0.51 [0.50, 0.53], 70.3 MB." in section
     )
-    assert "*Needs* encoder, layers." in text[text.index("### weight_sharing") :].split("### ")[1]
+    assert "*Needs* layers, one pass." in text[text.index("### weight_sharing") :].split("### ")[1]

@@ -38,7 +38,7 @@ def opened(task_type: type[Task], kind: str, folder: Path) -> Candidate:
     path.write_text("".join(json.dumps(row) + "\n" for row in task_type.sample), encoding="utf-8")
     split = {"train": 2, "validation": 2, "test": 2}
     data: TextData = load_text_data(DataSettings.model_validate({"source": str(path), "split": split}), task_type)
-    task = task_type.of_data(data, max_length=48, metric=None)
+    task = task_type.of_data(data, max_length=96, metric=None)
     return task.open_model(str(tiny_decoder.save(folder / "given", kind, pad=False)), data=data, seed=1)
 
 
@@ -55,7 +55,8 @@ def test_a_decoder_learns_the_task_and_answers_alike_after_saving(task: str, kin
     loaded = saving.load(tmp_path / "saved", open_task=open_task)
     assert given.task.answer(loaded, given.train) == given.task.answer(trained, given.train)  # type: ignore[attr-defined]
     again = find_task(task).from_json(given.task.to_json()).open_model(str(tmp_path / "saved"))
-    assert tiny.digest(again.model) == tiny.digest(trained.model)
+    weights = trained.model.state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in again.model.state_dict().items())
 
 
 @every_kind
@@ -122,7 +123,7 @@ def test_a_decoder_says_at_an_end_token_that_there_is_no_answer(tmp_path: Path) 
         ids = window.features["input_ids"]
         assert window.null == len(ids) - 1 < 24
         assert ids[-1] == given.tokenizer.eos_token_id
-        assert "\nthe" in given.tokenizer.decode(ids).replace(" the", "the") or window.example == 0
+        assert " ?\n" in given.tokenizer.decode(ids)
         assert len(window.features["attention_mask"]) == len(ids)
     assert windows[0].positions((Span("mat", 8),))["end_positions"] == windows[0].null - 1
 
