@@ -227,9 +227,13 @@ class Study:
 
     def events(self) -> list[tuple[str, int, str]]:
         """Return what the trials have written to the ledger: event, number, recipe."""
+        return [(event, number, recipe) for event, number, recipe, _ in self.lines()]
+
+    def lines(self) -> list[tuple[str, int, str, int]]:
+        """Return the same with the process that wrote it."""
         lines = self.ledger.read_text(encoding="utf-8").splitlines() if self.ledger.exists() else []
         fields = [line.split() for line in lines]
-        return [(event, int(number), recipe) for event, number, recipe, _ in fields]
+        return [(event, int(number), recipe, int(process)) for event, number, recipe, process in fields]
 
     def remnants(self) -> list[str]:
         """Return unfinished files and folders under the root; those of killed processes excepted."""
