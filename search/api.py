@@ -216,14 +216,14 @@ def load_model(path_or_name: str | Path, *, root: str | Path | None = None, uri:
     """
     from autoopt.objectives.tasks import open_task
     from autoopt.search.backends import mlflow_pull
-    from autoopt.strategies.saving import load
+    from autoopt.strategies.serving import load_for_serving
 
     if Path(path_or_name).is_dir():
-        return LoadedModel(load(Path(path_or_name), open_task=open_task))
+        return LoadedModel(load_for_serving(Path(path_or_name), open_task=open_task))
     home = Root(Path(root).absolute()) if root is not None else Root(default_root())
     with tempfile.TemporaryDirectory() as work:
         folder = mlflow_pull.pull(str(path_or_name), Path(work) / "model", root=home, uri=uri)
-        return LoadedModel(load(folder, open_task=open_task))
+        return LoadedModel(load_for_serving(folder, open_task=open_task))
 
 
 def _load_experiment(source: Experiment | Mapping[str, Any] | str | Path, overrides: Sequence[str]) -> Experiment:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoopt.strategies import saving
-from autoopt.strategies.candidate import Candidate, Features, TaskView
+from autoopt.strategies.candidate import Candidate, Example, TaskView
 from autoopt.strategies.errors import AutooptError, ModelError
 from autoopt.strategies.model_needs import unmet
+from autoopt.strategies.stand_ins.contract import TextModel, text_logits
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import batches
 
@@ -56,10 +57,8 @@ def check_saved(candidate: Candidate, *, open_task: OpenTask) -> None:
         except AutooptError as error:
             reason = str(error).replace(str(folder), "the saved model")
             raise ModelError(f"it cannot be loaded again: {reason}") from error
-    features = candidate.task.encode(candidate.train[: BATCH_SIZES[-1]], candidate.tokenizer)
-    pad = candidate.tokenizer.pad_token_id
     for size in BATCH_SIZES:
-        before, after = (answers(model, features, pad, size) for model in (candidate.model, loaded.model))
+        before, after = (answers(one, candidate.train[: BATCH_SIZES[-1]], size) for one in (candidate, loaded))
         for ours, theirs in zip(before, after, strict=True):
             if not torch.isfinite(ours).all():
                 raise ModelError("its answers are not finite numbers")
@@ -67,8 +66,15 @@ def check_saved(candidate: Candidate, *, open_task: OpenTask) -> None:
                 raise ModelError("its answers differ after it was saved and loaded")
 
 
-def answers(model: Any, features: Sequence[Features], pad_token_id: int, batch_size: int) -> list[torch.Tensor]:
-    """Return the first output of the model for each batch, shortest texts first."""
+def answers(candidate: Candidate, examples: Sequence[Example], batch_size: int) -> list[torch.Tensor]:
+    """Return the first output of the candidate's model for each batch, shortest texts first."""
+    import torch
+
+    model: Any = candidate.model
+    if isinstance(model, TextModel):
+        parts = [examples[start : start + batch_size] for start in range(0, len(examples), batch_size)]
+        return [torch.from_numpy(text_logits(model, part)) for part in parts]
+    features, pad_token_id = candidate.task.encode(examples, candidate.tokenizer), candidate.tokenizer.pad_token_id
     return [
         (output.logits if "logits" in output else output.start_logits).float()
         for _, _, output in batches.forward(model, features, pad_token_id=pad_token_id, batch_size=batch_size)

@@ -61,6 +61,9 @@ class Strategy(BaseModel, ABC):
     """Whether it removes parts of the architecture, so that recovery training helps."""
     cut_share: ClassVar[float] = 1.0
     """Share of a layer's time that is proportional to ``keep``, if it cuts."""
+    replaces: ClassVar[bool] = False
+    """Whether its result is no network any more, but a student that reads texts: nothing else of a recipe compresses or
+    accelerates then. If it ``learns``, from the labels alone, a recipe has no trunk either."""
     adaptive: ClassVar[bool] = False
     """Whether the shapes depend on the weights. Costs are then measured again after training; at effort 0 it returns
     shapes of about the same cost."""

@@ -20,6 +20,7 @@ from autoopt.objectives.tasks.outputs import check_finite, softmax
 from autoopt.objectives.tasks.pairs import separator
 from autoopt.strategies.candidate import Candidate, Example, Features
 from autoopt.strategies.errors import UsageError, did_you_mean
+from autoopt.strategies.stand_ins.contract import TextModel, text_logits
 from autoopt.strategies.training.batches import forward
 
 if TYPE_CHECKING:
@@ -242,6 +243,8 @@ class SequenceClassification(Task):
         """Return logits of shape (examples, classes), or (examples, 1) for a number, in the order of the examples."""
         import numpy as np
 
+        if isinstance(candidate.model, TextModel):
+            return check_finite(text_logits(candidate.model, examples).astype(np.float64))
         logits = np.empty((len(examples), max(1, len(self.labels))), dtype=np.float64)
         features = replace(candidate, task=replace(self, prompt=_prompt_of(candidate))).encode(examples)
         for positions, _, output in forward(candidate.model, features, pad_token_id=candidate.tokenizer.pad_token_id):

@@ -109,9 +109,9 @@ def _serve(folder: Path, target: Target) -> None:
 
     from autoopt.objectives.tasks import open_task
     from autoopt.objectives.timing.model_call import model_calls, placed
-    from autoopt.strategies.saving import load
+    from autoopt.strategies.serving import load_for_serving
 
-    model: Any = load(folder, open_task=open_task).model
+    model: Any = load_for_serving(folder, open_task=open_task).model
     with torch.inference_mode(), placed(target, model):
         for call in model_calls(model, target):
             for _ in range(CALLS):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import cycle
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +16,14 @@ from autoopt.objectives.timing.clock import Call
 from autoopt.objectives.timing.latency import Calibration, Comparison, calibrate, compare
 from autoopt.objectives.timing.pairing import SCREENING, Pairs
 from autoopt.strategies.errors import ModelError
-from autoopt.strategies.stand_ins.contract import timed
+from autoopt.strategies.stand_ins.contract import TextModel, timed
 
 if TYPE_CHECKING:
     import torch
+
+
+TEXTS = 16
+"""Number of texts of each length that a model which reads texts is timed on: it remembers none of so many."""
 
 
 def model_call(model: Any, target: Target, *, seed: int = 0) -> Call:
@@ -48,10 +54,11 @@ def placed(target: Target, *models: Any) -> Iterator[None]:
     A model whose time depends on its input (``strategies.stand_ins.early_exit_model``) replays the exits of real texts
     meanwhile, because it is timed on random tokens.
     """
-    before = [(model, model.training, model.device) for model in models]
+    # What reads texts is no network, and has no device.
+    before = [(model, model.training, model.device) for model in models if not isinstance(model, TextModel)]
     with ExitStack() as stack:
         try:
-            for model in models:
+            for model, _, _ in before:
                 model.eval().to(target.device)
                 stack.enter_context(timed(model))
             yield
@@ -96,6 +103,8 @@ def _aligned(own_target: Target, target: Target) -> Target:
 
 
 def _call(model: Any, target: Target, length: int, seed: int) -> Call:
+    if isinstance(model, TextModel):
+        return _text_call(model, target, length, seed)
     inputs = _inputs(model, target, length, seed)
 
     def call() -> object:
@@ -136,6 +145,21 @@ def _decode_call(model: Any, target: Target, seed: int) -> Call:
             f"{target.cached_length} tokens: {error}; set target.prompt and target.output to fewer tokens, or "
             "leave out tpot and tokens_per_second"
         ) from error
+    return call
+
+
+def _text_call(model: TextModel, target: Target, length: int, seed: int) -> Call:
+    """Return a call from texts to logits, of random texts of about ``length`` tokens, one after another."""
+    chance = random.Random(seed)
+    texts, seconds = (
+        [[model.sample_text(part, chance) for _ in range(target.batch_size)] for _ in range(TEXTS)]
+        for part in ((length - length // 2, length // 2) if model.reads_pairs else (length, 0))
+    )
+    turns = cycle(zip(texts, seconds if model.reads_pairs else [None] * TEXTS, strict=True))
+
+    def call() -> object:
+        return model.text_logits(*next(turns))
+
     return call
 
 

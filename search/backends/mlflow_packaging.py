@@ -14,8 +14,11 @@ from autoopt.objectives.tasks import find_task
 from autoopt.search.backends import mlflow_serving
 from autoopt.strategies.catalog import find
 from autoopt.strategies.saving import describe
+from autoopt.strategies.serving import is_student
 
 _REQUIRED = ("torch", "transformers", "safetensors", "mlflow", "filelock", "numpy", "pandas", "pydantic")
+_REQUIRED_BY_STUDENTS = ("tokenizers", "safetensors", "mlflow", "filelock", "numpy", "pandas", "pydantic")
+"""What answers if a student replaced the network."""
 _CARRIED = ("strategies", "objectives")
 """Packages of autoopt that come along as code, since no package index has them."""
 
@@ -39,7 +42,8 @@ def requirements(edits: Sequence[Mapping[str, Any]] = ()) -> list[str]:
     do not have them.
     """
     packages = sorted({package for edit in edits for package in find(edit["strategy"]).packages})
-    return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in (*_REQUIRED, *packages)]
+    required = _REQUIRED_BY_STUDENTS if is_student(edits) else _REQUIRED
+    return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in (*required, *packages)]
 
 
 def carry_code(folder: Path) -> Path:

@@ -134,9 +134,9 @@ def served_model() -> Any:
 
         def load_context(self, context: Any) -> None:
             from autoopt.objectives.tasks import open_task
-            from autoopt.strategies import saving
+            from autoopt.strategies.serving import load_for_serving
 
-            self.candidate = saving.load(Path(context.artifacts[ARTIFACT]), open_task=open_task)
+            self.candidate = load_for_serving(Path(context.artifacts[ARTIFACT]), open_task=open_task)
 
         def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:  # noqa: ARG002
             from mlflow.exceptions import MlflowException

@@ -22,7 +22,7 @@ def trunk_of(recipe: Recipe) -> Recipe:
 
 def is_whole(recipe: Recipe) -> bool:
     """Whether the recipe trains a trunk and cuts nothing, so that its quality is that of the trunk."""
-    return bool(recipe.trunk) and not any(step.cuts or step.recovers for step in recipe.steps)
+    return bool(recipe.trunk) and not any(step.cuts or step.recovers or step.replaces for step in recipe.steps)
 
 
 def falls_behind(quality: float, best: float) -> bool:

@@ -71,8 +71,6 @@ def predict(
 
     Every row gets an answer, in order. A row without a text is an error that names it, before anything is predicted.
     """
-    import torch
-
     from autoopt.search.api import load_model
     from autoopt.search.prediction.reading import ColumnChoice
     from autoopt.search.prediction.writing import check_output
@@ -87,7 +85,7 @@ def predict(
     if output is not None:
         check_output(output, source=file, force=force)
     model = load_model(folder)
-    torch.set_num_threads(1)
+    _use_one_thread()
     choice = ColumnChoice(text_column, pair_column, describe(folder)["notes"].get("columns"))
     batches, count = _open(model.candidate.task, texts, pairs, file, choice)  # type: ignore[arg-type]
     with _progress(count) as advance:
@@ -97,6 +95,14 @@ def predict(
             _print(model, batches, advance, as_json=as_json)
     if output is not None:
         print_json({"rows": rows, "file": str(output)}) if as_json else click.echo(f"Wrote {rows:,} rows to {output}")
+
+
+def _use_one_thread() -> None:
+    """Compute on one thread, if the model is one that torch runs."""
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(1)
 
 
 def _open(

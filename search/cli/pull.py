@@ -35,26 +35,32 @@ def pull(name: str, output: Path, uri: str | None, force: bool, root: Path | Non
         click.echo(f"  {command_line('predict', output, text='...')}")
 
 
-@click.command(short_help="Write a pulled model for sentence-transformers.")
+@click.command(short_help="Write a pulled model for sentence-transformers or model2vec.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @json_option
 def export(folder: Path, output: Path, as_json: bool) -> None:
-    """Write the model in FOLDER as one that sentence-transformers opens.
+    """Write the model in FOLDER as one that sentence-transformers opens, or model2vec if it is static embeddings.
 
     ``SentenceTransformer(OUTPUT).encode(texts)`` returns its logits, in the order of the classes of config.json. For a
-    classifier that pools all tokens; transformers opens the others as they are.
+    classifier that pools all tokens; transformers opens the others as they are. ``StaticModel.from_pretrained(OUTPUT)``
+    returns the vectors of static embeddings; their head is in head.safetensors.
     """
     from autoopt.strategies.errors import UsageError
     from autoopt.strategies.exporting import export_sentence_transformer
+    from autoopt.strategies.students.model2vec_folder import export_model2vec, is_static
 
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output} is not empty; give a folder that does not exist yet")
-    export_sentence_transformer(folder, output)
+    if static := is_static(folder):
+        export_model2vec(folder, output)
+    else:
+        export_sentence_transformer(folder, output)
     if as_json:
         print_json({"model": str(folder), "folder": str(output)})
     else:
-        click.echo(f"Wrote {output}; to use it: SentenceTransformer({str(output)!r}).encode(texts)")
+        opens = "StaticModel.from_pretrained" if static else "SentenceTransformer"
+        click.echo(f"Wrote {output}; to use it: {opens}({str(output)!r}).encode(texts)")
 
 
 def _tracking_address(experiment_file: Path) -> str | None:

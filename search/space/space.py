@@ -18,6 +18,8 @@ from autoopt.strategies.model_needs import MODEL_NEEDS
 from autoopt.strategies.strategy import Family, Strategy
 
 NONE = "none"
+STUDENT = "student"
+"""Parameter that selects what replaces the network."""
 RECIPE_NEEDS = frozenset({"teacher", "cut", "layers"})
 """Needs that depend on the other strategies of a recipe; all others depend on the study."""
 
@@ -95,11 +97,13 @@ class Space:
             Group(Family.ADAPTATION.value, tuple(offer for offer in adaptations if offer.strategy.learns)),
         ]
         groups += [Group(offer.strategy.name, (offer,)) for offer in adaptations if not offer.strategy.learns]
+        groups += [Group(offer.strategy.name, (offer,)) for offer in self.of_family(Family.AUGMENTATION)]
+        groups.append(Group(STUDENT, tuple(offer for offer in self.offers if offer.strategy.replaces)))
         groups += [
             Group(offer.strategy.name, (offer,))
             for offer in self.offers
-            if offer.strategy.family in (Family.AUGMENTATION, Family.COMPRESSION, Family.ACCELERATION)
-            and not offer.strategy.recovers
+            if offer.strategy.family in (Family.COMPRESSION, Family.ACCELERATION)
+            and not (offer.strategy.recovers or offer.strategy.replaces)
         ]
         groups.append(Group("recovery", recovering))
         return tuple(group for group in groups if group.offers)
@@ -113,11 +117,14 @@ class Space:
         model = self._propose_model(suggest)
         steps: list[Strategy] = []
         excluded = set(model.withheld)
+        if model is not self.models[0]:  # Without a trunk it would be the same recipe again.
+            excluded |= {offer.strategy.name for offer in self.offers if _has_no_trunk(offer.strategy)}
         for group in self.groups:
             usable = [
                 offer
                 for offer in group.offers
                 if offer.strategy.name not in excluded
+                and _is_apart(offer.strategy, steps)
                 and (offer.strategy.needs.isdisjoint(RECIPE_NEEDS) or _meets_needs(offer.strategy, steps, model.layers))
             ]
             if not usable:
@@ -232,8 +239,26 @@ def check(recipe: Recipe) -> None:
     for step in recipe.steps:
         if excluded := type(step).excludes & names:
             raise InvalidRecipe(f"{step.name} excludes {', '.join(sorted(excluded))}")
+        if step.replaces and not _is_apart(type(step), [other for other in recipe.steps if other is not step]):
+            raise InvalidRecipe(f"{step.name} is no network, which another step of the recipe needs or trains")
     if not any(step.learns or step.recovers for step in recipe.steps):
         raise InvalidRecipe("no step learns the task: add an adaptation or a recovery training")
+
+
+def _has_no_trunk(strategy: type[Strategy]) -> bool:
+    return strategy.replaces and strategy.learns
+
+
+def _is_apart(strategy: type[Strategy], others: Sequence[Strategy]) -> bool:
+    """Whether the strategy and the other steps of a recipe are not about a network and a student in its place."""
+    if strategy.replaces:
+        families = {Family.COMPRESSION, Family.ACCELERATION}
+        if strategy.learns:
+            families |= {Family.UNSUPERVISED, Family.ADAPTATION}
+        return not any(other.family in families for other in others)
+    if strategy.family not in (Family.COMPRESSION, Family.ACCELERATION):
+        return True
+    return not any(other.replaces for other in others)
 
 
 def _meets_needs(strategy: type[Strategy], steps: list[Strategy], layers: int | None) -> bool:

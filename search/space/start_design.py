@@ -16,7 +16,7 @@ from autoopt.strategies.strategy import Family, Strategy
 KEEP = "keep"
 """By convention the knob of strategies that cut: the share of the parts that is kept."""
 
-RECIPES_BEFORE_OTHERS = 3
+RECIPES_BEFORE_OTHERS = 5
 """Number of recipes after the baseline before those of further base models."""
 
 TRAINING = ("epochs", "learning_rate", "texts")
@@ -32,8 +32,9 @@ def baseline(space: Space) -> Recipe:
 def start_design(space: Space) -> list[Recipe]:
     """Return the baseline and then distinct recipes of strong defaults.
 
-    1. The frozen trunk, which takes seconds, and cuts of the base model with recovery: they do not wait for the trunk
-       that the baseline is training.
+    1. What takes seconds, the frozen trunk and the classical rival without one, and cuts of the base model with
+       recovery: they do not wait for the trunk that the baseline is training. Between two cuts the students of that
+       trunk, which take seconds once it is trained.
     2. The other trunks alone, so that the best two are known before trunks are cut.
     3. The gentlest cut of the baseline's trunk without recovery, and every other acceleration of the second cut model,
        since machines differ in which is the fastest. Both are trained by then.
@@ -99,8 +100,13 @@ def _designs(space: Space) -> Iterator[list[Strategy]]:
         if type(full[0]) is not offer.strategy and offer.strategy.learns
     ]
 
+    students = [offer.nearest() for offer in space.of_family(Family.COMPRESSION) if offer.strategy.replaces]
+    classical = [student for student in students if student.learns]
     yield from _alone(other for other in others if isinstance(other, LinearProbe))
+    yield from _alone(classical)
     yield [*plain, *finetuned, *fast]
+    for student in students:
+        yield [*full, student]
     yield [*deeper, *finetuned, *fast]
     yield from _alone(others)
     yield [*full, *fast]
@@ -140,6 +146,8 @@ def _showcase(
             return [step, *middle, *distilled, *fast]
         case Family.UNSUPERVISED | Family.AUGMENTATION | Family.ADAPTATION:
             return [*full, step, *middle, *distilled, *fast]
+        case Family.COMPRESSION if strategy.replaces:
+            return [step] if strategy.learns else [*full, step]
         case Family.COMPRESSION if strategy.recovers:
             return [*(full if "teacher" in strategy.needs else []), *middle, step, *fast]
         case Family.COMPRESSION:

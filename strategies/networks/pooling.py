@@ -63,7 +63,7 @@ class PooledClassifier:
             vectors = vectors * (vectors.shape[-1] ** 0.5 / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-6))
         logits = self.classifier(self.dropout(vectors))
         return SequenceClassifierOutput(
-            loss=None if labels is None else _task_loss(logits, labels, self.config),
+            loss=None if labels is None else task_loss(logits, labels, self.config),
             logits=logits,
             hidden_states=output.hidden_states,
             attentions=output.attentions,
@@ -147,7 +147,7 @@ def _pooled_class(plain: type[Any], how: str, normalizes: bool) -> type[Any]:
     return type(plain.__name__, (PooledClassifier, plain), values)
 
 
-def _task_loss(logits: torch.Tensor, labels: torch.Tensor, config: Any) -> torch.Tensor:
+def task_loss(logits: torch.Tensor, labels: torch.Tensor, config: Any) -> torch.Tensor:
     """Return the loss of ``config.problem_type``, as transformers does."""
     from torch.nn import functional as F
 

@@ -5,8 +5,15 @@ Callers ask the functions below, which answer for a transformers model too; none
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from autoopt.strategies.candidate import Example
 
 
 @runtime_checkable
@@ -35,6 +42,26 @@ class StandIn(Protocol):
 
     def timed(self) -> AbstractContextManager[None]:
         """Let each call within the block take the time that the task's texts take, whatever it reads."""
+
+
+@runtime_checkable
+class TextModel(Protocol):
+    """A model that reads texts instead of tokens. Its answers do not depend on the other texts of a call."""
+
+    reads_pairs: bool
+    """Whether an answer is about two texts."""
+
+    def text_logits(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> NDArray[Any]:
+        """Return logits, (texts, classes); ``seconds`` are the second texts of pairs."""
+
+    def sample_text(self, tokens: int, chance: random.Random) -> str:
+        """Return a random text that takes as long as one of about ``tokens`` tokens."""
+
+
+def text_logits(model: TextModel, examples: Sequence[Example]) -> NDArray[Any]:
+    """Return the logits of a model that reads texts, (examples, classes)."""
+    seconds = [example.text_pair or "" for example in examples] if model.reads_pairs else None
+    return model.text_logits([example.text for example in examples], seconds)
 
 
 def architecture_of(model: Any) -> str:

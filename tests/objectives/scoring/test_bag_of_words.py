@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import random
-
 import pytest
 
 from autoopt.objectives.scoring import bag_of_words
@@ -18,30 +16,6 @@ def test_words_that_decide_are_learned() -> None:
         [one.text for one in train], [tiny.class_of(one) for one in train], [one.text for one in new]
     )
     assert accuracy(answers, [tiny.class_of(one) for one in new]) > 0.95
-
-
-def test_it_answers_as_the_ridge_classifier_of_scikit_learn() -> None:
-    from scipy.sparse import hstack
-    from sklearn.linear_model import RidgeClassifier
-
-    chance = random.Random(0)
-    words = [f"word{number}" for number in range(60)]
-
-    def texts(count: int) -> tuple[list[str], list[int]]:
-        classes = [chance.randrange(5) for _ in range(count)]
-        return [" ".join(chance.choices(words[8 * c : 8 * c + 20], k=6)) for c in classes], classes
-
-    (train, classes), (new, truth) = texts(200), texts(300)
-    ours = bag_of_words.predict(train, classes, new)
-    learned, asked = [], []
-    for terms_of in (bag_of_words._word_terms, bag_of_words._character_terms):
-        features, vocabulary = bag_of_words._fitted(list(map(terms_of, train)))
-        learned.append(features)
-        asked.append(bag_of_words._features(map(terms_of, new), vocabulary))
-    theirs = RidgeClassifier(alpha=bag_of_words.RIDGE).fit(hstack(learned), classes)
-    expected = theirs.predict(hstack(asked)).tolist()
-    assert 0.5 < accuracy(ours, truth) < 0.99
-    assert accuracy(ours, expected) > 0.9
 
 
 def test_scripts_without_blanks_are_read_by_character() -> None:

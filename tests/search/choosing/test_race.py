@@ -89,7 +89,14 @@ def test_a_cut_that_the_best_trunk_cannot_have_is_made_of_the_baselines() -> Non
 
 @pytest.mark.parametrize(
     ("steps", "whole"),
-    [([FULL], True), ([FULL, INT8], True), ([FULL, CUTS[0][0]], False), ([CUTS[0][0], INT8], False)],
+    [
+        ([FULL], True),
+        ([FULL, INT8], True),
+        ([FULL, CUTS[0][0]], False),
+        ([CUTS[0][0], INT8], False),
+        ([FULL, find("static_embeddings")()], False),
+        ([find("linear_bag")()], False),
+    ],
 )
 def test_the_quality_of_a_trunk_is_that_of_a_model_that_keeps_it_whole(steps: list[Strategy], *, whole: bool) -> None:
     recipe = Recipe.of(steps)

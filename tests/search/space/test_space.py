@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from autoopt.search.space.base_model import BaseModel
 from autoopt.search.space.recipe import Recipe
-from autoopt.search.space.space import NEEDS_IN_WORDS, RECIPE_NEEDS, InvalidRecipe, Space, build_space
+from autoopt.search.space.space import NEEDS_IN_WORDS, RECIPE_NEEDS, InvalidRecipe, Space, build_space, check
 from autoopt.search.space.start_design import RECIPES_BEFORE_OTHERS, baseline, start_design
 from autoopt.search.space.strategy_choice import choose
 from autoopt.strategies.catalog import catalog, find
@@ -176,7 +176,8 @@ def test_the_start_design_compares_trunks_before_it_cuts_any_the_frozen_one_firs
 
 
 def test_the_start_design_cuts_the_base_model_at_two_depths() -> None:
-    cuts = [{step.name: step for step in recipe.steps} for recipe in start_design(space()) if not recipe.trunk][:3]
+    leaves = [{step.name: step for step in recipe.steps} for recipe in start_design(space()) if not recipe.trunk]
+    cuts = [steps for steps in leaves if "layer_drop" in steps][:3]
     assert [cut["layer_drop"].keep for cut in cuts] == [0.5, 0.33, 0.33]  # type: ignore[attr-defined]
     assert [cut["recovery_finetuning"].epochs for cut in cuts] == [5, 5, 5]  # type: ignore[attr-defined]
     assert [list(cut)[-1] for cut in cuts] == ["int8_dynamic", "int8_dynamic", "onnx_runtime"]
@@ -245,6 +246,48 @@ def test_a_space_that_an_earlier_version_stored_is_the_same_space() -> None:
 def test_every_need_of_the_catalog_is_said_in_words() -> None:
     needs = frozenset[str]().union(*(strategy.needs for strategy in catalog().values())) - RECIPE_NEEDS
     assert needs <= NEEDS_IN_WORDS.keys()
+
+
+WHOLE = FACTS | {"whole", "classes", "single"}
+
+
+@pytest.mark.parametrize("others", [["int8_dynamic"], ["layer_drop", "distillation"], ["vocabulary_pruning"]])
+@pytest.mark.parametrize("student", ["static_embeddings", "linear_bag"])
+def test_nothing_else_of_a_recipe_compresses_what_is_no_network(student: str, others: list[str]) -> None:
+    trunk = [find("full_finetuning")()] if student == "static_embeddings" else []
+    wide = space(facts=WHOLE)
+    assert wide.contains(Recipe.of([*trunk, find(student)()]))
+    both = Recipe.of([*trunk, find(student)(), *(find(name)() for name in others)])
+    with pytest.raises(InvalidRecipe):
+        wide.parameters(both)
+    with pytest.raises(InvalidRecipe, match=f"{student} is no network"):
+        check(both)
+
+
+def test_a_student_of_the_labels_alone_has_no_trunk_and_is_offered_for_one_base_model() -> None:
+    wide, bag = space(facts=WHOLE, others=[CUT]), find("linear_bag")()
+    assert wide.contains(Recipe.of([bag, find("random_edits")()]))
+    assert not wide.contains(Recipe.of([bag], model="cut"))
+    with pytest.raises(InvalidRecipe):
+        wide.parameters(Recipe.of([find("full_finetuning")(), bag]))
+
+
+def test_a_student_of_the_trunk_needs_one() -> None:
+    with pytest.raises(InvalidRecipe):
+        space(facts=WHOLE).parameters(Recipe.of([find("static_embeddings")()]))
+
+
+def test_one_recipe_has_one_student() -> None:
+    wide = space(facts=WHOLE)
+    with pytest.raises(InvalidRecipe):
+        wide.parameters(Recipe.of([find("linear_bag")(), find("static_embeddings")()]))
+
+
+def test_the_start_design_has_the_students_among_its_first_recipes() -> None:
+    design = [[step.name for step in recipe.steps] for recipe in start_design(space(facts=WHOLE))]
+    assert design.index(["linear_bag"]) == 2
+    assert design.index(["full_finetuning", "static_embeddings"]) == 4
+    assert sum("static_embeddings" in steps for steps in design) == 1
 
 
 CUT = BaseModel("cut", layers=2, size=1.0)

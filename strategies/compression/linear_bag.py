@@ -1,0 +1,61 @@
+"""A linear model of TF-IDF terms instead of a network (Joachims 1998, "Text categorization with SVMs")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.knobs import Choice
+from autoopt.strategies.strategy import Strategy
+
+
+class LinearBag(Strategy):
+    """The classical rival: made in seconds from the labels alone, without a trunk, and served without torch.
+
+    Words, pairs of words and, in short texts, groups of characters are weighted by TF-IDF; a support vector machine for
+    each class answers. Of a pair of texts it reads what they have in common and what only one has. Good where words
+    decide and examples are many; it knows no word that the examples lack.
+
+    - ``characters``: ``auto`` has groups of three to five characters in short texts, which then find misspelt and
+      inflected words; ``no`` has words alone, which takes a quarter of the time.
+    - ``cost``: weight of the errors on the training examples; lower if labels are noisy.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"whole", "labels", "cpu"})
+    replaces = True
+    learns = True
+    standard = True
+
+    characters: Annotated[str, Choice("auto", "no")] = "auto"
+    cost: Annotated[float, Choice(0.1, 0.3, 1.0)] = 0.3
+
+    def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
+        from autoopt.strategies.students.linear_training import fit_linear
+        from autoopt.strategies.students.text_model import with_student
+
+        config = candidate.model.config
+        arrays, characters = fit_linear(
+            candidate.train,
+            outputs=config.num_labels,
+            problem=config.problem_type,
+            characters=None if self.characters == "auto" else False,
+            cost=self.cost,
+            seed=seed,
+            trains=effort > 0,
+        )
+        pairs = any(example.text_pair is not None for example in candidate.train[:1])
+        kind = "words and characters" if characters else "words"
+        event = f"a linear model of {len(arrays['frequencies']):,} terms, {kind}, instead of the network"
+        settings = {"characters": characters, "pairs": pairs}
+        return with_student(candidate, event, kind=self.name, arrays=arrays, settings=settings)
+
+    @classmethod
+    def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
+        from autoopt.strategies.students.text_model import empty_student
+
+        return empty_student(model, edit)
+
+    @classmethod
+    def is_stored(cls) -> bool:
+        return True
