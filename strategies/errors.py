@@ -22,6 +22,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 
@@ -89,8 +90,49 @@ class Diverged(TrialError):
     """The loss is not finite."""
 
 
+@dataclass(frozen=True)
+class Shortage:
+    """What a computation needed that ran out of memory."""
+
+    device: str
+    """Name of the hardware."""
+    used_bytes: int
+    """Most memory that the process had allocated there; 0 if unknown."""
+    asked_bytes: int | None
+    """Size of the allocation that failed; None if unknown."""
+    total_bytes: int | None
+    """Memory of the device; None if unknown."""
+    stage: str = ""
+    """Name of the strategy that was applied."""
+
+    @property
+    def needed_bytes(self) -> int:
+        """The memory that it would have needed at least."""
+        return self.used_bytes + (self.asked_bytes or 0)
+
+    def __str__(self) -> str:
+        if self.asked_bytes is None:
+            return ""
+        asked = _binary_size(self.asked_bytes)
+        need = (
+            f"{_binary_size(self.used_bytes)} in use and {asked} more"
+            if self.used_bytes
+            else f"{asked} more than it had"
+        )
+        return f"it needed {need}" + (f", of {_binary_size(self.total_bytes)}" if self.total_bytes else "")
+
+
 class OutOfMemory(TrialError):
-    """The device has no memory left."""
+    """The device has no memory left; ``shortage`` says what was needed, if known."""
+
+    def __init__(self, message: str, shortage: Shortage | None = None) -> None:
+        super().__init__(message)
+        self.shortage = shortage
+
+
+def _binary_size(count: int) -> str:
+    """Return a number of bytes as torch writes it: ``20.00 MiB``, ``2.50 GiB``."""
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.2f} MiB"
 
 
 def did_you_mean(given: str, allowed: Iterable[str]) -> str:

@@ -13,10 +13,10 @@ from autoopt.objectives.target import Target
 from autoopt.objectives.timing.attempts import least_disturbed, measure_until_quiet
 from autoopt.objectives.timing.clock import Clock
 from autoopt.objectives.timing.model_call import model_calls, placed
-from autoopt.objectives.timing.nvml import PACKAGE, Gpu
 from autoopt.objectives.timing.pairing import Work, as_calls
 from autoopt.objectives.timing.percentiles import median_interval
 from autoopt.strategies.errors import EnvironmentProblem
+from autoopt.strategies.system.nvml import PACKAGE, Gpu
 
 ENERGY = "energy"
 BLOCKS = 12
@@ -130,7 +130,7 @@ def _packages(powercap: Path) -> Iterable[Path]:
 
 
 def _gpu_meter(target: Target) -> Meter:
-    gpu = Gpu.of(target)
+    gpu = Gpu.of(target.device)
     if gpu is None:
         raise EnvironmentProblem(
             f"energy cannot be measured here: NVML does not answer for {target.device}; 'pip install {PACKAGE}' "

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.objectives.target import Target
-from autoopt.objectives.timing.nvml import Gpu
+from autoopt.strategies.system.nvml import Gpu
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _INSTRUCTION_SETS = frozenset(
@@ -53,7 +53,7 @@ def _cpu() -> dict[str, str]:
 
 def _gpu_limits(target: Target) -> dict[str, dict[str, int]]:
     """Return a GPU's maximum clocks and power limit, which its owner may have changed."""
-    gpu = Gpu.of(target)
+    gpu = Gpu.of(target.device)
     return {} if gpu is None else {"gpu_limits": gpu.limits()}
 
 

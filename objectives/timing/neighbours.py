@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from autoopt.objectives.target import Target
-from autoopt.objectives.timing.nvml import Gpu
+from autoopt.strategies.system.nvml import Gpu
 
 Watch: TypeAlias = Callable[[], Callable[[], float | None]]
 """Called when the timing begins. Returns a function to call at its end, which returns how much of the device other
@@ -57,14 +57,14 @@ def watch_processors(
 
 def watch_gpu(target: Target, *, gpu: Gpu | None = None) -> Callable[[], float | None]:
     """Watch the target's GPU through NVML, if available."""
-    watched = gpu or Gpu.of(target)
+    watched = gpu or Gpu.of(target.device)
     started_us = time.time_ns() // 1000
     return lambda: None if watched is None else watched.share_of_others(since_us=started_us)
 
 
 def gpu_clock_mhz(target: Target) -> float | None:
     """Return the current clock of the target's GPU; None without NVML."""
-    gpu = Gpu.of(target)
+    gpu = Gpu.of(target.device)
     return None if gpu is None else gpu.clock_mhz()
 
 

@@ -169,18 +169,27 @@ class OptunaStudy:
         self._records[number] = replace(record, number=number)
         return ProposedTrial(number, recipe, record.attempt)
 
-    def ask(self, *, avoid: Callable[[Recipe], bool] = lambda _: False) -> ProposedTrial | None:
+    def ask(
+        self,
+        *,
+        avoid: Callable[[Recipe], bool] = lambda _: False,
+        exclude: Callable[[Recipe], bool] = lambda _: False,
+    ) -> ProposedTrial | None:
         """Propose a recipe that the study does not have yet; None if the space is exhausted.
 
-        Among enqueued and considered recipes, those to ``avoid`` come last.
+        Among enqueued and considered recipes, those to ``avoid`` come last. Recipes to ``exclude`` are never proposed;
+        a sampler learns that they are infeasible.
         """
         records = self.records()
         records_by_recipe = {record.recipe.id: record for record in records}
-        self._queue = [recipe for recipe in self._queue if recipe.id not in records_by_recipe]
+        self._queue = [item for item in self._queue if item.id not in records_by_recipe and not exclude(item)]
         if self._queue:
             return self.begin(_pop_first(self._queue, avoid))
         design = remaining(self._design, records, base=self._base, is_valid=self._space.contains)
-        if self._proposer is not None and (promising := self._proposer.propose(records, design, avoid=avoid)):
+        design = [recipe for recipe in design if not exclude(recipe)]
+        if self._proposer is not None and (
+            promising := self._proposer.propose(records, design, avoid=lambda recipe: avoid(recipe) or exclude(recipe))
+        ):
             return self.begin(promising)
         if design:
             return self.begin(_pop_first(design, avoid))
@@ -188,6 +197,8 @@ class OptunaStudy:
             trial = self._memory.ask()
             try:
                 recipe = self._space.propose(suggester(trial))
+                if exclude(recipe):
+                    raise InvalidRecipe("it needs more memory than the GPU has")
             except InvalidRecipe:
                 self._end_in_memory(trial, [1.0] * len(self._limits), None, State.REJECTED)
                 continue
@@ -213,7 +224,10 @@ class OptunaStudy:
         self._write_end(record.number, _state(record.state), values, attributes, constraints)
         self._records[record.number] = record
         if sampled := self._sampled.pop(record.number, None):
-            self._end_in_memory(sampled, self._constraints(record), values, record.state)
+            if record.shortage:  # Infeasible to the sampler, which ignores trials that failed.
+                self._end_in_memory(sampled, [1.0] * len(self._limits), None, State.REJECTED)
+            else:
+                self._end_in_memory(sampled, self._constraints(record), values, record.state)
         else:
             running.state, running.values, running.datetime_complete = _state(record.state), values, datetime.now()
             running.system_attrs = constraints

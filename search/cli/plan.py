@@ -231,10 +231,11 @@ def _print(preview: Preview, command: str) -> None:
 def _training(experiment: Experiment) -> str:
     """Return in words where the trials will train."""
     from autoopt.search.experiment.training_place import training_line
-    from autoopt.strategies.system.devices import gpu_names, worker_device
+    from autoopt.strategies.system.devices import gpu_count, gpu_names, worker_device
     from autoopt.strategies.training.precision import training_precision
 
-    precision = str(training_precision(worker_device(1).torch_device)).removeprefix("torch.")
+    device = worker_device(experiment.resources.gpu_share(gpu_count()))
+    precision = str(training_precision(device.torch_device)).removeprefix("torch.")
     return training_line(experiment.resources, gpu_names(), precision=precision)
 
 

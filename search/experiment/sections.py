@@ -70,7 +70,7 @@ class ResourcesSection(Section):
     """Processors of a worker, and threads that it trains with."""
     gpus_per_worker: Gpus = "auto"
     """GPUs that a worker trains on: 0 for none, 0.5 for one shared by two workers. ``auto``: those that are found are
-    shared out."""
+    shared out. Workers that share one train at once as long as their memory fits."""
 
     def gpu_share(self, gpu_count: int) -> float:
         """Return the GPUs of each worker, of ``gpu_count`` in all."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ from autoopt.search.space.recipe import Recipe
 from autoopt.search.study.evidence import TEST_PREFIX, TEST_QUALITY, Seeds
 from autoopt.search.study.outcome import Outcome
 from autoopt.search.study.verification import Verified
-from autoopt.search.trial.record import State, TrialRecord
+from autoopt.search.trial.record import StageRecord, State, TrialRecord
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -183,13 +183,24 @@ def recipe_table(recipe: Recipe) -> Table:
 
 
 def stages_table(record: TrialRecord) -> Table:
-    """Return a table of how long each stage of a trial took, where it ran, and how much memory it took on a GPU."""
+    """Return a table of how long each stage of a trial took, where it ran, its memory on a GPU, and the load."""
     table = new_table("stage", "time", "")
     for stage in record.stages:
-        memory = "" if stage.peak_bytes is None else f", {format_bytes(stage.peak_bytes)} at most"
-        place = "reused" if stage.reused else f"{stage.device}{memory}"
+        place = "reused" if stage.reused else ", ".join(_place(stage))
         table.add_row(plain_text(stage.name), format_seconds(stage.seconds), plain_text(place))
     return table
+
+
+def _place(stage: StageRecord) -> Iterator[str]:
+    """Yield what is known of where a stage ran."""
+    if stage.device:
+        yield stage.device
+    if stage.peak_bytes is not None:
+        yield f"{format_bytes(stage.peak_bytes)} at most"
+    if stage.gpu_utilization is not None:
+        yield f"{stage.gpu_utilization:.0%} busy"
+    elif stage.processors is not None:
+        yield f"{stage.processors:.1f} processors"
 
 
 def limits_table(violations: Mapping[str, float]) -> Table:

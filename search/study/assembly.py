@@ -58,7 +58,7 @@ def _checked(
         task_of,
     )
     from autoopt.search.experiment.training_place import training_warning
-    from autoopt.strategies.system.devices import gpu_names
+    from autoopt.strategies.system.devices import gpu_names, hidden_gpu_count
 
     check_measurable(experiment)
     models = find_models(experiment)
@@ -66,7 +66,7 @@ def _checked(
     task = task_of(experiment, data)
     summary = DataSummary.of(task, data)
     check_opening(experiment, task)
-    training = training_warning(experiment.resources, gpu_names())
+    training = training_warning(experiment.resources, gpu_names(), hidden=hidden_gpu_count())
     for warning in filter(None, (*data.warnings, training)):
         warn(warning)
     return space_of(experiment, data, models), data, models, summary

@@ -12,6 +12,7 @@ from autoopt.objectives.measurement import Direction
 from autoopt.search.backends.optuna_study import OptunaStudy, ProposedTrial
 from autoopt.search.choosing.expected_time import SAME_SIZE, expected_seconds
 from autoopt.search.choosing.front import pareto
+from autoopt.search.choosing.memory_needs import MemoryNeeds
 from autoopt.search.paths import StudyFolder
 from autoopt.search.space.recipe import Recipe
 from autoopt.search.study.rung_scheduler import RungScheduler
@@ -44,11 +45,12 @@ class Driver:
         observe: Callable[[TrialRecord], None],
         clock: TrialClock | None = None,
         sizes: Mapping[str, float] = SAME_SIZE,
+        gpu_bytes: int | None = None,
     ) -> None:
         self._study, self._folder, self._observe = study, folder, observe
         self._baseline, self._objectives, self._limits = baseline, objectives, limits
         self._stopping, self._clock = stopping, clock or TrialClock("none")
-        self._sizes = sizes
+        self._sizes, self._gpu_bytes = sizes, gpu_bytes
         self._records = {record.number: record for record in study.records()}
         self.rungs = RungScheduler(objectives, limits, self._records.values())
         self._held_back: dict[int, TrialRecord] = {}
@@ -118,9 +120,9 @@ class Driver:
         is_full = self.counted + running - len(self._held_back) >= self._stopping.trials
         if self._is_over() or (is_full and not self._unstarted_baseline):
             return self._second_look()
-        busy = self._stages_in_progress()
+        busy, memory = self._stages_in_progress(), self._memory_needs()
         trial = self._unstarted_baseline or self._study.ask(
-            avoid=lambda recipe: not busy.isdisjoint(recipe.stored_prefixes)
+            avoid=lambda recipe: not busy.isdisjoint(recipe.stored_prefixes), exclude=memory.exceeds
         )
         self._unstarted_baseline = None
         if trial is None:
@@ -129,7 +131,7 @@ class Driver:
         self._observe(self._add_running(trial))
         # A trunk is trained for the leaves to come, even if it serves too slowly itself.
         screened = bool(trial.recipe.leaf)
-        return Assignment(trial.number, trial.recipe, screened, trial.attempt)
+        return Assignment(trial.number, trial.recipe, screened, trial.attempt, memory.peaks(trial.recipe))
 
     def _second_look(self) -> Assignment | None:
         """Return a trial to be measured once more; None if there is none, or no time."""
@@ -138,7 +140,11 @@ class Driver:
         number = self._second_looks.pop(0)
         self._looked_twice.add(number)
         record = self._records[number]
-        return Assignment(number, record.recipe, attempt=record.attempt)
+        peaks = self._memory_needs().peaks(record.recipe)
+        return Assignment(number, record.recipe, attempt=record.attempt, peaks=peaks)
+
+    def _memory_needs(self) -> MemoryNeeds:
+        return MemoryNeeds.of(self._records.values(), total_bytes=self._gpu_bytes)
 
     def started(self, number: int) -> None:
         """Start the time of the search with its first trial, and the time of each trial."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -32,6 +33,7 @@ from autoopt.search.trial.stage_eviction import pinning
 from autoopt.search.trial.stage_store import addresses
 from autoopt.search.trial.trial_clock import TrialClock
 from autoopt.strategies.errors import TrialError
+from autoopt.strategies.system.devices import largest_gpu_bytes
 from autoopt.strategies.system.failpoints import failpoint
 
 GRACE_SHARE = 0.1
@@ -142,6 +144,7 @@ class Search:
                 observe=observe,
                 clock=TrialClock(self.experiment.search.trial_timeout),
                 sizes=self.space.sizes,
+                gpu_bytes=None if os.environ.get("RAY_ADDRESS") else largest_gpu_bytes(),
             )
             self._resume(driver)
             driver.prepare(start_design(self.space), self._best_known(driver))

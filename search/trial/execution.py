@@ -9,8 +9,8 @@ import shutil
 import socket
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ class Assignment:
     recipe: Recipe
     screened: bool = True
     attempt: str = ""
+    peaks: Mapping[str, int] = field(default_factory=dict)
+    """Bytes that its stages will take of a GPU, by name, as far as that was measured."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -43,11 +45,13 @@ class Assignment:
             "recipe": self.recipe.to_json(),
             "screened": self.screened,
             "attempt": self.attempt,
+            "peaks": dict(self.peaks),
         }
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Assignment:
-        return cls(fields["number"], Recipe.from_json(fields["recipe"]), fields["screened"], fields["attempt"])
+        recipe = Recipe.from_json(fields["recipe"])
+        return cls(fields["number"], recipe, fields["screened"], fields["attempt"], fields["peaks"])
 
 
 def execute(assignment: Assignment, folder: StudyFolder, report: Report, judge: Judge | None = None) -> TrialRecord:
@@ -92,6 +96,7 @@ def _execute(assignment: Assignment, folder: StudyFolder, report: Report, judge:
             report=report,
             judge=judge if workspace.experiment.search.scheduler == "halving" else None,
             screened=assignment.screened,
+            peaks=assignment.peaks,
         )
 
     try:
@@ -129,7 +134,8 @@ def run_or_record_failure(number: int, recipe: Recipe, run: Callable[[], TrialRe
         if is_disk_full(error):
             raise
         trace.write_text(traceback.format_exc(), encoding="utf-8")
-        return TrialRecord(number, recipe, State.FAILED, seconds=time.monotonic() - started, reason=_reason(error))
+        seconds, shortage = time.monotonic() - started, getattr(error, "shortage", None)
+        return TrialRecord(number, recipe, State.FAILED, seconds=seconds, reason=_reason(error), shortage=shortage)
 
 
 def write_record(record: TrialRecord, path: Path) -> None:

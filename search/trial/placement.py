@@ -10,7 +10,7 @@ from typing import Any
 from autoopt.search.space.recipe import Recipe
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.strategy import Family, Strategy
-from autoopt.strategies.system import devices
+from autoopt.strategies.system import devices, measurement_gate
 from autoopt.strategies.system.devices import CPU, Device
 
 
@@ -53,4 +53,5 @@ class Placement:
             return model
         if id(model) in self.shared and device is not CPU:
             model = copy.deepcopy(model)
-        return device.place(model)
+        with measurement_gate.compute_step():  # A copy would disturb a measurement on that GPU.
+            return device.place(model)

@@ -10,6 +10,7 @@ from typing import Any
 from autoopt.objectives.judging.verdict import is_kept, total_violation
 from autoopt.objectives.measurement import QUALITY, Measurement
 from autoopt.search.space.recipe import Recipe
+from autoopt.strategies.errors import Shortage
 
 
 class State(StrEnum):
@@ -42,6 +43,10 @@ class StageRecord:
     """Name of the hardware that it ran on; empty if it was reused, and in records of earlier versions."""
     peak_bytes: int | None = None
     """Most memory that it took on a GPU; None if unknown."""
+    processors: float | None = None
+    """Mean number of processors that its process kept busy; None if unknown."""
+    gpu_utilization: float | None = None
+    """Share of the time in which the GPU computed, for whichever process; None on a CPU or without NVML."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ class TrialRecord:
     """By metric: the factor that makes an absolute value that of a quiet machine, if the study's calibration is not."""
     attempt: str = ""
     """Identifies this attempt at the trial among all studies; empty for trials of earlier versions."""
+    shortage: Shortage | None = None
+    """What it needed if it failed because a device had no memory left; None otherwise."""
 
     @property
     def feasible(self) -> bool:
@@ -95,6 +102,7 @@ class TrialRecord:
             "rungs": dict(self.rungs),
             "corrections": dict(self.corrections),
             "attempt": self.attempt,
+            **({"shortage": vars(self.shortage)} if self.shortage else {}),
         }
 
     @classmethod
@@ -111,4 +119,5 @@ class TrialRecord:
             rungs=dict(fields["rungs"]),
             corrections=dict(fields.get("corrections", {})),
             attempt=fields.get("attempt", ""),
+            shortage=Shortage(**fields["shortage"]) if fields.get("shortage") else None,
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeAlias, cast
 
 from autoopt.objectives.judging.budget import IntervalEnd, Limit
@@ -15,6 +16,8 @@ from autoopt.objectives.judging.verdict import NO_CORRECTIONS, judge_measured
 from autoopt.objectives.measurement import Measurement
 from autoopt.objectives.task import Task
 from autoopt.search.space.recipe import TRUNK, Recipe
+from autoopt.search.trial import gpu_stage
+from autoopt.search.trial.gpu_stage import stage_record
 from autoopt.search.trial.placement import Placement
 from autoopt.search.trial.record import StageRecord, State, TrialRecord
 from autoopt.search.trial.rungs import Judge, RungScorer
@@ -22,12 +25,13 @@ from autoopt.search.trial.stage_eviction import pinning
 from autoopt.search.trial.stage_store import addresses
 from autoopt.search.trial.workspace import Workspace
 from autoopt.strategies.candidate import Candidate
-from autoopt.strategies.strategy import Family
-from autoopt.strategies.system.devices import Device
+from autoopt.strategies.strategy import Family, Strategy
+from autoopt.strategies.system.utilization import watching
 from autoopt.strategies.training import progress
 
 Report: TypeAlias = Callable[[str], None]
 """Called with the name of each stage when it starts, and again with the progress of its training."""
+NO_PEAKS: Mapping[str, int] = MappingProxyType({})
 AUDIT_PERIOD = 20
 """One in so many rejected recipes is built all the same, to check the screening."""
 
@@ -41,15 +45,16 @@ def run_trial(
     report: Report,
     judge: Judge | None = None,
     screened: bool = True,
+    peaks: Mapping[str, int] = NO_PEAKS,
 ) -> TrialRecord:
     """Run one trial and save its candidate to ``folder``.
 
     A recipe whose shape clearly exceeds a limit on a cost is rejected before any training, unless ``screened`` is False
-    or the recipe is audited. Limits on quality are not judged here. Without ``judge`` no rung is scored. Errors of
-    strategies are passed on.
+    or the recipe is audited. Limits on quality are not judged here. Without ``judge`` no rung is scored. ``peaks`` are
+    the bytes that stages will take of a GPU, by name, where known. Errors of strategies are passed on.
     """
     started = time.monotonic()
-    built = build(recipe, workspace, report=report) if has_stored_training(recipe, workspace) else None
+    built = build(recipe, workspace, report=report, peaks=peaks) if has_stored_training(recipe, workspace) else None
     report("screening")
     screening_started = time.monotonic()
     measurements = workspace.measure(built[0], recipe) if built else screen(recipe, workspace)
@@ -59,7 +64,7 @@ def run_trial(
     if reason and (built or not is_audited(recipe)):
         return _rejected(running, built[1] if built else (), reason, started)
     rungs = RungScorer(running, workspace, judge, started) if judge is not None else None
-    candidate, stages = built or build(recipe, workspace, report=report, rungs=rungs)
+    candidate, stages = built or build(recipe, workspace, report=report, rungs=rungs, peaks=peaks)
     if not built and (reason or any(type(step).adaptive for step in recipe.steps)):
         report("measuring")
         measurements = workspace.measure(candidate, recipe)
@@ -71,10 +76,11 @@ def run_trial(
     scoring_started = time.monotonic()
     device = Placement.of(effort=1.0).scoring_device(recipe)
     device.reset_peak()
-    candidate = workspace.task.tune(candidate, workspace.data.validation)
-    scores = cast("Task", candidate.task).score(candidate, workspace.data.validation)
-    workspace.save(candidate, recipe, folder)
-    scoring = StageRecord("scoring", time.monotonic() - scoring_started, False, 0.0, *used(device))
+    with watching(device) as used:
+        candidate = workspace.task.tune(candidate, workspace.data.validation)
+        scores = cast("Task", candidate.task).score(candidate, workspace.data.validation)
+        workspace.save(candidate, recipe, folder)
+    scoring = stage_record("scoring", time.monotonic() - scoring_started, device, used())
     return replace(
         running,
         state=State.COMPLETE,
@@ -141,6 +147,7 @@ def build(
     effort: float = 1.0,
     report: Report = lambda _: None,
     rungs: RungScorer | None = None,
+    peaks: Mapping[str, int] = NO_PEAKS,
 ) -> tuple[Candidate, tuple[StageRecord, ...]]:
     """Apply the recipe's strategies to the base model, starting from the longest stored prefix.
 
@@ -150,11 +157,16 @@ def build(
         return _apply_steps(recipe, workspace, effort, report)
     with pinning(workspace.store.folder) as pin:
         pin(addresses(recipe.steps, workspace.origin_of(recipe), effort=effort, seed=workspace.seed))
-        return _apply_steps(recipe, workspace, effort, report, rungs)
+        return _apply_steps(recipe, workspace, effort, report, rungs, peaks)
 
 
 def _apply_steps(
-    recipe: Recipe, workspace: Workspace, effort: float, report: Report, rungs: RungScorer | None = None
+    recipe: Recipe,
+    workspace: Workspace,
+    effort: float,
+    report: Report,
+    rungs: RungScorer | None = None,
+    peaks: Mapping[str, int] = NO_PEAKS,
 ) -> tuple[Candidate, tuple[StageRecord, ...]]:
     stage_addresses = addresses(recipe.steps, workspace.origin_of(recipe), effort=effort, seed=workspace.seed)
     base = workspace.base_of(recipe)
@@ -162,11 +174,10 @@ def _apply_steps(
     unchanged: tuple[Candidate, int, list[StageRecord]] = (base, 0, [])
     candidate, done, stages = _restore(recipe, workspace, stage_addresses) if effort > 0 else unchanged
     trunk = None
-    scoring: AbstractContextManager[None]
     for position, step in enumerate(recipe.steps[done:], start=done):
         started = time.monotonic()
         report(step.name)
-        device = placement.device_of(step)
+        device, address = placement.device_of(step), stage_addresses[position]
         device.reset_peak()
         candidate = placement.for_step(candidate, step)
         if step.family not in TRUNK and position == len(recipe.trunk):
@@ -175,29 +186,48 @@ def _apply_steps(
             teacher = (
                 trunk
                 if trunk is not None
-                else build(recipe.prefix(len(recipe.trunk)), workspace, effort=effort)[0].model
+                else build(recipe.prefix(len(recipe.trunk)), workspace, effort=effort, peaks=peaks)[0].model
             )
             candidate = placement.for_step(replace(candidate, teacher=teacher), step)
-        apply = partial(step.apply, candidate, effort=effort, seed=workspace.seed)
-        if step.is_stored() and effort > 0:
-            is_scored = step.recovers or (step.learns and not recipe.leaf)
-            if rungs is not None and is_scored and stage_addresses[position] not in workspace.store:
-                scoring = rungs.watching(candidate, stages, recovers=step.recovers)
-            else:
-                scoring = nullcontext()
-            with progress.reporting(_stage_progress(step.name, report)), scoring:
-                candidate, reused = workspace.store.get_or_compute(stage_addresses[position], candidate, apply)
-        else:
-            candidate, reused = apply(), False
-        saved = workspace.store.compute_seconds(stage_addresses[position]) if reused else 0.0
+        is_scored = step.recovers or (step.learns and not recipe.leaf)
+        is_scored = is_scored and rungs is not None and address not in workspace.store
+        watch = rungs if is_scored else None
+        with watching(device) as used:
+            candidate, reused = gpu_stage.beside_others(
+                partial(_compute, step, candidate, address, workspace, effort, report, watch, tuple(stages)),
+                device,
+                stage=step.name,
+                peak_bytes=peaks.get(step.name),
+                waits=partial(report, f"{step.name}, waiting for memory of the GPU"),
+            )
+        saved = workspace.store.compute_seconds(address) if reused else 0.0
         seconds = time.monotonic() - started
-        stages.append(StageRecord(step.name, seconds, reused, saved, *(("", None) if reused else used(device))))
+        stages.append(stage_record(step.name, seconds, device, used(), reused=reused, saved=saved))
     return placement.for_scoring(candidate, recipe), tuple(stages)
 
 
-def used(device: Device) -> tuple[str, int | None]:
-    """Return the name of a device and the most memory that the stage took there."""
-    return device.label, device.peak_bytes()
+def _compute(
+    step: Strategy,
+    candidate: Candidate,
+    address: str,
+    workspace: Workspace,
+    effort: float,
+    report: Report,
+    rungs: RungScorer | None,
+    stages: Sequence[StageRecord],
+    reserve: gpu_stage.Reserve,
+) -> tuple[Candidate, bool]:
+    """Return the candidate after the step, and whether it came from the store; ``rungs`` score its training."""
+
+    def apply() -> Candidate:
+        with reserve():
+            return step.apply(candidate, effort=effort, seed=workspace.seed)
+
+    if not step.is_stored() or effort == 0:
+        return apply(), False
+    scoring = rungs.watching(candidate, stages, recovers=step.recovers) if rungs is not None else nullcontext()
+    with progress.reporting(_stage_progress(step.name, report)), scoring:
+        return workspace.store.get_or_compute(address, candidate, apply)
 
 
 def _stage_progress(stage: str, report: Report) -> progress.Report:

@@ -7,15 +7,22 @@ has a clock and counters of its own, in ``objectives/timing``.
 from __future__ import annotations
 
 import gc
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from autoopt.strategies.errors import Shortage
 
 if TYPE_CHECKING:
     import torch
+
+
+_DRIVER = Path("/proc/driver/nvidia/gpus")
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,8 @@ class Device:
     """A device of torch, ``cpu`` or ``cuda:N``, as a place for training."""
 
     name: str = "cpu"
+    share: float = 1.0
+    """Part of a GPU that a worker has; the others have the rest."""
 
     @property
     def is_gpu(self) -> bool:
@@ -45,11 +54,25 @@ class Device:
         """Move a model here, in place, and return it."""
         return model.to(self.torch_device)
 
-    def send(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return a batch of the CPU here; from pinned memory, so that a GPU copies it while it computes."""
+    @property
+    def loads_ahead(self) -> bool:
+        """Whether a thread prepares the next batch of a training while this device computes."""
+        return self.is_gpu
+
+    def pin(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return a batch of the CPU in pinned memory if this is a GPU, which can copy it while it computes."""
         if not self.is_gpu:
             return dict(batch)
-        return {name: tensor.pin_memory().to(self.torch_device, non_blocking=True) for name, tensor in batch.items()}
+        import torch
+
+        with torch.cuda.device(self.torch_device):  # A new thread is at the first GPU.
+            return {name: tensor.pin_memory() for name, tensor in batch.items()}
+
+    def send(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return a batch of the CPU here, by way of pinned memory."""
+        if not self.is_gpu:
+            return dict(batch)
+        return {name: tensor.to(self.torch_device, non_blocking=True) for name, tensor in self.pin(batch).items()}
 
     def synchronize(self) -> None:
         """Wait until all queued work of this process is done."""
@@ -63,6 +86,7 @@ class Device:
         if self.is_gpu:
             import torch
 
+            torch.cuda.init()  # type: ignore[no-untyped-call]  # Its allocator refuses otherwise, if this is the first thing that is asked of the GPU.
             torch.cuda.reset_peak_memory_stats(self.name)
 
     def peak_bytes(self) -> int | None:
@@ -73,6 +97,41 @@ class Device:
 
         return torch.cuda.max_memory_allocated(self.name)
 
+    def total_bytes(self) -> int | None:
+        """Return the memory of this GPU; None for a CPU."""
+        if not self.is_gpu:
+            return None
+        import torch
+
+        return int(torch.cuda.get_device_properties(self.name).total_memory)
+
+    def free_bytes(self) -> int | None:
+        """Return how much of it no process has allocated; None for a CPU."""
+        if not self.is_gpu:
+            return None
+        import torch
+
+        return int(torch.cuda.mem_get_info(self.name)[0])
+
+    @property
+    def identity(self) -> str:
+        """The same for all processes that use this GPU, whatever number it has in them."""
+        import torch
+
+        return str(torch.cuda.get_device_properties(self.name).uuid) if self.is_gpu else self.name
+
+    @property
+    def has_utilization(self) -> bool:
+        """Whether ``utilization`` may be known."""
+        return self.is_gpu
+
+    def utilization(self) -> float | None:
+        """Return the share of the last moment in which this GPU computed; None for a CPU or without NVML."""
+        from autoopt.strategies.system.nvml import Gpu
+
+        gpu = Gpu.of(self.name)
+        return None if gpu is None else gpu.utilization()
+
     def release(self) -> None:
         """Give cached memory back, so that other workers on the device can have it."""
         if self.is_gpu:
@@ -81,15 +140,20 @@ class Device:
             gc.collect()
             torch.cuda.empty_cache()
 
-    def describe_need(self, message: str) -> str:
-        """Return what an allocation that failed with this message would have needed; empty if unknown."""
-        asked = re.search(r"[Tt]ried to allocate ([\d.]+ [KMGT]iB)", message)
-        total = re.search(r"total capacity of ([\d.]+ [KMGT]iB)", message)
-        used = (self.peak_bytes() or 0) / 2**30
-        if asked is None:
-            return ""
-        need = f"{used:.2f} GiB in use and {asked[1]} more" if used else f"{asked[1]} more than it had"
-        return f"it needed {need}" + (f", of {total[1]}" if total else "")
+    def shortage(self, message: str) -> Shortage:
+        """Return what an allocation that failed with this message of torch would have needed."""
+        asked = re.search(r"[Tt]ried to allocate ([\d.]+) ([KMGT])iB", message)
+        total = re.search(r"total capacity of ([\d.]+) ([KMGT])iB", message)
+        return Shortage(
+            device=self.label,
+            used_bytes=self.peak_bytes() or 0,
+            asked_bytes=_bytes(asked) if asked else None,
+            total_bytes=self.total_bytes() or (_bytes(total) if total else None),
+        )
+
+
+def _bytes(match: re.Match[str]) -> int:
+    return round(float(match[1]) * 1024 ** (1 + "KMGT".index(match[2])))
 
 
 CPU = Device()
@@ -130,13 +194,28 @@ def gpu_names() -> list[str]:
     return [Device(f"cuda:{number}").label for number in range(gpu_count())]
 
 
+def largest_gpu_bytes() -> int | None:
+    """Return the memory of the largest GPU that torch sees in this process; None without one."""
+    return max((Device(f"cuda:{number}").total_bytes() or 0 for number in range(gpu_count())), default=None)
+
+
+def hidden_gpu_count(driver: Path = _DRIVER) -> int:
+    """Return how many GPUs the driver of this machine has, if torch sees none of them; else 0.
+
+    ``CUDA_VISIBLE_DEVICES`` says that this is intended.
+    """
+    if "CUDA_VISIBLE_DEVICES" in os.environ or not driver.is_dir():
+        return 0
+    return 0 if gpu_count() else len(list(driver.iterdir()))
+
+
 def worker_device(gpus: float, *, number: int = 0) -> Device:
     """Return where a worker with this many GPUs trains; ``number`` counts workers that see the same GPUs.
 
     A worker trains on one GPU, also if it has several.
     """
     count = gpu_count() if gpus > 0 else 0
-    return Device(f"cuda:{number % count}") if count else CPU
+    return Device(f"cuda:{number % count}", min(1.0, gpus)) if count else CPU
 
 
 def gpu_share(gpus: int, workers: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from autoopt.strategies.candidate import ANSWERS, Features
 from autoopt.strategies.errors import OutOfMemory
@@ -12,6 +12,8 @@ from autoopt.strategies.system.devices import device_at
 
 if TYPE_CHECKING:
     import torch
+
+Item = TypeVar("Item")
 
 IGNORED_LABEL = -100
 """Label that torch's cross entropy leaves out of the loss."""
@@ -45,15 +47,16 @@ def shuffled_batches(
         return len(features[row]["input_ids"])
 
     order = torch.randperm(len(features), generator=generator).tolist()
-    pools = [sorted(pool, key=length) for pool in _chunks(order, POOL * batch_size)]
-    batches = [batch for pool in pools for batch in _chunks(pool, batch_size)]
+    pools = [sorted(pool, key=length) for pool in chunks(order, POOL * batch_size)]
+    batches = [batch for pool in pools for batch in chunks(pool, batch_size)]
     for number in torch.randperm(len(batches), generator=generator).tolist():
         yield [features[row] for row in batches[number]]
 
 
-def _chunks(rows: list[int], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+def chunks(items: list[Item], size: int) -> Iterator[list[Item]]:
+    """Yield the items in order, in slices of at most ``size``."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def forward(
@@ -70,7 +73,7 @@ def forward(
     model.eval()
     device = device_at(model.device)
     order = sorted(range(len(features)), key=lambda index: len(features[index]["input_ids"]))
-    pending = list(_chunks(order, batch_size))[::-1]
+    pending = list(chunks(order, batch_size))[::-1]
     while pending:
         positions = pending.pop()
         batch = collate([features[index] for index in positions], pad_token_id=pad_token_id)
@@ -83,8 +86,9 @@ def forward(
         else:
             yield positions, batch, output
             continue
+        shortage = device.shortage(problem)
         device.release()
         if len(positions) == 1:
-            raise OutOfMemory(f"out of memory with a single example; {device.describe_need(problem) or problem}")
+            raise OutOfMemory(f"out of memory with a single example; {str(shortage) or problem}", shortage)
         half = len(positions) // 2
         pending += [positions[half:], positions[:half]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count, islice
@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from autoopt.strategies.candidate import Batch, Candidate, Features, Objective, own_loss, run
 from autoopt.strategies.errors import Diverged
+from autoopt.strategies.system.devices import device_at
 from autoopt.strategies.training import progress
 from autoopt.strategies.training.batches import shuffled_batches
 from autoopt.strategies.training.checkpoints import Checkpoint
+from autoopt.strategies.training.loader import load
 from autoopt.strategies.training.memory_saving import MemorySaver
 from autoopt.strategies.training.precision import training_precision
 from autoopt.strategies.training.step import OptimizerStep, parameters_of
@@ -162,21 +164,22 @@ def train(
     losses = checkpoint.restore()
     scheduler = linear_schedule(optimizer, total, warmup=schedule.warmup, steps_done=len(losses))
     memory = MemorySaver(model, schedule.accumulation)
-    norm = schedule.max_grad_norm
-    update = OptimizerStep(model, loss, optimizer, memory, max_grad_norm=norm, pad_token_id=pad_token_id, scaler=scaler)
+    update = OptimizerStep(model, loss, optimizer, memory, max_grad_norm=schedule.max_grad_norm, scaler=scaler)
     model.train()
-    steps = range(len(losses), total)
-    for step, examples in zip(steps, _batches(features, schedule, seed, first=len(losses)), strict=False):
-        if best and best.is_exhausted:
-            break
-        before_step(step, total)
-        losses.append(update(examples, number=step, seed=_derive_seed(seed, step)))
-        scheduler.step()
-        _check_divergence(losses)
-        if best:
-            best.step_done(len(losses), total)
-        checkpoint.save_if_due(losses)
-        progress.step_done(len(losses), total, model, scoring=scoring)
+    batches = islice(_batches(features, schedule, seed, first=len(losses)), total - len(losses))
+    device = device_at(next(model.parameters()).device)
+    with closing(load(batches, device, part_size=memory.part_size, pad_token_id=pad_token_id)) as loaded:
+        for step, batch in enumerate(loaded, start=len(losses)):
+            if best and best.is_exhausted:
+                break
+            before_step(step, total)
+            losses.append(update(batch, number=step, seed=_derive_seed(seed, step)))
+            scheduler.step()
+            _check_divergence(losses)
+            if best:
+                best.step_done(len(losses), total)
+            checkpoint.save_if_due(losses)
+            progress.step_done(len(losses), total, model, scoring=scoring)
     memory.close()
     model.eval()
     return losses[: best.restore(len(losses))] if best else losses

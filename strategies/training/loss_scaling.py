@@ -32,6 +32,8 @@ class LossScaler(nn.Module):
         An optimizer then does nothing in this step.
         """
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if not gradients:
+            return
         torch._foreach_div_(gradients, float(self.scale))
         if torch.stack([gradient.isfinite().all() for gradient in gradients]).all():
             self.finite_steps += 1

@@ -32,9 +32,12 @@ class MemorySaver:
     def save_memory(self, message: str, *, step: int, examples: int, device: Device) -> None:
         """Make the next try at a step of ``examples`` take less memory; ``message`` is that of torch's error.
 
-        Halves the parts once, then recomputes activations. Raises ``OutOfMemory`` when both have been tried.
+        Halves the parts once, then recomputes activations. Raises ``OutOfMemory`` when both have been tried. The peak
+        of the device is that of the next try then.
         """
+        shortage = device.shortage(message)
         device.release()
+        device.reset_peak()
         if not self.is_halved and self.part_size(examples) > 1:
             self.is_halved = True
             self.accumulation *= 2
@@ -43,10 +46,11 @@ class MemorySaver:
             self.model.activation_checkpointing_enable({"use_reentrant": False})  # Works with frozen embeddings too.
         else:
             tried = " and gradient checkpointing" if self.recomputes else ""
-            need = device.describe_need(message)
+            need = str(shortage)
             raise OutOfMemory(
                 f"out of memory at training step {step} with {self.part_size(examples)} of {examples} examples at a "
-                f"time{tried}{need and '; '}{need}"
+                f"time{tried}{need and '; '}{need}",
+                shortage,
             )
 
     def close(self) -> None:

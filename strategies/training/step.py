@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from autoopt.strategies.candidate import Batch, Features
+from autoopt.strategies.candidate import Batch
 from autoopt.strategies.errors import Diverged, OutOfMemory
 from autoopt.strategies.system import measurement_gate
 from autoopt.strategies.system.devices import Device, device_at
-from autoopt.strategies.training.batches import collate
+from autoopt.strategies.training.loader import LoadedBatch
 from autoopt.strategies.training.memory_saving import MemorySaver
 from autoopt.strategies.training.precision import mixed_precision
 
@@ -31,12 +31,11 @@ class OptimizerStep:
     optimizer: torch.optim.Optimizer
     memory: MemorySaver
     max_grad_norm: float
-    pad_token_id: int
     scaler: LossScaler | None = None
     """Scales the loss if the precision is float16."""
 
-    def __call__(self, examples: Sequence[Features], *, number: int, seed: int) -> float:
-        """Make step ``number`` on ``examples`` and return their mean loss; ``seed`` is that of torch's generator.
+    def __call__(self, batch: LoadedBatch, *, number: int, seed: int) -> float:
+        """Make step ``number`` on a batch and return the mean loss; ``seed`` is that of torch's generator.
 
         If memory runs out in a pass, the whole step is repeated from its seed as ``memory`` says. Raises
         ``OutOfMemory``, and ``Diverged`` if the loss is not finite.
@@ -48,16 +47,16 @@ class OptimizerStep:
             torch.manual_seed(seed)
             try:
                 with measurement_gate.compute_step():
-                    return self._run(examples, number, device)
+                    return self._run(batch, number, device)
             except torch.OutOfMemoryError as error:
                 problem = str(error)  # Not the error itself, whose traceback holds the tensors of the step.
             self.optimizer.zero_grad(set_to_none=True)
-            self.memory.save_memory(problem, step=number, examples=len(examples), device=device)
+            self.memory.save_memory(problem, step=number, examples=len(batch.examples), device=device)
 
-    def _run(self, examples: Sequence[Features], number: int, device: Device) -> float:
+    def _run(self, batch: LoadedBatch, number: int, device: Device) -> float:
         import torch
 
-        mean = self._add_gradients(examples, device)
+        mean = self._add_gradients(batch, device)
         if not math.isfinite(mean):
             raise Diverged(f"the loss is {mean} at training step {number}; a lower learning rate may help")
         parameters = parameters_of(self.optimizer)
@@ -67,22 +66,23 @@ class OptimizerStep:
         try:
             self.optimizer.step()
         except torch.OutOfMemoryError as error:  # Part of the weights may have changed: the step cannot be repeated.
-            need = device.describe_need(str(error)) or str(error)
-            raise OutOfMemory(f"no memory for the optimizer's state at training step {number}: {need}") from error
+            shortage = device.shortage(str(error))
+            raise OutOfMemory(
+                f"no memory for the optimizer's state at training step {number}: {str(shortage) or error}", shortage
+            ) from error
         self.optimizer.zero_grad(set_to_none=True)
         return mean
 
-    def _add_gradients(self, examples: Sequence[Features], device: Device) -> float:
+    def _add_gradients(self, batch: LoadedBatch, device: Device) -> float:
         """Compute the gradient of the mean loss of the examples, part by part, and return the loss."""
-        mean, part_size = 0.0, self.memory.part_size(len(examples))
-        for start in range(0, len(examples), part_size):
-            part = examples[start : start + part_size]
-            batch = device.send(collate(part, pad_token_id=self.pad_token_id))
+        losses, total = [], len(batch.examples)
+        for part in batch.parts(self.memory.part_size(total)):
+            rows = len(next(iter(part.values())))
             with mixed_precision(device.torch_device):
-                value = self.loss(self.model, batch) * (len(part) / len(examples))
+                value = self.loss(self.model, device.send(part)) * (rows / total)
             (value if self.scaler is None else self.scaler(value)).backward()
-            mean += value.item()
-        return mean
+            losses.append(value.detach())
+        return sum(loss.item() for loss in losses)  # Only now, since a GPU has to be waited for.
 
 
 def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,14 @@ class RecordingDevice(Device):
         self.calls.append(f"place {type(model).__name__}")
         return super().place(model)
 
+    @property
+    def loads_ahead(self) -> bool:
+        return True
+
+    def pin(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        self.calls.append(f"pin {len(next(iter(batch.values())))} in {threading.current_thread().name.split('_')[0]}")
+        return super().pin(batch)
+
     def send(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         rows = len(next(iter(batch.values())))
         self.calls.append(f"send {rows}")
@@ -43,6 +52,23 @@ class RecordingDevice(Device):
 
     def peak_bytes(self) -> int:
         return 3 * 2**30
+
+    def total_bytes(self) -> int:
+        return 80 * 2**30
+
+    def free_bytes(self) -> int:
+        return 80 * 2**30
+
+    @property
+    def identity(self) -> str:
+        return f"stand-in-{id(self.calls)}"
+
+    @property
+    def has_utilization(self) -> bool:
+        return True
+
+    def utilization(self) -> float:
+        return 0.87
 
     def release(self) -> None:
         self.calls.append("release")

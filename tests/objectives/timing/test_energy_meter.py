@@ -11,8 +11,8 @@ from autoopt.objectives.target import Target
 from autoopt.objectives.timing.attempts import PAUSE_S
 from autoopt.objectives.timing.clock import Clock
 from autoopt.objectives.timing.energy_meter import BLOCKS, RaplDomain, measure_energy, open_meter
-from autoopt.objectives.timing.nvml import Gpu
 from autoopt.strategies.errors import EnvironmentProblem
+from autoopt.strategies.system.nvml import Gpu
 
 ROUND_UJ = 262_143_328_850
 """What such a counter really counts to."""

@@ -7,7 +7,7 @@ import pytest
 
 from autoopt.objectives.target import Target
 from autoopt.objectives.timing.machine import fingerprint, fingerprint_id
-from autoopt.objectives.timing.nvml import Gpu
+from autoopt.strategies.system.nvml import Gpu
 
 
 def test_the_fingerprint_is_the_same_in_another_process() -> None:

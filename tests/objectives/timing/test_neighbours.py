@@ -11,7 +11,7 @@ import pytest
 from autoopt.objectives.target import Target
 from autoopt.objectives.timing.clock import Clock
 from autoopt.objectives.timing.neighbours import watch_gpu, watch_nothing, watch_processors
-from autoopt.objectives.timing.nvml import Gpu
+from autoopt.strategies.system.nvml import Gpu
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 LINUX = pytest.mark.skipif(not Path("/proc/stat").is_file(), reason="only Linux says what the processors do")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -45,7 +46,7 @@ def test_trainings_are_on_the_cpu_unless_the_thread_says_otherwise() -> None:
 def test_a_worker_trains_on_a_gpu_only_if_it_has_one_and_torch_sees_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "gpu_count", lambda: 2)
     assert worker_device(0) == CPU
-    assert worker_device(0.5) == Device("cuda:0")
+    assert worker_device(0.5) == Device("cuda:0", share=0.5)
     assert [worker_device(1, number=number).name for number in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
     monkeypatch.setattr(devices, "gpu_count", lambda: 0)
     assert worker_device(1) == CPU
@@ -79,4 +80,26 @@ def test_a_step_ends_when_the_device_has_done_its_work_even_if_it_fails() -> Non
     ],
 )
 def test_what_was_needed_is_read_from_the_message_of_torch(message: str, need: str) -> None:
-    assert CPU.describe_need(message) == (f"it needed {need}" if need else "")
+    assert str(CPU.shortage(message)) == (f"it needed {need}" if need else "")
+
+
+def test_a_shortage_is_what_was_in_use_and_what_was_asked_for() -> None:
+    message = "Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 79.25 GiB"
+    shortage = RecordingDevice().shortage(message)
+    assert (shortage.device, shortage.needed_bytes) == ("Stand-in 80GB", int(5.5 * 2**30))
+    assert shortage.total_bytes == 80 * 2**30
+    assert CPU.shortage(message).total_bytes == int(79.25 * 2**30)
+
+
+def test_gpus_that_torch_does_not_see_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(devices, "gpu_count", lambda: 0)
+    assert devices.hidden_gpu_count(tmp_path) == 2
+    assert devices.hidden_gpu_count(tmp_path / "none") == 0
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert devices.hidden_gpu_count(tmp_path) == 0
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(devices, "gpu_count", lambda: 2)
+    assert devices.hidden_gpu_count(tmp_path) == 0

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from autoopt.objectives.target import Target
-from autoopt.objectives.timing.nvml import Gpu
+from autoopt.strategies.system.nvml import Gpu
 
 
 class NVMLError(Exception):
@@ -62,10 +61,26 @@ def test_others_share_is_the_sum_of_all_processes_but_ours() -> None:
     assert alone.share_of_others(since_us=0) == 0
 
 
-def test_where_we_cannot_tell_ourselves_from_others_nothing_is_said() -> None:
-    gpu = Gpu(Library(pids=(-5,), used=((-5, 90),)), None)
-    assert gpu.share_of_others(since_us=0) is None
+def test_a_process_alone_on_a_gpu_is_undisturbed_whatever_its_pid_is_called() -> None:
+    assert Gpu(Library(pids=(-5,), used=((-5, 90),)), None).share_of_others(since_us=0) == 0
+
+
+def test_in_a_container_the_busiest_process_is_taken_for_ours() -> None:
+    disturbed = Gpu(Library(pids=(-5, -6), used=((-5, 90), (-6, 30))), None)
+    assert disturbed.share_of_others(since_us=0) == 0.3
+    quiet = Gpu(Library(pids=(-5, -6), used=((-5, 90),)), None)
+    assert quiet.share_of_others(since_us=0) == 0
+
+
+def test_where_no_process_is_listed_nothing_is_said() -> None:
+    assert Gpu(Library(pids=(), used=((-5, 90),)), None).share_of_others(since_us=0) is None
+
+
+def test_the_load_of_a_gpu_is_a_share() -> None:
+    gpu = Gpu(Library({"nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=87)}), None)
+    assert gpu.utilization() == 0.87
+    assert Gpu(Library(), None).utilization() is None
 
 
 def test_a_processor_is_no_gpu() -> None:
-    assert Gpu.of(Target(device="cpu")) is None
+    assert Gpu.of("cpu") is None

@@ -1,4 +1,4 @@
-"""Energy, clocks and other processes of an NVIDIA GPU through NVML; nothing without ``pynvml`` and a driver."""
+"""Load, energy, clocks and other processes of an NVIDIA GPU through NVML; nothing without ``pynvml`` and a driver."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import os
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
-
-from autoopt.objectives.target import Target
 
 PACKAGE = "nvidia-ml-py"
 """Package of the module ``pynvml``."""
@@ -22,15 +20,15 @@ class Gpu:
     handle: Any
 
     @classmethod
-    def of(cls, target: Target) -> Gpu | None:
-        """Return the target's GPU; None if NVML is not installed or finds no driver."""
+    def of(cls, device: str) -> Gpu | None:
+        """Return the GPU of a device of torch; None for a CPU, or if NVML is not installed or finds no driver."""
         library = _library()
-        if library is None or not target.is_cuda:
+        if library is None or not device.startswith("cuda"):
             return None
         import torch
 
         # By UUID: CUDA numbers only the visible GPUs.
-        identifier = f"GPU-{torch.cuda.get_device_properties(target.device).uuid}"
+        identifier = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
         try:
             library.nvmlInit()
             return cls(library, library.nvmlDeviceGetHandleByUUID(identifier))
@@ -66,18 +64,35 @@ class Gpu:
                 continue  # Not every board reports every limit.
         return limits
 
+    def utilization(self) -> float | None:
+        """Return the share of the last moment in which it computed, for whichever process; None if unknown."""
+        try:
+            return float(self.library.nvmlDeviceGetUtilizationRates(self.handle).gpu) / 100
+        except self.library.NVMLError:
+            return None
+
     def share_of_others(self, *, since_us: int) -> float | None:
-        """Return the share of its multiprocessors that other processes used since then, 0 to 1; None if unknown."""
+        """Return the share of its multiprocessors that other processes used since then, 0 to 1; None if unknown.
+
+        In a container NVML lists the pids of the host: the busiest process is then taken for this one, which may take
+        a disturbance for smaller than it is, but never finds one where there is none.
+        """
         library, own = self.library, os.getpid()
         try:
             pids = {process.pid for process in library.nvmlDeviceGetComputeRunningProcesses(self.handle)}
-            utilization = library.nvmlDeviceGetProcessUtilization(self.handle, since_us)
+            if len(pids) == 1:
+                return 0.0  # The one that asks.
+            samples = library.nvmlDeviceGetProcessUtilization(self.handle, since_us)
         except library.NVMLError:
             return None
+        if not pids:
+            return None
+        shares: dict[int, int] = {}
+        for sample in samples:
+            shares[sample.pid] = max(0, int(sample.smUtil), shares.get(sample.pid, 0))
         if own not in pids:
-            return None  # In a container NVML lists the pids of the host: our own cannot be told from the others.
-        shares = {sample.pid: max(0, int(sample.smUtil)) for sample in utilization if sample.pid != own}
-        return min(1.0, sum(shares.values()) / 100)
+            own = max(shares, key=shares.__getitem__, default=own)
+        return min(1.0, sum(share for pid, share in shares.items() if pid != own) / 100)
 
 
 def _library() -> ModuleType | None:
