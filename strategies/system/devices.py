@@ -86,7 +86,8 @@ class Device:
         if self.is_gpu:
             import torch
 
-            torch.cuda.init()  # type: ignore[no-untyped-call]  # Its allocator refuses otherwise, if this is the first thing that is asked of the GPU.
+            # If this is the first that is asked of the GPU, the allocator would refuse.
+            torch.cuda.init()  # type: ignore[no-untyped-call]
             torch.cuda.reset_peak_memory_stats(self.name)
 
     def peak_bytes(self) -> int | None:
@@ -153,7 +154,7 @@ class Device:
 
 
 def _bytes(match: re.Match[str]) -> int:
-    return round(float(match[1]) * 1024 ** (1 + "KMGT".index(match[2])))
+    return round(float(match[1]) * 1024.0 ** (1 + "KMGT".index(match[2])))
 
 
 CPU = Device()
