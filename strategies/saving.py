@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoopt.strategies.candidate import Candidate, TaskView
+from autoopt.strategies.casting import cast_weights
 from autoopt.strategies.catalog import find
 from autoopt.strategies.errors import CorruptArtefact, ModelError
 from autoopt.strategies.networks.decoders.generic_heads import model_class
@@ -144,7 +145,7 @@ def _read_model(folder: Path, edits: list[Mapping[str, Any]]) -> Any:
     for edit in edits:
         model = find(edit["strategy"]).reshape(model, edit)
     if model.config.dtype is not None:
-        model.to(model.config.dtype)
+        cast_weights(model, model.config.dtype)
     path = folder / (EDITED_WEIGHTS if edits else PLAIN_WEIGHTS)
     try:
         tensors = load_file(path)

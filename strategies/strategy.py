@@ -43,6 +43,8 @@ class Strategy(BaseModel, ABC):
     text or pair), ``tags`` (one for each word), ``spans`` (answers in a text) and ``unanswerable`` (some have none). Of
     the model: the keys of ``model_needs.MODEL_NEEDS``. Of the recipe: ``teacher`` (a strategy that learns the task
     comes before it), ``cut`` (a strategy that cuts the architecture does), ``layers`` (more than one layer remains)."""
+    needs_mask: ClassVar[bool] = False
+    """Whether the tokenizer has to have a mask token; for a model without one it is withheld."""
     after: ClassVar[frozenset[str]] = frozenset()
     """Strategies of the same family that are applied before it."""
     packages: ClassVar[frozenset[str]] = frozenset()

@@ -1,4 +1,4 @@
-"""Tiny random models of many architectures, and the table of what works on them: ``python -m tests.zoo``."""
+"""Tiny random models of many architectures, and the table of what works on them: ``python -m tests.zoo [KIND...]``."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from autoopt.strategies.model_needs import MODEL_NEEDS
 from autoopt.strategies.networks.pooling import pooling_edits, with_pooling
 from autoopt.strategies.probe import failure
 from tests import tiny, tiny_decoder
+from tests.benchmarks import architecture_page
 from tests.tiny_given import made
 
 _FEW_IDS: Mapping[str, Any] = MappingProxyType({"bos_token_id": 2, "eos_token_id": 3})
@@ -151,15 +152,22 @@ def counts(given: Candidate) -> tuple[int, dict[str, str]]:
     return len(found) - len(withheld), withheld
 
 
-def main(kinds: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
+    """Print what works on the architectures, by default on all; with ``--record`` also write it to the page."""
+    kinds = [argument for argument in arguments if argument != "--record"]
+    record = architecture_page.measured()
     for kind in kinds or (*ENCODERS, *DECODERS):
         with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
             candidates = [decoder(kind), classifier(kind, Path(folder))] if kind in DECODERS else [candidate(kind)]
+        record[kind] = {}
         for given in candidates:
             works, withheld = counts(given)
+            record[kind][given.task.name] = {"works": works, "withheld": withheld}
             print(f"{kind}, {given.task.name}: {works} of {works + len(withheld)} strategies work", flush=True)
             for name, why in withheld.items():
                 print(f"  without {name}: {why}", flush=True)
+        if "--record" in arguments:
+            architecture_page.write(record)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 POOLING = "last"
 """Only the last token has seen the whole text."""
-_SUBSTITUTES = ("eos_token", "unk_token", "bos_token")
+_PADDING = ("[PAD]", "<pad>", "<|pad|>", "<PAD>")
+"""Usual tokens for padding, which a vocabulary may have although its tokenizer names none."""
+_SUBSTITUTES = ("eos_token", "unk_token", "bos_token", "sep_token")
 """What pads for want of a padding token; which one does not matter, since padding is masked."""
 
 
@@ -48,17 +50,23 @@ def prepare_to_write(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
     choose_padding(tokenizer, name)
 
 
-def choose_padding(tokenizer: Any, name: str) -> None:
-    """Give a tokenizer without a padding token another special token for it. Raises ``ModelError`` if it has none."""
+def choose_padding(tokenizer: Any, name: str) -> str | None:
+    """Give a tokenizer without a padding token another token for it; return it, None if it has one already.
+
+    Raises ``ModelError`` if it has none that could be taken.
+    """
     if tokenizer.pad_token_id is not None:
-        return
-    token = next((getattr(tokenizer, kind) for kind in _SUBSTITUTES if getattr(tokenizer, kind) is not None), None)
+        return None
+    vocabulary = tokenizer.get_vocab()
+    candidates = (*_PADDING, *(getattr(tokenizer, kind) for kind in _SUBSTITUTES))
+    token = next((str(token) for token in candidates if token is not None and str(token) in vocabulary), None)
     if token is None:
         raise ModelError(
             f"the tokenizer of {name} has no padding token, and no other special token to pad with; set pad_token in "
             "its configuration"
         )
     tokenizer.pad_token = token
+    return token
 
 
 def padding_note(tokenizer: Any) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,20 +9,22 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from autoopt.objectives.models import gguf_file, known_architectures, packages, sentence_modules
+from autoopt.objectives.models import gguf_file, known_architectures, packages, sentence_modules, tokenizer_files
+from autoopt.objectives.models.config_numbers import check_numbers
 from autoopt.objectives.models.hub import connection_errors, first_line
-from autoopt.objectives.models.json_file import check_no_pointer, read_json
+from autoopt.objectives.models.json_file import read_json
+from autoopt.objectives.models.safetensors_header import StoredTensor, read_header
 from autoopt.strategies.errors import EnvironmentProblem, ModelError, did_you_mean
 from autoopt.strategies.networks.pooling import STRATEGY as POOLING
 from autoopt.strategies.saving import DESCRIPTION, EDITED_WEIGHTS
 
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
+PICKLED_WEIGHTS = "pytorch_model.bin"
+PICKLED_INDEX = "pytorch_model.bin.index.json"
 OTHER_FILES = ("merges.txt", "chat_template.jinja")
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack"})
 ATTENTION = frozenset({"eager", "sdpa"})
-MAX_HEADER_BYTES = 100_000_000
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
@@ -55,6 +56,8 @@ class ModelFolder:
     name: str
     """As it was given."""
     config: Mapping[str, Any]
+    weights: tuple[Path, ...] = ()
+    """Files of safetensors."""
 
     @property
     def is_pooled(self) -> bool:
@@ -84,9 +87,12 @@ def find_model(name: str, *, body: Body = Body.ANY, auto_class: str = "", task: 
     _check_config(path / "config.json", config)
     _check_architecture(path / "config.json", config, name, body, auto_class, task)
     _check_other_files(path)
-    for weights in _weight_files(path):
-        _check_safetensors(weights)
-    return ModelFolder(path, name, config)
+    files = tuple(_weight_files(path))
+    tensors: dict[str, StoredTensor] = {}
+    for file in files:
+        tensors |= read_header(file)
+    check_numbers(path / "config.json", config, tensors)
+    return ModelFolder(path, name, config, files)
 
 
 def _folder(name: str) -> Path:
@@ -109,7 +115,7 @@ def _folder(name: str) -> Path:
         held = ", ".join(sorted(item.name for item in path.iterdir())[:10]) or "nothing"
         raise ModelError(
             f"{path} is no model: it holds {held}; looked for config.json, {WEIGHTS} and a tokenizer such as "
-            f"{TOKENIZER_FILES[0]}; give the folder that has them"
+            f"{tokenizer_files.NAMES[0]}; give the folder that has them"
         )
     return path
 
@@ -121,7 +127,9 @@ def _download(name: str) -> Path:
     patterns = ["config.json", WEIGHTS, WEIGHTS_INDEX, "model-*.safetensors", "tokenizer*", "special_tokens_map.json"]
     try:
         return Path(
-            snapshot_download(name, allow_patterns=[*patterns, *TOKENIZER_FILES, *OTHER_FILES, *sentence_modules.FILES])
+            snapshot_download(
+                name, allow_patterns=[*patterns, *tokenizer_files.NAMES, *OTHER_FILES, *sentence_modules.FILES]
+            )
         )
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise ModelError(
@@ -174,18 +182,16 @@ def _check_other_files(path: Path) -> None:
     names = {item.name for item in path.iterdir()}
     if "adapter_config.json" in names:
         raise ModelError(f"{path} holds an adapter (adapter_config.json); merge it into its model and save that")
-    tokenizer = next((name for name in TOKENIZER_FILES if name in names), None)
-    if tokenizer is None:
-        raise ModelError(f"{path} has no tokenizer; looked for {', '.join(TOKENIZER_FILES)}")
-    check_no_pointer(path / tokenizer)
+    tokenizer_files.check(path)
     if "tokenizer_config.json" in names and "auto_map" in read_json(path / "tokenizer_config.json"):
         raise ModelError(
             f"{path / 'tokenizer_config.json'} has 'auto_map': it asks for code of its own, which is never run"
         )
-    _check_links(path)
+    check_links(path)
 
 
-def _check_links(path: Path) -> None:
+def check_links(path: Path) -> None:
+    """Raise ``ModelError`` for a link that leads out of the folder."""
     # The cache of the Hub has links from snapshots/<commit>/ into blobs/ beside it.
     root = path.resolve()
     root = root.parents[1] if root.parent.name == "snapshots" else root
@@ -203,21 +209,40 @@ def _weight_files(path: Path) -> Iterator[Path]:
         yield path / WEIGHTS
         return
     if (path / WEIGHTS_INDEX).is_file():
-        shards = read_json(path / WEIGHTS_INDEX).get("weight_map", {})
-        for name in sorted(set(shards.values())):
-            if Path(name).name != name or not (path / name).is_file():
-                raise ModelError(
-                    f"{path} lacks the weights '{name}' that its {WEIGHTS_INDEX} names; download them again"
-                )
-            yield path / name
+        yield from shards_of(path / WEIGHTS_INDEX)
         return
-    pickles = sorted(item.name for item in path.iterdir() if item.suffix in PICKLE_SUFFIXES)
-    hint = (
-        f" It has {', '.join(pickles)}, a format that can run code when it is read: convert it to safetensors."
-        if pickles
-        else ""
-    )
-    raise ModelError(f"{path} has no weights; looked for {WEIGHTS} and {WEIGHTS_INDEX}.{hint}")
+    raise ModelError(f"{path} has no weights; looked for {WEIGHTS} and {WEIGHTS_INDEX}{_remedy(path)}")
+
+
+def shards_of(index: Path) -> list[Path]:
+    """Return the files that an index names. Raises ``ModelError`` for one that is missing, or not beside it."""
+    shards = read_json(index).get("weight_map")
+    names = sorted({str(name) for name in shards.values()}) if isinstance(shards, dict) else []
+    if not names:
+        raise ModelError(f"{index} names no files of weights; download the model again")
+    for name in names:
+        if Path(name).name != name or not (index.parent / name).is_file():
+            raise ModelError(
+                f"{index.parent} lacks the weights '{name}' that its {index.name} names; download them again"
+            )
+    return [index.parent / name for name in names]
+
+
+def _remedy(path: Path) -> str:
+    """Return what to do about a folder without safetensors."""
+    others = sorted(item.name for item in path.iterdir() if item.suffix in PICKLE_SUFFIXES)
+    convertible = path / PICKLED_WEIGHTS, path / PICKLED_INDEX
+    if any(item.is_file() for item in convertible):
+        held = next(item.name for item in convertible if item.is_file())
+        return f". It has {held}, a format that can run code when it is read: run 'autoopt convert {path}'"
+    if others:
+        return f". It has {', '.join(others)}, formats that are not read: give the model as safetensors"
+    if path.parent.name == "snapshots":
+        return (
+            f", and the Hub has neither; if it has {PICKLED_WEIGHTS}, run 'hf download NAME --local-dir FOLDER' and "
+            "'autoopt convert FOLDER'"
+        )
+    return "; download the model again"
 
 
 def _check_edits(path: Path) -> None:
@@ -229,24 +254,3 @@ def _check_edits(path: Path) -> None:
             f"{path} was saved after {', '.join(sorted(changed))}, and cannot be trained from there; give the model "
             "that it was made from"
         )
-
-
-def _check_safetensors(path: Path) -> None:
-    check_no_pointer(path)
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        size = path.stat().st_size
-        header = file.read(length) if 2 <= length <= min(MAX_HEADER_BYTES, size - 8) else b""
-    try:
-        tensors = json.loads(header) if header.startswith(b"{") else None
-    except (ValueError, RecursionError):
-        tensors = None
-    if not isinstance(tensors, dict):
-        raise ModelError(f"{path} is not a safetensors file; download it again or convert it")
-    try:
-        ends = [entry["data_offsets"][1] for name, entry in tensors.items() if name != "__metadata__"]
-        complete = 8 + length + max(ends, default=0) == size
-    except (KeyError, IndexError, TypeError):
-        complete = False
-    if not complete:
-        raise ModelError(f"{path} is cut short or damaged: its header describes another size; download it again")

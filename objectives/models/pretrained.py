@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from autoopt.objectives.models import decoders, gguf_file
 from autoopt.objectives.models.model_folder import Body, ModelFolder
 from autoopt.objectives.models.sentence_modules import read_modules
+from autoopt.objectives.models.tokenizers import drop_unread_inputs, grow_vocabulary, open_tokenizer
 from autoopt.strategies.errors import ModelError
+from autoopt.strategies.networks.architectures import first_position
 from autoopt.strategies.networks.pooling import normalizes, pooling_of, with_pooling
 from autoopt.strategies.saving import load_weights
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _UNNAMED_CLASS = "SequenceClassification"
 """Head of a model whose configuration does not name its class."""
+_BUILD_ERRORS = (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, AssertionError)
+"""What transformers raises for a configuration that makes no model."""
 _CLASSIFIER_POOLINGS = {"cls": "first", "mean": "mean"}
 """Our names of poolings by the values of ``config.classifier_pooling``."""
 
@@ -71,16 +74,14 @@ def open_pretrained(
                     with_pooling(network, decoders.POOLING, seed=seed)
         else:
             config = _read_config(folder)
-            tokenizer = _read_tokenizer(folder)
+            tokenizer = open_tokenizer(folder)
             if folder.decodes and not head.is_pretrained:
                 decoders.prepare(config, tokenizer, folder.name)
             keeps_head = head.is_pretrained or _set_classes(config, head, labels, problem_type)
             read = _read_saved if folder.is_pooled else _read_network
             network = read(folder, config, head, keeps_head=keeps_head, seed=seed)
-    if head.body is Body.DECODER:
-        decoders.prepare_to_write(tokenizer, folder.name)
-    _drop_unread_inputs(network, tokenizer)
-    _check_fit(folder, network, tokenizer, max_length)
+        _fit(folder, network, tokenizer, head)
+    _check_positions(folder, network, max_length)
     return network, tokenizer
 
 
@@ -98,13 +99,20 @@ def configuration_of(folder: ModelFolder, *, head: Head, labels: Sequence[str], 
 def tokenizer_of(folder: ModelFolder, network: Any, head: Head) -> PreTrainedTokenizerBase:
     """Return the model's tokenizer, prepared as ``open_pretrained`` does."""
     with _transformers_silenced():
-        tokenizer = _read_tokenizer(folder)
+        tokenizer = open_tokenizer(folder)
+        _fit(folder, network, tokenizer, head)
+    return tokenizer
+
+
+def _fit(folder: ModelFolder, network: Any, tokenizer: PreTrainedTokenizerBase, head: Head) -> None:
+    """Let the tokenizer give what the model reads, and the model have a row for each token."""
     if head.body is Body.DECODER:
         decoders.prepare_to_write(tokenizer, folder.name)
-    elif folder.decodes:
+    decoders.choose_padding(tokenizer, folder.name)
+    drop_unread_inputs(network, tokenizer)
+    grow_vocabulary(folder, network, tokenizer)
+    if folder.decodes and not head.is_pretrained:
         decoders.prepare(network.config, tokenizer, folder.name)
-    _drop_unread_inputs(network, tokenizer)
-    return tokenizer
 
 
 def _set_classes(config: Any, head: Head, labels: Sequence[str], problem_type: str | None) -> bool:
@@ -129,19 +137,6 @@ def _read_config(folder: ModelFolder) -> Any:
         raise _config_error(folder, error) from None
 
 
-def _read_tokenizer(folder: ModelFolder) -> PreTrainedTokenizerBase:
-    from transformers import AutoTokenizer
-
-    try:
-        if folder.path.suffix == gguf_file.SUFFIX:
-            return gguf_file.read_tokenizer(folder.path)
-        return AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
-        raise ModelError(
-            f"the tokenizer of {folder.name} cannot be read: {_one_line(error)}; download the model again"
-        ) from None
-
-
 def _read_network(folder: ModelFolder, config: Any, head: Head, *, keeps_head: bool, seed: int) -> PreTrainedModel:
     import torch
     from safetensors import SafetensorError
@@ -162,7 +157,7 @@ def _read_network(folder: ModelFolder, config: Any, head: Head, *, keeps_head: b
                 output_loading_info=True,
                 key_mapping=other_names or None,
             )
-        except (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        except (*_BUILD_ERRORS, SafetensorError) as error:
             raise _config_error(folder, error) from None
         _check_weights(folder, network, report, head)
         body = network.base_model_prefix + "."
@@ -243,37 +238,13 @@ def _initialize_head(network: Any) -> None:
                 network._init_weights(module)
 
 
-def _check_fit(folder: ModelFolder, network: Any, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
-    config = network.config
-    positions = getattr(config, "max_position_embeddings", None)
-    offset = _first_position(network)
+def _check_positions(folder: ModelFolder, network: Any, max_length: int) -> None:
+    positions = getattr(network.config, "max_position_embeddings", None)
+    offset = first_position(network)
     if positions is not None and max_length > positions - offset:
         raise ModelError(
             f"{folder.name} reads at most {positions - offset} tokens, and data.max_length is {max_length}; lower it"
         )
-    if len(tokenizer) > config.vocab_size:
-        raise ModelError(
-            f"the tokenizer of {folder.name} has {len(tokenizer):,} tokens and its model {config.vocab_size:,}; they "
-            "do not belong together: download the model again"
-        )
-    if tokenizer.pad_token_id is None:
-        raise ModelError(f"the tokenizer of {folder.name} has no padding token; set pad_token in its configuration")
-
-
-def _first_position(network: Any) -> int:
-    """Return the number of the first position: RoBERTa and its kin count from the one after the padding index."""
-    table = getattr(getattr(network.base_model, "embeddings", None), "position_embeddings", None)
-    padding = getattr(table, "padding_idx", None)
-    return 0 if padding is None else padding + 1
-
-
-def _drop_unread_inputs(network: Any, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Let the tokenizer give no types of segments to a model that has none, or one only; GPT-2 reads them as words."""
-    read = inspect.signature(type(network.base_model).forward).parameters
-    has_types = getattr(network.config, "type_vocab_size", 2 - decoders.decodes(network.config)) != 1
-    if "token_type_ids" in tokenizer.model_input_names and not ("token_type_ids" in read and has_types):
-        names: list[str] = list(tokenizer.model_input_names)
-        tokenizer.model_input_names = [name for name in names if name != "token_type_ids"]
 
 
 def _config_error(folder: ModelFolder, error: Exception) -> ModelError:

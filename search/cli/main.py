@@ -13,10 +13,11 @@ from autoopt.search.cli.dashboard import dashboard
 from autoopt.search.cli.doctor import doctor
 from autoopt.search.cli.endings import PIPE_CLOSED, UNFORESEEN, close_pipe, print_error, print_unforeseen, translate
 from autoopt.search.cli.inspect import front, show, status
+from autoopt.search.cli.models.convert import convert
+from autoopt.search.cli.models.predict import predict
+from autoopt.search.cli.models.pull import export, pull
 from autoopt.search.cli.options import Session
 from autoopt.search.cli.plan import plan
-from autoopt.search.cli.predict import predict
-from autoopt.search.cli.pull import export, pull
 from autoopt.search.cli.search import search
 from autoopt.search.cli.signals import interruption
 from autoopt.search.cli.strategies import strategies
@@ -98,7 +99,7 @@ def autoopt() -> None:
 
 
 for command in (
-    search, plan, status, show, front, pull, export, predict, sync, strategies, tasks, dashboard, cache, doctor
+    search, plan, status, show, front, pull, export, predict, convert, sync, strategies, tasks, dashboard, cache, doctor
 ):  # fmt: skip
     autoopt.add_command(command)
 

@@ -14,9 +14,11 @@ from autoopt.objectives.measurement import QUALITY, Direction
 from autoopt.objectives.models import decoders
 from autoopt.objectives.models.model_folder import ModelFolder, find_model
 from autoopt.objectives.models.sentence_modules import pooling_named
+from autoopt.objectives.models.tokenizers import has_mask_token, tokenizer_warnings
 from autoopt.objectives.target import Calls, Target
 from autoopt.objectives.task import Task
 from autoopt.objectives.timing.lengths import typical_lengths
+from autoopt.objectives.weights.finite import check_finite
 from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.space.architecture_probe import failures
 from autoopt.search.space.base_model import BaseModel
@@ -108,6 +110,16 @@ def find_models(experiment: Experiment) -> dict[str, ModelFolder]:
     return folders
 
 
+def model_warnings(folders: Mapping[str, ModelFolder]) -> list[str]:
+    """Read the weights once and return doubts about the models. Raises ``ModelError`` for weights that are NaN."""
+    return [
+        warning
+        for folder in folders.values()
+        for warning in (check_finite(folder), *tokenizer_warnings(folder))
+        if warning is not None
+    ]
+
+
 def check_opening(experiment: Experiment, task: Task) -> None:
     """Open each of several base models once, so that no trial of a search finds out that one cannot be opened.
 
@@ -156,4 +168,8 @@ def _failures(
     experiment: Experiment, data: TextData, folder: ModelFolder, offered: Sequence[Strategy]
 ) -> Mapping[str, str]:
     """Return the strategies among ``offered`` that fail on the model's architecture, with the reasons."""
-    return failures(folder, task_of(experiment, data), data.train, data.unlabeled, offered)
+    reasons = failures(folder, task_of(experiment, data), data.train, data.unlabeled, offered)
+    masking = [strategy.name for strategy in offered if strategy.needs_mask]
+    if masking and not has_mask_token(folder):
+        reasons |= dict.fromkeys(masking, f"it needs a mask token, and the tokenizer of {folder.name} has none")
+    return reasons

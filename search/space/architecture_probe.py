@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from autoopt.objectives.models import decoders, gguf_file
 from autoopt.objectives.models.model_folder import ModelFolder
 from autoopt.objectives.models.pretrained import configuration_of, tokenizer_of
+from autoopt.objectives.models.tokenizers import grow_vocabulary
 from autoopt.objectives.tasks import open_task
 from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.errors import ModelError
@@ -91,15 +92,17 @@ def _small_candidate(folder: ModelFolder, task: Task, examples: Sequence[Example
             torch.manual_seed(seed)
             return _small_model(folder, task)
 
-    network = model(0)
+    network, teacher = model(0), model(1)
+    tokenizer = tokenizer_of(folder, network, task.head)
+    grow_vocabulary(folder, teacher, tokenizer)
     return Candidate(
         model=network,
-        tokenizer=tokenizer_of(folder, network, task.head),
+        tokenizer=tokenizer,
         task=task.for_model(folder),
         train=tuple(examples[:EXAMPLES]),
         unlabeled=tuple(texts[:EXAMPLES]),
         edits=pooling_edits(network),
-        teacher=model(1),
+        teacher=teacher,
     )
 
 

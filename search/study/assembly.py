@@ -53,6 +53,7 @@ def _checked(
         check_measurable,
         check_opening,
         find_models,
+        model_warnings,
         open_data,
         space_of,
         task_of,
@@ -62,12 +63,13 @@ def _checked(
 
     check_measurable(experiment)
     models = find_models(experiment)
+    doubts = model_warnings(models)
     data = open_data(experiment)
     task = task_of(experiment, data)
     summary = DataSummary.of(task, data)
     check_opening(experiment, task)
     training = training_warning(experiment.resources, gpu_names(), hidden=hidden_gpu_count())
-    for warning in filter(None, (*data.warnings, training)):
+    for warning in filter(None, (*doubts, *data.warnings, training)):
         warn(warning)
     return space_of(experiment, data, models), data, models, summary
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.casting import cast_weights
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.strategy import Strategy
 
@@ -29,6 +30,6 @@ class HalfPrecision(Strategy):
 
         dtype: torch.dtype = getattr(torch, self.format)
         model: Any = candidate.copy_model()
-        model.to(dtype)
+        cast_weights(model, dtype)
         model.config.dtype = dtype  # The dtype in which a saved model is opened.
         return candidate.evolve(f"all weights in {self.format}", model=model)

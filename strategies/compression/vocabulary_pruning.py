@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.networks.architectures import replace_word_embeddings
+from autoopt.strategies.networks.architectures import first_position, replace_word_embeddings
 from autoopt.strategies.networks.vocabulary import pruned_tokenizer
 from autoopt.strategies.strategy import Strategy
 
@@ -31,16 +31,25 @@ class VocabularyPruning(Strategy):
         from torch import nn
 
         texts = [example.text for example in candidate.train] + [example.text_pair or "" for example in candidate.train]
-        tokenizer, kept = pruned_tokenizer(candidate.tokenizer, [*texts, *candidate.unlabeled], common=self.common)
         model: Any = candidate.copy_model()
         table = model.get_input_embeddings()
+        tokenizer, kept = pruned_tokenizer(
+            candidate.tokenizer,
+            [*texts, *candidate.unlabeled],
+            common=max(self.common, first_position(model)),
+            required=[*_special_ids(model.config).values(), table.padding_idx],
+        )
         renumbered = {old: new for new, old in enumerate(kept)}
         rows = table.weight.detach()[torch.tensor(kept, device=table.weight.device)].clone()
-        padding = None if table.padding_idx is None else renumbered[table.padding_idx]
+        padding = renumbered.get(table.padding_idx)
         replace_word_embeddings(model, nn.Embedding(len(kept), rows.shape[1], padding_idx=padding, _weight=rows))
-        for key in ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"):
-            if getattr(model.config, key, None) is not None:
-                setattr(model.config, key, renumbered[getattr(model.config, key)])
+        for key, number in _special_ids(model.config).items():
+            setattr(model.config, key, renumbered.get(number))  # None if the tokenizer never had such a token.
         model.config.vocab_size = len(kept)
         event = f"vocabulary of {len(kept)} of {table.num_embeddings} tokens"
         return candidate.evolve(event, model=model, tokenizer=tokenizer)
+
+
+def _special_ids(config: Any) -> dict[str, int]:
+    """Return the ids of tokens that a configuration names, by key."""
+    return {key: value for key, value in vars(config).items() if key.endswith("_token_id") and isinstance(value, int)}

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-_PER_LAYER = ("layer_", "attention_window")
+_PER_LAYER = ("layer_", "attention_window", "no_rope_layers")
 """How keys of a configuration begin that list something for each layer."""
 _SETTINGS = "_settings_of_layer"
-_LAYER_COUNTS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
+LAYER_COUNTS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
+"""Usual keys of a configuration for the number of layers."""
 
 
 def layout(model: Any) -> Layout:
@@ -30,7 +31,7 @@ def layers(model: Any) -> nn.ModuleList:
 
 def layer_count(config: Mapping[str, Any]) -> int | None:
     """Return the number of layers that a config.json states; None if it has none."""
-    count = next((config[key] for key in _LAYER_COUNTS if key in config), None)
+    count = next((config[key] for key in LAYER_COUNTS if key in config), None)
     return count if isinstance(count, int) else None
 
 
@@ -39,7 +40,7 @@ def forward_size(config: Mapping[str, Any]) -> float | None:
     count, width, ffn_width = (
         next((config[key] for key in keys if isinstance(config.get(key), int)), None)
         for keys in (
-            _LAYER_COUNTS,
+            LAYER_COUNTS,
             ("hidden_size", "dim", "n_embd"),
             ("intermediate_size", "hidden_dim", "n_inner"),
         )
@@ -102,6 +103,13 @@ def embeddings(model: Any) -> nn.Module:
     """Return the module below the layers: all embeddings if they stand together, else the word embeddings."""
     embeddings: nn.Module = getattr(model.base_model, "embeddings", None) or model.get_input_embeddings()
     return embeddings
+
+
+def first_position(model: Any) -> int:
+    """Return the number of the first position: RoBERTa and its kin count from the one after the padding token's id."""
+    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return 0 if padding is None else padding + 1
 
 
 def replace_module(root: nn.Module, path: str, module: nn.Module) -> None:

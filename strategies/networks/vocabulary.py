@@ -11,8 +11,10 @@ from typing import Any
 from autoopt.strategies.errors import ModelError
 
 
-def pruned_tokenizer(tokenizer: Any, texts: Sequence[str], *, common: int) -> tuple[Any, list[int]]:
-    """Return the tokenizer with the tokens of the texts, its first ``common`` ones and those that it requires.
+def pruned_tokenizer(
+    tokenizer: Any, texts: Sequence[str], *, common: int, required: Iterable[int | None] = ()
+) -> tuple[Any, list[int]]:
+    """Return the tokenizer with the tokens of the texts, its first ``common`` ones and those that are ``required``.
 
     Also returns the old ids of the kept tokens, in the order of their new ids. Raises ``ModelError`` unless the
     tokenizer is WordPiece, BPE or Unigram.
@@ -25,7 +27,8 @@ def pruned_tokenizer(tokenizer: Any, texts: Sequence[str], *, common: int) -> tu
     numbers = _numbers(state)
     special = {token["id"] for token in state["added_tokens"]}
     characters = {number for token, number in numbers.items() if _is_character(token)}
-    kept = _closed(state, used | special | characters | set(range(common)) & set(numbers.values()), numbers)
+    wanted = {*range(common), *required} & set(numbers.values())
+    kept = _closed(state, used | special | characters | wanted, numbers)
     order = sorted(kept)
     renumbered = {old: new for new, old in enumerate(order)}
     _renumber(state, renumbered)

@@ -31,6 +31,7 @@ class MaskedLanguageModeling(Strategy):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"bidirectional", "unlabeled"})
+    needs_mask = True
     trains = True
 
     learning_rate: Annotated[float, Choice(5e-5, 1e-4, 2e-4)] = 5e-5

@@ -89,7 +89,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "a quantized model": (configured(quantization_config={"bits": 4}), r"is of a quantized model; give the model that it was made from"),
     "an adapter": (written("adapter_config.json", b"{}"), r"holds an adapter \(adapter_config.json\); merge it"),
     "no weights": (removed("model.safetensors"), r"has no weights; looked for model.safetensors and model.safetensors.index.json"),
-    "pickled weights": (only_pickle, r"It has pytorch_model.bin, a format that can run code when it is read: convert it"),
+    "pickled weights": (only_pickle, r"It has pytorch_model.bin, a format that can run code when it is read: run 'autoopt convert"),
     "pickled weights under another name": (renamed_pickle, r"model.safetensors is not a safetensors file"),
     "weights cut short": (cut_short, r"model.safetensors is cut short or damaged: its header describes another size"),
     "empty weights": (written("model.safetensors", b""), r"model.safetensors is not a safetensors file"),

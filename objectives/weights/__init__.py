@@ -1,0 +1,1 @@
+"""The weights of models: their numbers checked, pickled ones converted."""
