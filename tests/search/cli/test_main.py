@@ -19,7 +19,7 @@ from autoopt.strategies import errors
 from tests.places import ROOT
 
 NAMES = (
-    *("search", "plan", "status", "show", "front", "pull", "export", "predict", "sync"),
+    *("search", "plan", "status", "show", "front", "pull", "export", "predict", "convert", "sync"),
     *("strategies", "tasks", "dashboard", "cache", "doctor"),
 )
 HEAVY = ("torch", "transformers", "ray", "mlflow", "optuna", "sklearn", "pandas", "numpy")
