@@ -86,7 +86,6 @@ class StaticEmbeddings(Strategy):
 
     def _trained(self, candidate: Candidate, shape: Shape, effort: float, seed: int) -> Arrays:
         from autoopt.strategies.students.static_training import Training, fit_static
-        from autoopt.strategies.students.token_vectors import token_vectors
 
         training = Training(
             learning_rate=self.learning_rate,
@@ -98,8 +97,7 @@ class StaticEmbeddings(Strategy):
             dropout=self.dropout,
             batch_size=self.batch_size,
         )
-        vectors = token_vectors(candidate.model, candidate.tokenizer, dimension=self.dimension)
-        return fit_static(candidate, shape, training, vectors, effort=effort, seed=seed)
+        return fit_static(candidate, shape, training, effort=effort, seed=seed)
 
     @classmethod
     def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:

@@ -13,6 +13,7 @@ from torch import nn
 
 from autoopt.strategies.candidate import Batch, Candidate, Example, Features
 from autoopt.strategies.students.static_reader import bigrams, compared, open_tokenizer
+from autoopt.strategies.students.token_vectors import token_vectors
 from autoopt.strategies.training.loop import Schedule, train
 from autoopt.strategies.training.teacher_outputs import output_divergence, recorded_outputs
 
@@ -130,16 +131,12 @@ class Lesson:
     """Of the first texts."""
 
 
-def fit_static(
-    candidate: Candidate, shape: Shape, training: Training, vectors: torch.Tensor, *, effort: float, seed: int
-) -> Arrays:
-    """Return the arrays of ``StaticReader``, the tokenizer aside.
-
-    ``vectors``, (tokens, dimension), are those of all tokens of the vocabulary.
-    """
+def fit_static(candidate: Candidate, shape: Shape, training: Training, *, effort: float, seed: int) -> Arrays:
+    """Return the arrays of ``StaticReader``, the tokenizer aside."""
     lesson = _lesson(candidate, shape, training, seed)
     names = ("input_ids", f"{SECOND}input_ids")
     used = sorted({token for item in lesson.features for name in names for token in item.get(name, ())})
+    vectors = token_vectors(candidate.model, candidate.tokenizer, dimension=shape.dimension, seen=used)
     rows = {token: row for row, token in enumerate(used, start=1)}
     for item in lesson.features:
         item |= {name: [rows[token] for token in item[name]] for name in names if name in item}

@@ -74,7 +74,7 @@ def test_serving_computes_what_was_trained(settings: dict[str, Any]) -> None:
         pairs=False,
         outputs=2,
     )
-    vectors = token_vectors(candidate.model, candidate.tokenizer, dimension=64)
+    vectors = token_vectors(candidate.model, candidate.tokenizer, dimension=64, seen=())
     network = StaticNetwork(shape, vectors, seed=0)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -100,7 +100,7 @@ def test_the_vectors_are_the_trunks_answers_to_single_tokens() -> None:
         with torch.inference_mode():
             return candidate.model(input_ids=inputs, output_hidden_states=True).hidden_states[-1].mean(1)
 
-    whole = token_vectors(candidate.model, candidate.tokenizer, dimension=32)
+    whole = token_vectors(candidate.model, candidate.tokenizer, dimension=32, seen=())
     ranks = 1 / torch.arange(2, len(whole) + 2, dtype=torch.float32)
     shares = ranks / ranks.sum()
     plain = whole / (1e-4 / (1e-4 + shares))[:, None]
@@ -108,7 +108,20 @@ def test_the_vectors_are_the_trunks_answers_to_single_tokens() -> None:
     assert max(ratios) == pytest.approx(float(min(ratios)), rel=0.02)
     variances = plain.var(0)
     assert bool((variances[:-1] >= variances[1:] - 1e-3).all())
-    assert token_vectors(candidate.model, candidate.tokenizer, dimension=8).shape == (len(tiny.VOCABULARY), 8)
+    assert token_vectors(candidate.model, candidate.tokenizer, dimension=8, seen=()).shape == (len(tiny.VOCABULARY), 8)
+
+
+def test_a_token_without_text_gets_the_vector_that_its_word_embedding_suggests(monkeypatch: pytest.MonkeyPatch) -> None:
+    candidate = given()
+    whole = token_vectors(candidate.model, candidate.tokenizer, dimension=32, seen=())
+    monkeypatch.setattr("autoopt.strategies.students.token_vectors.FREQUENT", 3)
+    some = token_vectors(candidate.model, candidate.tokenizer, dimension=32, seen=range(5, len(whole) - 2))
+    assert some.shape == whole.shape
+    distances, expected = (torch.cdist(vectors[9:20], vectors[9:20]) for vectors in (some, whole))
+    correlation = torch.corrcoef(torch.stack([distances.flatten(), expected.flatten()]))[0, 1]
+    assert correlation > 0.95
+    assert bool(torch.isfinite(some).all())
+    assert some[-1].norm() > 0
 
 
 def test_an_answer_does_not_depend_on_the_other_texts_nor_on_unknown_words() -> None:
