@@ -13,7 +13,8 @@ from autoopt.search.choosing.halving import RungEntry, is_reliable, should_conti
 from autoopt.search.choosing.race import falls_behind
 from autoopt.search.study.verdicts import violations_of
 from autoopt.search.trial.record import TrialRecord
-from autoopt.search.trial.rungs import TRUNK_RUNGS, quality_at_next_rung
+from autoopt.search.trial.rungs import TRUNK_RUNGS, quality_after, quality_at
+from autoopt.strategies.training.validation import chance_margin
 
 
 class RungScheduler:
@@ -51,7 +52,7 @@ class RungScheduler:
         *_, rung = record.rungs
         reached = self.at_rung(rung)
         pairs = [
-            (other.rungs[rung], later) for other in reached if (later := quality_at_next_rung(other, rung)) is not None
+            (quality_at(other, rung), later) for other in reached if (later := quality_after(other, rung)) is not None
         ]
         if not is_reliable(pairs):
             return ""
@@ -61,15 +62,24 @@ class RungScheduler:
             return f"after {rung} its quality of {record.rungs[rung]:.3g} was far behind {best:.3g}" if behind else ""
         others = [self._entry(other, reference, rung) for other in reached if other.number != record.number]
         ended = [self._entry(other, reference) for other in complete]
-        if should_continue(self._entry(record, reference, rung), others, ended):
+        margin = chance_margin(record.measurements[QUALITY].samples)
+        if should_continue(self._entry(record, reference, rung, margin=margin), others, ended):
             return ""
         return f"{rung} its quality of {record.rungs[rung]:.3g} promised less than that of {len(others)} others"
 
-    def _entry(self, record: TrialRecord, reference: Mapping[str, Measurement], rung: str | None = None) -> RungEntry:
-        """Return what a trial is judged by at this rung, or at its end."""
+    def _entry(
+        self,
+        record: TrialRecord,
+        reference: Mapping[str, Measurement],
+        rung: str | None = None,
+        *,
+        margin: float = 0.0,
+    ) -> RungEntry:
+        """Return what a trial is judged by at this rung, or at its end; ``margin`` is added to its quality."""
         measurements = dict(record.measurements)
         if rung is not None:
-            measurements[QUALITY] = replace(measurements[QUALITY], value=record.rungs[rung])
+            value = quality_at(record, rung) + margin
+            measurements[QUALITY] = replace(measurements[QUALITY], value=value)
         at_rung = replace(record, measurements=measurements)
         return RungEntry(
             losses(at_rung, self._objectives),

@@ -81,10 +81,20 @@ class RungScorer:
         return random.Random(0).sample(validation, min(MAX_EXAMPLES, len(validation)))
 
 
-def quality_at_next_rung(record: TrialRecord, rung: str) -> float | None:
-    """Return the quality at the first later rung that was reached, or at the trial's end; None if neither was."""
+def quality_at(record: TrialRecord, rung: str) -> float:
+    """Return the best quality that the trial has shown up to this rung.
+
+    A training can return to what it had. At a quarter the learning rate is highest, and a model that lost little when
+    it was cut is worse there than before.
+    """
+    names = list(RUNGS if rung in RUNGS else TRUNK_RUNGS)
+    return max(record.rungs[name] for name in names[: names.index(rung) + 1] if name in record.rungs)
+
+
+def quality_after(record: TrialRecord, rung: str) -> float | None:
+    """Return the quality of the finished model, or else at the first later rung; None if neither is known."""
+    if record.final_quality is not None:
+        return record.final_quality
     names = list(RUNGS if rung in RUNGS else TRUNK_RUNGS)
     reached = [name for name in names[names.index(rung) + 1 :] if name in record.rungs]
-    if reached:
-        return record.rungs[reached[0]]
-    return record.final_quality
+    return record.rungs[reached[0]] if reached else None

@@ -48,6 +48,8 @@ OFFERED = {
 }
 KEPT = ("quality", "latency_p50", "latency_ratio", "size")
 DIGITS = 5
+VALIDATION = 400
+"""Number of validation examples."""
 
 
 @dataclass
@@ -85,7 +87,8 @@ class Recorded:
     def measured(self, recipe: Recipe) -> dict[str, Measurement]:
         def one(name: str, value: float, low: float, high: float) -> Measurement:
             direction = Direction.MAXIMIZE if name == "quality" else Direction.MINIMIZE
-            return Measurement(name=name, value=value, unit="", direction=direction, low=low, high=high, samples=1)
+            values = {"name": name, "value": value, "low": low, "high": high}
+            return Measurement(**values, unit="", direction=direction, samples=VALIDATION)
 
         return {name: one(name, *values) for name, values in self.measurements[recipe.id].items()}
 

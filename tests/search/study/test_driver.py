@@ -46,7 +46,7 @@ SPACE: Space = build_space(
 
 def measured(quality: float, latency: float) -> dict[str, Measurement]:
     return {
-        "quality": Measurement.exact("quality", quality, "", Direction.MAXIMIZE),
+        "quality": replace(Measurement.exact("quality", quality, "", Direction.MAXIMIZE), samples=500),
         "latency_p50": Measurement.exact("latency_p50", latency, "ms", Direction.MINIMIZE),
     }
 
@@ -409,6 +409,22 @@ def test_a_trial_that_promises_less_than_others_at_its_rung_is_stopped_and_never
     assert trial.state.name == "PRUNED"
     assert trial.user_attrs["outcome"]["rungs"] == {FIRST: 0.6}
     assert trial.user_attrs["outcome"]["quality"] == 0.6
+
+
+@pytest.mark.usefixtures("small_strata")
+def test_a_trial_is_judged_by_the_best_that_it_has_shown_so_far(bench: Bench) -> None:
+    driver, good, other = after_the_baseline(bench)
+    assert driver.should_continue(at_rung(good, LATER, 0.8, 4.0, **{FIRST: 0.5}))
+    assert driver.should_continue(at_rung(other, LATER, 0.6, 4.5, **{FIRST: 0.82}))
+    assert not driver.should_continue(at_rung(other, LATER, 0.6, 4.5, **{FIRST: 0.7}))
+
+
+@pytest.mark.usefixtures("small_strata")
+def test_a_difference_that_may_be_chance_stops_no_trial(bench: Bench) -> None:
+    driver, good, other = after_the_baseline(bench)
+    assert driver.should_continue(at_rung(good, FIRST, 0.8, 4.0))
+    assert driver.should_continue(at_rung(other, FIRST, 0.795, 4.5))
+    assert not driver.should_continue(at_rung(other, FIRST, 0.785, 4.5))
 
 
 @pytest.mark.usefixtures("small_strata")

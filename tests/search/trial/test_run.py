@@ -25,7 +25,7 @@ from autoopt.search.trial.execution import Assignment, execute, read_record
 from autoopt.search.trial.other_bases import OtherBases
 from autoopt.search.trial.record import State, TrialRecord
 from autoopt.search.trial.run import build, run_trial
-from autoopt.search.trial.rungs import RUNGS, TRUNK_RUNGS, quality_at_next_rung
+from autoopt.search.trial.rungs import RUNGS, TRUNK_RUNGS, quality_after, quality_at
 from autoopt.search.trial.stage_eviction import entries, pinned_addresses
 from autoopt.search.trial.stage_store import StageStore
 from autoopt.search.trial.workspace import Workspace
@@ -119,7 +119,7 @@ def test_a_trunk_is_looked_at_where_nothing_is_made_of_it(tmp_path: Path) -> Non
     space, trunk = opened(tmp_path), Recipe.of([find("full_finetuning")()])
     record = run_trial(3, trunk, space, folder=tmp_path / "3", report=lambda _: None, judge=seen.append)
     assert [list(each.rungs) for each in seen] == [list(TRUNK_RUNGS)]
-    assert [quality_at_next_rung(record, name) for name in TRUNK_RUNGS] == [record.measurements["quality"].value]
+    assert [quality_after(record, name) for name in TRUNK_RUNGS] == [record.measurements["quality"].value]
     fast = Recipe.of([find("full_finetuning").model_validate({"learning_rate": 1e-4}), find("int8_dynamic")()])
     run_trial(4, fast, space, folder=tmp_path / "4", report=lambda _: None, judge=seen.append)
     assert len(seen) == 1
@@ -133,8 +133,11 @@ def test_a_study_may_have_any_number_of_rungs(tmp_path: Path, monkeypatch: pytes
     assert [list(each.rungs) for each in seen] == [list(three)[:count] for count in (1, 2, 3)]
     assert record.state is State.COMPLETE
     assert record.rungs == seen[-1].rungs
-    qualities = [quality_at_next_rung(record, name) for name in three]
-    assert qualities == [*list(record.rungs.values())[1:], record.measurements["quality"].value]
+    assert {quality_after(record, name) for name in three} == {record.measurements["quality"].value}
+    running = [quality_after(seen[-1], name) for name in three]
+    assert running == [*list(record.rungs.values())[1:], None]
+    bests = [quality_at(record, name) for name in three]
+    assert bests == [max(list(record.rungs.values())[:count]) for count in (1, 2, 3)]
 
 
 def test_a_rung_shows_what_the_candidate_is_worth_before_its_recovery(tmp_path: Path) -> None:
