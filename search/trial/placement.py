@@ -38,7 +38,7 @@ class Placement:
         return replace(candidate, model=self._placed(candidate.model, device), teacher=teacher)
 
     def for_scoring(self, candidate: Candidate, recipe: Recipe) -> Candidate:
-        """Return the finished candidate on the device that scores it: the CPU if it is accelerated."""
+        """Return the finished candidate on the device that scores it: the CPU if it is accelerated or no network."""
         return replace(candidate, model=self._placed(candidate.model, self.scoring_device(recipe)))
 
     def device_of(self, step: Strategy) -> Device:
@@ -46,7 +46,8 @@ class Placement:
         return CPU if step.family in (Family.ACCELERATION, Family.AUGMENTATION) else self.device
 
     def scoring_device(self, recipe: Recipe) -> Device:
-        return CPU if any(step.family is Family.ACCELERATION for step in recipe.steps) else self.device
+        on_cpu = any(step.family is Family.ACCELERATION or step.replaces for step in recipe.steps)
+        return CPU if on_cpu else self.device
 
     def _placed(self, model: Any, device: Device) -> Any:
         if self.device is CPU:

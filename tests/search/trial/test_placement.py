@@ -137,3 +137,17 @@ def test_a_record_of_an_earlier_version_still_loads(tmp_path: Path) -> None:
     kept = ("name", "seconds", "reused", "saved")
     fields["stages"] = [{name: stage[name] for name in kept} for stage in fields["stages"]]
     assert {stage.device for stage in TrialRecord.from_json(fields).stages} == {""}
+
+
+@pytest.mark.parametrize(
+    ("names", "on_cpu"),
+    [
+        (["full_finetuning", "layer_drop", "distillation"], False),
+        (["full_finetuning", "int8_dynamic"], True),
+        (["full_finetuning", "static_embeddings"], True),
+        (["linear_bag"], True),
+    ],
+)
+def test_what_computes_on_the_cpu_alone_is_scored_there(names: list[str], *, on_cpu: bool) -> None:
+    recipe = Recipe.of([find(name)() for name in names])
+    assert (Placement(RecordingDevice(), ()).scoring_device(recipe) is CPU) is on_cpu
