@@ -67,5 +67,5 @@ def test_a_decoder_that_classifies_has_a_strategy_or_a_reason(kind: str, tmp_pat
 @pytest.mark.parametrize("kind", zoo.DECODERS)
 def test_a_decoder_has_a_strategy_or_a_reason(kind: str) -> None:
     works, withheld = zoo.counts(zoo.decoder(kind))
-    assert works >= 11
+    assert works >= 8
     assert all(withheld.values())

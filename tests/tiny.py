@@ -41,19 +41,22 @@ def class_of(example: Example) -> int:
 def model(kind: str = "bert", *, layers: int = 4, seed: int = 0, **settings: Any) -> Any:
     """A random classifier of an architecture of ``tests.zoo``; hidden 32, feed-forward 64."""
     import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoConfig
+
+    from autoopt.objectives.models.decoders import new_network
 
     sizes = (
         {"dim": 32, "n_layers": layers, "n_heads": 4, "hidden_dim": 64}
         if kind == "distilbert"
         else {"hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 4, "intermediate_size": 64}
     )
+    if kind != "xlnet":  # It has no limit.
+        sizes["max_position_embeddings"] = 40
     labels = dict(enumerate(LABELS))
     config = AutoConfig.for_model(
         kind,
         **sizes,
         vocab_size=len(VOCABULARY),
-        max_position_embeddings=40,
         pad_token_id=0,
         initializer_range=0.2,
         id2label=labels,
@@ -61,9 +64,7 @@ def model(kind: str = "bert", *, layers: int = 4, seed: int = 0, **settings: Any
         **settings,
     )
     torch.manual_seed(seed)
-    made = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
-    made.config.architectures = [type(made).__name__]  # As it is in any model that was loaded.
-    return made.eval()
+    return new_network(config, "AutoModelForSequenceClassification").eval()
 
 
 def candidate(kind: str = "bert", *, layers: int = 4, seed: int = 0, **settings: Any) -> Candidate:

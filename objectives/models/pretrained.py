@@ -241,7 +241,7 @@ def _initialize_head(network: Any) -> None:
 def _check_positions(folder: ModelFolder, network: Any, max_length: int) -> None:
     positions = getattr(network.config, "max_position_embeddings", None)
     offset = first_position(network)
-    if positions is not None and max_length > positions - offset:
+    if positions is not None and positions > 0 and max_length > positions - offset:
         raise ModelError(
             f"{folder.name} reads at most {positions - offset} tokens, and data.max_length is {max_length}; lower it"
         )

@@ -167,7 +167,7 @@ def _inputs(model: Any, target: Target, length: int, seed: int) -> dict[str, tor
     import torch
 
     longest = getattr(model.config, "max_position_embeddings", None)
-    if longest is not None and length > longest:
+    if longest is not None and 0 < longest < length:  # XLNet says -1 for any length.
         what, remedy = "sequence length", "set target.sequence_length"
         if target.calls.writes:
             what, remedy = "prompt and output together", "set target.prompt and target.output, together,"
