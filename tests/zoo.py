@@ -57,7 +57,7 @@ ENCODERS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "megatron-bert": {},
         "gte": {},
         "t5": {"d_kv": 8, "d_ff": 64, "decoder_start_token_id": 0, "initializer_factor": 5.0, "eos_token_id": 3},
-        "xlnet": {"d_inner": 64, **_FEW_IDS},
+        "xlnet": {"d_inner": 64, "d_head": 8, **_FEW_IDS},
     }
 )
 
