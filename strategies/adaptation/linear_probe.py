@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from autoopt.strategies.candidate import Candidate, Features
 from autoopt.strategies.networks.calibration import without_labels
 from autoopt.strategies.networks.heads import head_parameters, train_only
-from autoopt.strategies.networks.solved_head import last_linear, solve_head
+from autoopt.strategies.networks.pooling import pooling_edits
+from autoopt.strategies.networks.solved_head import last_linear, with_solved_head
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import batches
 from autoopt.strategies.training.loop import Schedule, fit
@@ -21,7 +22,8 @@ class LinearProbe(Strategy):
     """One forward pass through the frozen model, then the exact solution: seconds instead of minutes.
 
     The last linear layer becomes the logistic or ridge regression on its inputs, with the L2 penalty that
-    cross-validation prefers. Close to full fine-tuning if the model was trained to embed texts, below it if not.
+    cross-validation prefers. In place of a pretrained pooler's output it reads the mean if that gives held-out examples
+    a lower loss. Close to full fine-tuning if the model was trained to embed texts, below it if not.
 
     Answers that are parts of a text have no such solution. For them the head is trained on recorded states:
 
@@ -44,8 +46,12 @@ class LinearProbe(Strategy):
         if last_linear(model) is None:
             steps = self._train_head(candidate, model, effort, seed)
             return candidate.evolve(f"linear probe, {steps} steps", model=model)
-        solved = solve_head(candidate, model)
-        return candidate.evolve("linear probe, " + ("solved" if solved else "head kept"), model=model)
+        own = pooling_edits(model)
+        model, solved = with_solved_head(candidate, model, seed=seed)
+        event = "linear probe, " + ("solved" if solved else "head kept")
+        if (pooled := pooling_edits(model)) == own:
+            return candidate.evolve(event, model=model)
+        return candidate.evolve(f"{event} on the mean", model=model, edits=(*pooled, *candidate.edits))
 
     def _train_head(self, candidate: Candidate, model: Any, effort: float, seed: int) -> int:
         """Train the head in place on states recorded once; return the number of steps."""

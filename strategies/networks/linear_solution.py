@@ -47,17 +47,19 @@ class LinearSolution:
     """Mean loss of held-out rows at this strength, infinite if there were too few rows to hold any out."""
 
 
-def solve(features: torch.Tensor, labels: torch.Tensor, loss: RowLoss, *, outputs: int) -> LinearSolution:
+def solve(
+    features: torch.Tensor, labels: torch.Tensor, loss: RowLoss, *, outputs: int, least_strength: float = 0.0
+) -> LinearSolution:
     """Minimize the mean loss of a linear layer over the rows of ``features``, plus an L2 penalty on its weight.
 
-    The strength of the penalty has the lowest loss in a stratified cross-validation. The same rows give the same
-    solution. Shapes: features (rows, width), labels (rows,) or (rows, outputs).
+    The strength of the penalty, at least ``least_strength``, has the lowest loss in a stratified cross-validation. The
+    same rows give the same solution. Shapes: features (rows, width), labels (rows,) or (rows, outputs).
     """
     mean, scale = _standardization(features)
     rows = (features.double() - mean) / scale
     order = _stratified_order(labels)
     # The search needs no more than single precision, which takes half the time.
-    start, strength, held_out_loss = _search(rows[order].float(), labels[order], loss, outputs)
+    start, strength, held_out_loss = _search(rows[order].float(), labels[order], loss, outputs, least_strength)
     layer = _minimize(rows, labels, loss, strength, start.double(), tolerance=TOLERANCE, steps=STEPS)
     weight = layer[:, :-1] / scale
     return LinearSolution(weight, layer[:, -1] - weight @ mean, strength, held_out_loss)
@@ -85,7 +87,9 @@ def _stratified_order(labels: torch.Tensor) -> torch.Tensor:
     return order[labels[order].argsort(stable=True)] if labels.dim() == 1 else order
 
 
-def _search(rows: torch.Tensor, labels: torch.Tensor, loss: RowLoss, outputs: int) -> tuple[torch.Tensor, float, float]:
+def _search(
+    rows: torch.Tensor, labels: torch.Tensor, loss: RowLoss, outputs: int, least_strength: float
+) -> tuple[torch.Tensor, float, float]:
     """Return the strength with the lowest loss on held-out folds, that loss, and before them the mean solution there.
 
     ``rows`` are standardized and in the order of ``_stratified_order``. The path over the strengths ends where the loss
@@ -101,7 +105,7 @@ def _search(rows: torch.Tensor, labels: torch.Tensor, loss: RowLoss, outputs: in
     if folds < 2:
         return best
     fold_of = torch.arange(len(rows)) % folds
-    for strength in STRENGTHS:
+    for strength in (each for each in STRENGTHS if each >= least_strength):
         total = 0.0
         for fold in range(folds):
             kept, held = fold_of != fold, fold_of == fold

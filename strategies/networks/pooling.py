@@ -108,6 +108,11 @@ def pooling_of(model: Any) -> str | None:
     return model.pooling if isinstance(model, PooledClassifier) else None
 
 
+def has_pooler(model: Any) -> bool:
+    """Return whether the model's head reads what a pooler of the base model makes of the first token."""
+    return getattr(model.base_model, "pooler", None) is not None and pooling_of(model) is None
+
+
 def normalizes(model: Any) -> bool:
     """Return whether the model's head reads vectors of one length."""
     return isinstance(model, PooledClassifier) and model.normalizes

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from autoopt.strategies.candidate import Candidate, Criterion, Features, own_loss
 from autoopt.strategies.networks.calibration import without_labels
-from autoopt.strategies.networks.linear_solution import RowLoss, solve
+from autoopt.strategies.networks.linear_solution import LinearSolution, RowLoss, solve
+from autoopt.strategies.networks.pooling import has_pooler, with_pooling
 from autoopt.strategies.system.recordings import Recordings
 from autoopt.strategies.training import batches
 from autoopt.strategies.training.batches import IGNORED_LABEL
@@ -26,6 +29,8 @@ with a label."""
 PER_TEXT, PER_TOKEN = "ForSequenceClassification", "ForTokenClassification"
 KEPT = 0.9
 """Loss of a head, over that of the solution, below which the head is kept. A random one may be lower by chance."""
+TRAINING_STRENGTH = 0.0
+"""Least strength of the penalty of a solution that a training starts from."""
 _recordings: Recordings[Rows] = Recordings(max_numbers=30_000_000)
 
 
@@ -48,33 +53,69 @@ def copy_for_training(candidate: Candidate, *, head_first: bool) -> Any:
     """
     model = candidate.copy_model()
     if head_first:
-        solve_head(candidate, model)
+        solve_head(candidate, model, least_strength=TRAINING_STRENGTH)
     return model
 
 
-def solve_head(candidate: Candidate, model: Any) -> bool:
+def solve_head(candidate: Candidate, model: Any, *, least_strength: float = 0.0) -> bool:
     """Set the last linear layer of ``model``, in place, to the linear solution of the candidate's training examples.
 
     The loss is the candidate's. The layer stays as it is, and False is returned, if the head is of another kind, if no
     example has a label, or if its loss on the examples is already clearly lower than that of the solution on held-out
     ones, as after a training on other data.
     """
+    return _set_solution(model, _solution(candidate, model, least_strength))
+
+
+def with_solved_head(candidate: Candidate, model: Any, *, seed: int) -> tuple[Any, bool]:
+    """Return the model with its head solved as by ``solve_head``, in place, and whether it was.
+
+    If the model pools, so far, with a pretrained pooler of its own, the returned one reads the mean of the states
+    instead where the solution on them has the lower loss on held-out examples.
+    """
+    solution = _solution(candidate, model)
+    if solution is not None and not solution.is_surpassed and has_pooler(model):
+        pooled = with_pooling(copy.deepcopy(model), "mean", seed=seed)
+        other = _solution(candidate, pooled)
+        if other is not None and other.found.loss < solution.found.loss:
+            model, solution = pooled, other
+    return model, _set_solution(model, solution)
+
+
+@dataclass(frozen=True)
+class _Solution:
+    found: LinearSolution
+    is_surpassed: bool
+    """Whether the present head is clearly better."""
+
+
+def _solution(candidate: Candidate, model: Any, least_strength: float = 0.0) -> _Solution | None:
+    """Return the solution for the last linear layer; None if there is none."""
     import torch
 
     layer = last_linear(model)
     if layer is None:
-        return False
+        return None
     inputs, labels = frozen_rows(model, candidate.features(), pad_token_id=candidate.tokenizer.pad_token_id)
     if len(inputs) == 0:
-        return False
+        return None
     loss = _own_loss(labels) if candidate.criterion is own_loss else _loss_of(candidate.criterion)
-    solution = solve(inputs, labels, loss, outputs=layer.out_features)
+    found = solve(inputs, labels, loss, outputs=layer.out_features, least_strength=least_strength)
     with torch.no_grad():
         present = inputs.double() @ layer.weight.cpu().double().T + layer.bias.cpu().double()
-        if float(loss(present, labels)) < KEPT * solution.loss:
-            return False
-        layer.weight.copy_(solution.weight)
-        layer.bias.copy_(solution.bias)
+        return _Solution(found, is_surpassed=float(loss(present, labels)) < KEPT * found.loss)
+
+
+def _set_solution(model: Any, solution: _Solution | None) -> bool:
+    """Set the last linear layer in place unless it is better as it is; return whether it was set."""
+    import torch
+
+    if solution is None or solution.is_surpassed:
+        return False
+    layer: Any = last_linear(model)
+    with torch.no_grad():
+        layer.weight.copy_(solution.found.weight)
+        layer.bias.copy_(solution.found.bias)
     return True
 
 

@@ -20,6 +20,7 @@ from autoopt.strategies.adaptation import top_layers
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.adaptation.linear_probe import LinearProbe
 from autoopt.strategies.adaptation.lora import LoRA
+from autoopt.strategies.adaptation.pooling import Pooling
 from autoopt.strategies.adaptation.top_layers import TopLayers
 from autoopt.strategies.augmentation.random_edits import RandomEdits
 from autoopt.strategies.candidate import Candidate, Example
@@ -183,8 +184,8 @@ def test_full_finetuning_learns_with_every_layer(given: Candidate, trained: Cand
     assert {f"bert.encoder.layer.{index}.output.dense.weight" for index in range(4)} <= changed(given, trained)
 
 
-def test_a_linear_probe_learns_and_leaves_the_trunk_and_its_pooler_untouched() -> None:
-    given = tiny.candidate(layers=1, seed=5)
+def test_a_linear_probe_learns_and_leaves_the_trunk_untouched() -> None:
+    given = Pooling().apply(tiny.candidate(layers=1, seed=5), effort=1, seed=0)
     probed = LinearProbe().apply(given, effort=1, seed=0)
     assert {name.rpartition(".")[0] for name in changed(given, probed)} == {"classifier"}
     assert tiny.accuracy(probed) > 0.7 > tiny.accuracy(given)

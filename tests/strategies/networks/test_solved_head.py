@@ -14,7 +14,8 @@ from autoopt.objectives.tasks.token_classification.task import TokenClassificati
 from autoopt.strategies.augmentation.class_weights import ClassWeights
 from autoopt.strategies.candidate import Candidate, Example, Features
 from autoopt.strategies.networks import solved_head
-from autoopt.strategies.networks.solved_head import frozen_rows, last_linear, solve_head
+from autoopt.strategies.networks.pooling import pooling_of
+from autoopt.strategies.networks.solved_head import frozen_rows, last_linear, solve_head, with_solved_head
 from autoopt.strategies.training.batches import IGNORED_LABEL, collate
 from tests import tiny, tiny_decoder
 
@@ -167,6 +168,45 @@ def test_a_head_that_already_does_better_is_kept() -> None:
     before = layer.weight.clone()
     assert not solve_head(given, model)
     assert torch.equal(layer.weight, before)
+
+
+def test_the_mean_is_read_in_place_of_a_pooler_that_says_less() -> None:
+    given = tiny.candidate(layers=1, seed=5)
+    silent: Any = given.copy_model()
+    with torch.no_grad():
+        silent.bert.pooler.dense.weight.zero_()
+    model, is_solved = with_solved_head(replace(given, model=silent), silent, seed=0)
+    assert is_solved
+    assert pooling_of(model) == "mean"
+    assert tiny.accuracy(replace(given, model=model)) > 0.7
+
+
+def test_a_pooler_that_says_more_than_the_mean_is_kept() -> None:
+    given = tiny.candidate(layers=1, seed=5)
+    own: Any = given.copy_model()
+    told = replace(
+        given, train=tuple(replace(example, label=number_of(own, example, given)) for example in given.train)
+    )
+    model, is_solved = with_solved_head(told, own, seed=0)
+    assert is_solved
+    assert model is own
+    assert pooling_of(model) is None
+
+
+def number_of(model: Any, example: Example, given: Candidate) -> int:
+    """The sign of one of the pooler's outputs."""
+    batch: Any = collate(given.encode([replace(example, label=None)]), pad_token_id=0)
+    with torch.inference_mode():
+        return int(model.bert(**batch).pooler_output[0, 0] > 0)
+
+
+def test_a_training_may_start_from_a_more_regular_solution() -> None:
+    given = tiny.candidate(layers=1, seed=5)
+    models = [given.copy_model(), given.copy_model()]
+    for model, least in zip(models, (0.0, 1000.0), strict=True):
+        solve_head(given, model, least_strength=least)
+    free, regular = (last_linear(model).weight.norm() for model in models)  # type: ignore[union-attr]
+    assert regular < 0.5 * free
 
 
 def test_heads_without_a_linear_solution_are_left_alone() -> None:
