@@ -75,6 +75,7 @@ def predict(
     from autoopt.search.prediction.reading import ColumnChoice
     from autoopt.search.prediction.writing import check_output
     from autoopt.strategies.saving import describe
+    from autoopt.strategies.serving import is_student
 
     if bool(texts) == (file is not None):
         raise click.UsageError("give texts with --text or a file with --file, one of the two")
@@ -85,8 +86,10 @@ def predict(
     if output is not None:
         check_output(output, source=file, force=force)
     model = load_model(folder)
-    _use_one_thread()
-    choice = ColumnChoice(text_column, pair_column, describe(folder)["notes"].get("columns"))
+    description = describe(folder)
+    if not is_student(description["edits"]):
+        _use_one_thread()
+    choice = ColumnChoice(text_column, pair_column, description["notes"].get("columns"))
     batches, count = _open(model.candidate.task, texts, pairs, file, choice)  # type: ignore[arg-type]
     with _progress(count) as advance:
         if output is not None:
@@ -98,11 +101,10 @@ def predict(
 
 
 def _use_one_thread() -> None:
-    """Compute on one thread, if the model is one that torch runs."""
-    if "torch" in sys.modules:
-        import torch
+    """Let torch compute on one thread."""
+    import torch
 
-        torch.set_num_threads(1)
+    torch.set_num_threads(1)
 
 
 def _open(

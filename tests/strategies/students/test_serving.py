@@ -30,6 +30,8 @@ from pathlib import Path
 from autoopt.search.api import load_model
 answers = load_model(Path(sys.argv[1])).predict(json.loads(sys.argv[2]))
 print(json.dumps(answers))
+from autoopt.search.cli.main import autoopt
+autoopt(["predict", sys.argv[1], "--text", json.loads(sys.argv[2])[0]])
 """
 TEXTS = ["shares fell today", "the coach won a cup"]
 
@@ -53,7 +55,9 @@ def test_it_answers_in_a_process_without_torch(kind: str, tmp_path: Path) -> Non
     process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert process.returncode == 0, process.stderr
     expected = made.task.predict(made, TEXTS)  # type: ignore[attr-defined]
-    answered = json.loads(process.stdout)
+    first, by_command = process.stdout.splitlines()
+    answered = json.loads(first)
+    assert by_command.split("\t")[0] == answered[0]["label"]
     assert [one["label"] for one in answered] == [one["label"] for one in expected]
     assert [one["score"] for one in answered] == pytest.approx([one["score"] for one in expected], abs=1e-6)
 
