@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Candidate
@@ -41,8 +42,10 @@ class VocabularyPruning(Strategy):
         )
         renumbered = {old: new for new, old in enumerate(kept)}
         rows = table.weight.detach()[torch.tensor(kept, device=table.weight.device)].clone()
-        padding = renumbered.get(table.padding_idx)
-        replace_word_embeddings(model, nn.Embedding(len(kept), rows.shape[1], padding_idx=padding, _weight=rows))
+        smaller = copy.copy(table)  # Of the same class, which may scale what it looks up.
+        smaller._parameters = {"weight": nn.Parameter(rows)}
+        smaller.num_embeddings, smaller.padding_idx = len(kept), renumbered.get(table.padding_idx)
+        replace_word_embeddings(model, smaller)
         for key, number in _special_ids(model.config).items():
             setattr(model.config, key, renumbered.get(number))  # None if the tokenizer never had such a token.
         model.config.vocab_size = len(kept)

@@ -120,6 +120,15 @@ def replace_module(root: nn.Module, path: str, module: nn.Module) -> None:
 
 
 def replace_word_embeddings(model: Any, module: nn.Module) -> None:
-    """Replace the model's word embeddings."""
+    """Replace the model's word embeddings.
+
+    Raises ``ModelError`` if theirs is a class of its own and ``module`` is not: Gemma scales what it looks up.
+    """
+    from torch import nn
+
+    present = model.get_input_embeddings()
+    own: Any = type(present)
+    if isinstance(present, nn.Embedding) and own is not nn.Embedding and not isinstance(module, own):
+        raise ModelError(f"{layout(model).architecture} does more than look its word embeddings up ({own.__name__})")
     paths: dict[Any, str] = {part: path for path, part in model.named_modules()}
-    replace_module(model, paths[model.get_input_embeddings()], module)
+    replace_module(model, paths[present], module)

@@ -5,8 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
+from autoopt.objectives.tasks import open_task
+from autoopt.strategies.acceleration.int8_embeddings import Int8Embeddings
+from autoopt.strategies.compression.embedding_factorization import EmbeddingFactorization
+from autoopt.strategies.compression.vocabulary_pruning import VocabularyPruning
+from autoopt.strategies.errors import ModelError
 from autoopt.strategies.model_needs import MODEL_NEEDS, unmet
+from autoopt.strategies.probe import answers, check_saved
+from autoopt.strategies.strategy import Strategy
 from tests import tiny, zoo
 
 
@@ -25,6 +33,22 @@ def lacked(model: object) -> set[str]:
 )
 def test_what_a_decoder_lacks(kind: str, needs: set[str], tmp_path: Path) -> None:
     assert lacked(zoo.classifier(kind, tmp_path).model) == needs
+
+
+@pytest.mark.parametrize("strategy", [Int8Embeddings(), EmbeddingFactorization()])
+def test_word_embeddings_that_are_scaled_are_not_replaced_by_plain_ones(strategy: Strategy, tmp_path: Path) -> None:
+    given = zoo.classifier("gemma3_text", tmp_path)
+    with pytest.raises(ModelError, match=r"gemma3_text does more than look its word embeddings up \(Gemma3TextScaled"):
+        strategy.apply(given, effort=1.0, seed=0)
+
+
+def test_scaled_word_embeddings_keep_their_scale_with_fewer_words(tmp_path: Path) -> None:
+    given = zoo.classifier("gemma3_text", tmp_path)
+    pruned = VocabularyPruning(common=40).apply(given, effort=1.0, seed=0)
+    assert pruned.model.config.vocab_size < given.model.config.vocab_size
+    expected, actual = (torch.cat(answers(one, given.train[:4], 4)) for one in (given, pruned))
+    torch.testing.assert_close(actual, expected)
+    check_saved(pruned, open_task=open_task)
 
 
 def test_an_encoder_lacks_nothing_but_the_order_of_reading() -> None:
