@@ -133,7 +133,9 @@ class Candidate:
     history: tuple[str, ...] = ()
     """A readable line for each stage."""
     teacher: PreTrainedModel | None = None
-    """Trained trunk, for distillation."""
+    """Trained model to learn from, for distillation: the trunk, or another one."""
+    teacher_tokenizer: PreTrainedTokenizerBase | None = None
+    """The teacher's tokenizer; None if it is the candidate's own."""
     tokens: Tokens | None = None
     """Cache of tokenized examples; None for no cache."""
     other_data: OtherData | None = None

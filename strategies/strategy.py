@@ -36,7 +36,8 @@ class Strategy(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
     needs: ClassVar[frozenset[str]] = frozenset()
-    """Conditions under which it is offered. Of the study: ``cpu``, ``gpu``, ``unlabeled`` (texts). Of its task:
+    """Conditions under which it is offered. Of the study: ``cpu``, ``gpu``, ``unlabeled`` (texts),
+    ``several bases`` (base models of different sizes). Of its task:
     ``head`` (one of its own, with few outputs), ``one pass`` (an answer takes one forward pass), ``untied embeddings``
     (they are not the output matrix too). Of its examples: ``labels``, ``text`` (words may be edited), ``single`` (no
     pairs), ``classes`` (one for each text), ``imbalanced`` (classes of different sizes), ``whole`` (one answer for each
@@ -53,6 +54,8 @@ class Strategy(BaseModel, ABC):
     """Settings without which it is not offered."""
     reads: ClassVar[frozenset[str]] = frozenset()
     """Settings that name files or folders, whose content is part of the stage's address."""
+    other_base: ClassVar[str] = ""
+    """Setting that names another base model of the study, which teaches; empty if there is none."""
     excludes: ClassVar[frozenset[str]] = frozenset()
     """Strategies that cannot be in the same recipe; one of the two has to name the other."""
     former_knobs: ClassVar[frozenset[str]] = frozenset()

@@ -140,6 +140,10 @@ class Experiment(Section):
         """Return the name of a recipe's base model, by the label in the recipe, which is empty for the first one."""
         return self.base_models[label] if label else next(iter(self.base_models.values()))
 
+    def recipe_model(self, label: str) -> str:
+        """Return ``Recipe.model`` of the recipes that start from the base model of this label."""
+        return "" if label == next(iter(self.base_models)) else label
+
     def choices(self) -> dict[str, StrategyChoice]:
         """Return the strategies in use, in the order of the catalog, with their fixed and searched settings."""
         return choose_all({name: settings for name, settings in self.strategies.items() if name != OTHERS})

@@ -23,8 +23,9 @@ from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.space.architecture_probe import failures
 from autoopt.search.space.base_model import BaseModel
 from autoopt.search.space.space import Space, build_space
+from autoopt.search.space.strategy_choice import StrategyChoice
 from autoopt.strategies.candidate import Candidate, Example
-from autoopt.strategies.errors import EnvironmentProblem, ModelError
+from autoopt.strategies.errors import EnvironmentProblem, ExperimentError, ModelError
 from autoopt.strategies.networks.architectures import forward_size, layer_count
 from autoopt.strategies.networks.pooling import STRATEGY as POOLING
 from autoopt.strategies.strategy import Strategy
@@ -146,11 +147,16 @@ def space_of(experiment: Experiment, data: TextData, folders: Mapping[str, Model
     """Return the recipes that the study may try. Raises as ``find_models`` if ``folders`` is not given."""
     folders = folders or find_models(experiment)
     choices = dict(experiment.choices())
+    sizes = {label: forward_size(folder.config) for label, folder in folders.items()}
+    smaller = _name_teachers(choices, sizes)
     known = facts(experiment, data) | {"causal" if folder.decodes else "bidirectional" for folder in folders.values()}
     offered = [offer.build({}) for offer in build_space(choices, known).offers]
     models = [
         BaseModel(
-            label, layer_count(folder.config), forward_size(folder.config), _failures(experiment, data, folder, offered)
+            label,
+            layer_count(folder.config),
+            sizes[label],
+            {**_failures(experiment, data, folder, offered), **smaller[label]},
         )
         for label, folder in folders.items()
     ]
@@ -161,7 +167,33 @@ def space_of(experiment: Experiment, data: TextData, folders: Mapping[str, Model
         choices[POOLING] = choices[POOLING].without(POOLING, poolings.pop())
     if POOLING in choices and all(folder.decodes for folder in folders.values()):  # The first token sees no other.
         choices[POOLING] = choices[POOLING].without(POOLING, "first")
-    return build_space(choices, known, models)
+    several = {"several bases"} if len(set(sizes.values())) > 1 else set()
+    return build_space(choices, known | several, models)
+
+
+def _name_teachers(
+    choices: dict[str, StrategyChoice], sizes: Mapping[str, float | None]
+) -> Mapping[str, Mapping[str, str]]:
+    """Set the largest base model as the one that strategies learn from, unless the experiment names one.
+
+    Return, by label, which strategies find no larger model, with the reason. Raises ``ExperimentError`` if there is no
+    base model of a given label.
+    """
+    withheld: dict[str, dict[str, str]] = {label: {} for label in sizes}
+    known = {label: size or 0.0 for label, size in sizes.items()}
+    for name, choice in choices.items():
+        if not (setting := choice.strategy.other_base):
+            continue
+        teacher = choice.fixed.get(setting) or max(known, key=known.__getitem__)
+        if teacher not in sizes:
+            raise ExperimentError(
+                f"strategies.{name}.{setting}: the study has no base model '{teacher}'; it has {', '.join(sizes)}"
+            )
+        choices[name] = replace(choice, fixed={**choice.fixed, setting: teacher})
+        for label, size in known.items():
+            if size >= known[teacher]:
+                withheld[label][name] = f"its teacher, {teacher}, is not larger"
+    return withheld
 
 
 def _failures(

@@ -34,6 +34,7 @@ NEEDS_IN_WORDS = {
     "imbalanced": "classes of which the largest has twice as many examples as the smallest, or more",
     "labels": "labelled examples",
     "one pass": "a task that is answered in one pass",
+    "several bases": "several base models of different sizes",
     "single": "single texts instead of pairs",
     "spans": "answers that are parts of a text",
     "tags": "a tag for each word",

@@ -77,6 +77,7 @@ def _strongest(space: Space) -> Iterator[list[Strategy]]:
     yield [*full, *fast]
     yield [*full, *(adaptive or plain), *recovery, *fast]
     yield [*full, *plain, *recovery, *fast]
+    yield from ([*full, offer.nearest(), *fast] for offer in space.offers if offer.strategy.other_base)
 
 
 def _designs(space: Space) -> Iterator[list[Strategy]]:

@@ -206,11 +206,15 @@ class Search:
         """Return the addresses of the stages of the front's recipes, which must not be evicted during the search."""
         seed = self.experiment.search.seed
         stages: list[str] = []
+
+        def origin_of(label: str) -> str:
+            return self.folder.origin_of(self.experiment.recipe_model(label)).read_text(encoding="utf-8")
+
         for record in pareto([record for record in records if record.state is State.COMPLETE], self.objectives):
             origin = self.folder.origin_of(record.recipe.model)
             if origin.is_file():  # Written by the first worker that opens the base model.
                 start = origin.read_text(encoding="utf-8")
-                stages += addresses(record.recipe.steps, start, effort=1.0, seed=seed)
+                stages += addresses(record.recipe.steps, start, effort=1.0, seed=seed, origin_of=origin_of)
         return stages
 
 

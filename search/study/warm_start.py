@@ -44,8 +44,7 @@ def best_known(experiment: Experiment, root: Root, space: Space) -> list[tuple[s
 def _counterpart(recipe: Recipe, other: Experiment, experiment: Experiment) -> str:
     """Return ``Recipe.model`` in this experiment for a recipe of another one."""
     labels = {name: label for label, name in experiment.base_models.items()}
-    label = labels.get(other.base_model_of(recipe.model), "")
-    return "" if label == next(iter(experiment.base_models)) else label
+    return experiment.recipe_model(labels.get(other.base_model_of(recipe.model), ""))
 
 
 def _similar(experiment: Experiment, root: Root) -> list[Experiment]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from autoopt.objectives.judging.budget import IntervalEnd, Limit
 from autoopt.objectives.judging.verdict import NO_CORRECTIONS, judge_measured
@@ -22,7 +22,6 @@ from autoopt.search.trial.placement import Placement
 from autoopt.search.trial.record import StageRecord, State, TrialRecord
 from autoopt.search.trial.rungs import Judge, RungScorer
 from autoopt.search.trial.stage_eviction import pinning
-from autoopt.search.trial.stage_store import addresses
 from autoopt.search.trial.workspace import Workspace
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.strategy import Family, Strategy
@@ -107,7 +106,7 @@ def _rejected(running: TrialRecord, stages: Sequence[StageRecord], reason: str, 
 
 def has_stored_training(recipe: Recipe, workspace: Workspace) -> bool:
     """Whether the last result worth storing is in the store, so that the recipe need not be screened as a shape."""
-    stage_addresses = addresses(recipe.steps, workspace.origin_of(recipe), effort=1.0, seed=workspace.seed)
+    stage_addresses = workspace.addresses(recipe)
     stored = [address for step, address in zip(recipe.steps, stage_addresses, strict=True) if step.is_stored()]
     return bool(stored) and stored[-1] in workspace.store
 
@@ -156,7 +155,7 @@ def build(
     if effort == 0:
         return _apply_steps(recipe, workspace, effort, report)
     with pinning(workspace.store.folder) as pin:
-        pin(addresses(recipe.steps, workspace.origin_of(recipe), effort=effort, seed=workspace.seed))
+        pin(workspace.addresses(recipe, effort=effort))
         return _apply_steps(recipe, workspace, effort, report, rungs, peaks)
 
 
@@ -168,7 +167,7 @@ def _apply_steps(
     rungs: RungScorer | None = None,
     peaks: Mapping[str, int] = NO_PEAKS,
 ) -> tuple[Candidate, tuple[StageRecord, ...]]:
-    stage_addresses = addresses(recipe.steps, workspace.origin_of(recipe), effort=effort, seed=workspace.seed)
+    stage_addresses = workspace.addresses(recipe, effort=effort)
     base = workspace.base_of(recipe)
     placement = Placement.of(base.model, workspace.base.model, effort=effort)
     unchanged: tuple[Candidate, int, list[StageRecord]] = (base, 0, [])
@@ -183,12 +182,8 @@ def _apply_steps(
         if step.family not in TRUNK and position == len(recipe.trunk):
             trunk = candidate.model
         if "teacher" in step.needs:
-            teacher = (
-                trunk
-                if trunk is not None
-                else build(recipe.prefix(len(recipe.trunk)), workspace, effort=effort, peaks=peaks)[0].model
-            )
-            candidate = placement.for_step(replace(candidate, teacher=teacher), step)
+            candidate = _with_teacher(candidate, step, recipe, workspace, effort, trunk, peaks)
+            candidate = placement.for_step(candidate, step)
         is_scored = step.recovers or (step.learns and not recipe.leaf)
         is_scored = is_scored and rungs is not None and address not in workspace.store
         watch = rungs if is_scored else None
@@ -204,6 +199,29 @@ def _apply_steps(
         seconds = time.monotonic() - started
         stages.append(stage_record(step.name, seconds, device, used(), reused=reused, saved=saved))
     return placement.for_scoring(candidate, recipe), tuple(stages)
+
+
+def _with_teacher(
+    candidate: Candidate,
+    step: Strategy,
+    recipe: Recipe,
+    workspace: Workspace,
+    effort: float,
+    trunk: Any,
+    peaks: Mapping[str, int],
+) -> Candidate:
+    """Return the candidate with the trained trunk, or that of the base model that the step names, as its teacher.
+
+    ``trunk`` is the recipe's own, if it is at hand. Nothing is trained for a teacher at effort 0.
+    """
+    trunk_recipe = recipe.prefix(len(recipe.trunk))
+    if step.other_base and effort > 0:
+        label = workspace.experiment.recipe_model(getattr(step, step.other_base))
+        larger = build(replace(trunk_recipe, model=label), workspace, effort=effort, peaks=peaks)[0]
+        return replace(candidate, teacher=larger.model, teacher_tokenizer=larger.tokenizer)
+    if trunk is None:
+        trunk = build(trunk_recipe, workspace, effort=effort, peaks=peaks)[0].model
+    return replace(candidate, teacher=trunk, teacher_tokenizer=None)
 
 
 def _compute(

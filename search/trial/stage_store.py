@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from autoopt.search.trial.stage_eviction import LEASE, TRAINING, entry_path, evict, quarantine
 from autoopt.strategies.candidate import Candidate, TaskView
@@ -24,16 +24,18 @@ from autoopt.strategies.system.failpoints import failpoint
 from autoopt.strategies.training import checkpoints
 
 _LIBRARIES = ("torch", "transformers", "peft", "numpy")
+OriginOf: TypeAlias = Callable[[str], str]
 MONITOR = "autoopt.objectives.monitor"
 """Module of the scores that decide which weights of a training are kept."""
 
 
-def address(parent: str, step: Strategy, *, effort: float, seed: int) -> str:
+def address(parent: str, step: Strategy, *, effort: float, seed: int, origin_of: OriginOf) -> str:
     """Return the content address of ``step`` applied to the result at ``parent``: 40 hexadecimal digits.
 
-    It covers the step's values, its code with all that it imports, the files it reads, effort and seed; and through
-    ``parent`` the model, the data and the task.
+    It covers the step's values, its code with all that it imports, the files it reads, the other base model that it
+    names, effort and seed; and through ``parent`` the model, the data and the task.
     """
+    other = getattr(step, step.other_base) if step.other_base else ""
     return digest(
         {
             "parent": parent,
@@ -43,15 +45,21 @@ def address(parent: str, step: Strategy, *, effort: float, seed: int) -> str:
             "code": code_digest(type(step).__module__),
             "effort": effort,
             "seed": seed,
+            **({"other": origin_of(other)} if other else {}),
         }
     )
 
 
-def addresses(steps: Sequence[Strategy], origin: str, *, effort: float, seed: int) -> list[str]:
-    """Return the content address after each step of a recipe whose base candidate is at ``origin``."""
+def addresses(
+    steps: Sequence[Strategy], origin: str, *, effort: float, seed: int, origin_of: OriginOf = str
+) -> list[str]:
+    """Return the content address after each step of a recipe whose base candidate is at ``origin``.
+
+    ``origin_of`` returns the address of another base candidate by its label.
+    """
     result = []
     for step in steps:
-        origin = address(origin, step, effort=effort, seed=seed)
+        origin = address(origin, step, effort=effort, seed=seed, origin_of=origin_of)
         result.append(origin)
     return result
 

@@ -25,7 +25,7 @@ from autoopt.search.experiment.opening import open_data, target_of, task_of
 from autoopt.search.paths import Root, StudyFolder
 from autoopt.search.space.recipe import Recipe
 from autoopt.search.trial.other_bases import OtherBases, origin_of
-from autoopt.search.trial.stage_store import StageStore
+from autoopt.search.trial.stage_store import StageStore, addresses
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.errors import CorruptArtefact
 from autoopt.strategies.saving import save
@@ -117,6 +117,14 @@ class Workspace:
     def origin_of(self, recipe: Recipe) -> str:
         """Return the address in the stage store of the candidate that a recipe starts from."""
         return self.others.origin(recipe.model) if recipe.model else self.origin
+
+    def addresses(self, recipe: Recipe, *, effort: float = 1.0) -> list[str]:
+        """Return the address in the stage store after each step of a recipe."""
+        origin = self.origin_of(recipe)
+        return addresses(recipe.steps, origin, effort=effort, seed=self.seed, origin_of=self._origin_labelled)
+
+    def _origin_labelled(self, label: str) -> str:
+        return self.origin_of(Recipe((), self.experiment.recipe_model(label)))
 
     def target_of(self, recipe: Recipe, calls: Calls = Calls.BATCH) -> Target:
         """Return the target with the lengths that the validation texts have for the recipe's own tokenizer."""

@@ -63,14 +63,14 @@ class Distillation(Strategy):
         model: Any = candidate.copy_model()
         pad_token_id = candidate.tokenizer.pad_token_id
         teacher: Any = candidate.teacher
-        tokenizer: Any = candidate.tokenizer
+        tokenizer: Any = candidate.teacher_tokenizer or candidate.tokenizer
         if self.teacher:
             teacher, tokenizer = named_teacher(self.teacher, candidate, alike=self.match != "answers")
             teacher.to(model.device)
 
         def answered(examples: Sequence[Example]) -> tuple[list[Features], list[RecordedOutput]]:
             own = candidate.encode(examples)
-            read = candidate.task.encode(examples, tokenizer) if self.teacher else own
+            read = own if tokenizer is candidate.tokenizer else candidate.task.encode(examples, tokenizer)
             return own, recorded_outputs(teacher, read, pad_token_id=tokenizer.pad_token_id)
 
         features, answers = answered(candidate.train)

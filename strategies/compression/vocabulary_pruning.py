@@ -23,7 +23,7 @@ class VocabularyPruning(Strategy):
 
     needs: ClassVar[frozenset[str]] = frozenset({"untied embeddings"})
     # Training is over by then: neither a teacher nor a stored stage has another vocabulary than the model.
-    after: ClassVar[frozenset[str]] = frozenset({"distillation", "recovery_finetuning"})
+    after: ClassVar[frozenset[str]] = frozenset({"distillation", "larger_teacher", "recovery_finetuning"})
 
     common: Annotated[int, Choice(2000, 5000, 10000)] = 5000
 

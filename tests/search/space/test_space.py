@@ -332,6 +332,19 @@ def test_what_fails_on_every_base_model_is_not_offered_at_all() -> None:
     assert [model.withheld for model in wide.models] == [{}, {}]
 
 
+def test_a_small_base_model_may_learn_from_a_large_one_without_a_cut() -> None:
+    largest = {"larger_teacher": "its teacher, first, is not larger"}
+    several, settings = FACTS | {"several bases", "whole"}, {"larger_teacher": {"base": "first"}}
+    wide = space(facts=several, settings=settings, others=[CUT], withheld=largest)
+    teaching = find("larger_teacher").model_validate({"base": "first"})
+    recipe = Recipe.of([find("full_finetuning")(), teaching], model="cut")
+    assert wide.parameters(recipe)["recovery_without_distillation_without_recovery_finetuning"] == "larger_teacher"
+    assert any(recipe.model and teaching in recipe.steps for recipe in start_design(wide))
+    with pytest.raises(InvalidRecipe, match="does not contain"):
+        wide.parameters(Recipe.of(recipe.steps))
+    assert "larger_teacher" in space(facts=FACTS | {"whole"}).withheld
+
+
 def test_a_strategy_may_be_withheld_for_one_base_model_only() -> None:
     wide = space(others=[replace(CUT, withheld={"lora": "its probe failed"})])
     assert wide.parameters(Recipe.of([find("lora")()]))["adaptation"] == "lora"

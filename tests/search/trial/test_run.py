@@ -148,6 +148,39 @@ def test_a_rung_shows_what_the_candidate_is_worth_before_its_recovery(tmp_path: 
     assert seen[0].rungs[BEFORE] == space.task.score(cut, space.data.validation)["quality"].value
 
 
+def of_the_small_base(**settings: str) -> Recipe:
+    """A recipe of the base model of two layers that learns from the one of four, with its own trunk untouched."""
+    return Recipe.of([find("full_finetuning")(), find("larger_teacher").model_validate(settings)], model="2")
+
+
+def test_a_small_base_model_learns_from_the_trunk_of_a_larger_one(tmp_path: Path) -> None:
+    space, recipe = opened(tmp_path), of_the_small_base(base="4")
+    record = run_trial(3, recipe, space, folder=tmp_path / "model", report=lambda _: None)
+    assert record.state is State.COMPLETE
+    of_the_teacher, own = (space.addresses(replace(BASELINE, model=model))[-1] for model in ("", "2"))
+    assert {of_the_teacher, own, space.addresses(recipe)[-1]} == {
+        address for address in (of_the_teacher, own, space.addresses(recipe)[-1]) if address in space.store
+    }
+    assert len(entries(space.store.folder)) == 3
+    learned = [build(of_the_small_base(base=base), space)[0].model for base in ("4", "2")]
+    assert [len(layers(model)) for model in learned] == [2, 2]
+    assert tiny.digest(learned[0]) != tiny.digest(learned[1])
+
+
+def test_the_address_of_what_a_larger_model_taught_covers_that_model(tmp_path: Path) -> None:
+    space, recipe = opened(tmp_path), of_the_small_base(base="4")
+    changed = replace(space, base=tiny.candidate(seed=1))
+    before, after = space.addresses(recipe), changed.addresses(recipe)
+    assert before[0] == after[0]
+    assert before[1] != after[1]
+
+
+def test_no_teacher_is_trained_for_a_shape(tmp_path: Path) -> None:
+    space = opened(tmp_path)
+    build(of_the_small_base(base="4"), space, effort=0.0)
+    assert entries(space.store.folder) == []
+
+
 def test_what_is_stored_is_not_looked_at(tmp_path: Path) -> None:
     seen: list[TrialRecord] = []
     space = opened(tmp_path)
