@@ -8,12 +8,29 @@ import pytest
 import torch
 
 from autoopt.objectives.tasks import open_task
+from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.compression.layer_drop import LayerDrop
 from autoopt.strategies.networks.pooling import pooling_of
 from autoopt.strategies.probe import answers, check_saved
 from tests import tiny, zoo
 
 every_kind = pytest.mark.parametrize("kind", zoo.ENCODERS)
+
+WITHOUT_A_REASON = {"albert": {"tsdae"}, "mpnet": {"top_layers", "head_pruning", "joint_pruning"}}
+"""Strategies that are withheld since they fail with an error of torch, by architecture."""
+
+
+def check_strategies(kind: str, given: Candidate, *, least: int) -> None:
+    """At least so many strategies work; the others are withheld for a reason that names what the model lacks.
+
+    What works has answered after saving and loading as before, at each length alone and in a batch.
+    """
+    works, withheld = zoo.counts(given)
+    assert works >= least
+    assert all(withheld.values())
+    assert {name: why for name, why in withheld.items() if "its answers" in why} == {}
+    failed = {name: why for name, why in withheld.items() if why.startswith("it fails on this architecture")}
+    assert failed.keys() <= WITHOUT_A_REASON.get(kind, set()), failed
 
 
 @every_kind
@@ -38,9 +55,9 @@ def test_a_decoder_is_saved_after_a_layer_less_and_answers_alike(kind: str) -> N
 @pytest.mark.slow  # Fifty strategies on each of the architectures.
 @every_kind
 def test_a_strategy_works_or_is_withheld_with_a_reason(kind: str) -> None:
-    works, withheld = zoo.counts(zoo.candidate(kind))
-    assert works >= 40
-    assert all(withheld.values())
+    given = zoo.candidate(kind)
+    assert len({len(item["input_ids"]) for item in given.features()[:8]}) >= 3
+    check_strategies(kind, given, least=40)
 
 
 @pytest.mark.parametrize("kind", zoo.DECODERS)
@@ -58,14 +75,10 @@ def test_a_decoder_classifies_and_its_answers_depend_neither_on_the_batch_nor_on
 @pytest.mark.slow  # Forty strategies on each of the architectures.
 @pytest.mark.parametrize("kind", zoo.DECODERS)
 def test_a_decoder_that_classifies_has_a_strategy_or_a_reason(kind: str, tmp_path: Path) -> None:
-    works, withheld = zoo.counts(zoo.classifier(kind, tmp_path))
-    assert works >= 20
-    assert all(withheld.values())
+    check_strategies(kind, zoo.classifier(kind, tmp_path), least=20)
 
 
 @pytest.mark.slow  # Twenty strategies on each of the architectures.
 @pytest.mark.parametrize("kind", zoo.DECODERS)
 def test_a_decoder_has_a_strategy_or_a_reason(kind: str) -> None:
-    works, withheld = zoo.counts(zoo.decoder(kind))
-    assert works >= 8
-    assert all(withheld.values())
+    check_strategies(kind, zoo.decoder(kind), least=8)

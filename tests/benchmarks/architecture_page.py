@@ -22,7 +22,8 @@ loaded and answered again, at several lengths, one text at a time and in a batch
 of those that are for the task at all, and in brackets why the others are withheld. An architecture that is not here is
 tried in the same way before a search, and `autoopt plan` says what is withheld.
 
-This page is made by `python -m tests.zoo --record`, which takes about a minute for an architecture.
+This page is made by `python -m tests.zoo --record [KIND...]`, which takes 20 to 40 s of a processor for an architecture
+and adds it to those that are here.
 """
 
 Record = Mapping[str, Mapping[str, Mapping[str, Any]]]
