@@ -14,11 +14,11 @@ class Pooling(Strategy):
     """A new head, dropout and one linear layer, on states pooled in another way than the model's own.
 
     Without it the head reads what the model was trained for: the pooling of its sentence-transformers configuration,
-    else its trained pooler, else the mean. Precedes the strategy that learns the task. The saved model needs autoopt
-    to be opened, or ``autoopt export``.
+    else its trained pooler, else the mean, for a decoder the last token. Precedes the strategy that learns the task.
+    The saved model needs autoopt to be opened, or ``autoopt export``.
 
-    - ``pooling``: ``mean`` suits most encoders. ``first`` if the first token was trained to stand for the text, ``max``
-      if single words decide.
+    - ``pooling``: ``mean`` suits most encoders, ``last`` decoders. ``first`` if the first token was trained to stand
+      for the text, ``max`` if single words decide.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"whole"})
