@@ -96,8 +96,9 @@ def logits(candidate: Candidate, model: Any = None) -> Any:
     """(examples, classes), for examples that were not trained on; of another ``model`` where one is given."""
     import torch
 
-    if isinstance(model or candidate.model, TextModel):
-        return torch.from_numpy(text_logits(model or candidate.model, examples(12, seed=3)))
+    student: Any = model or candidate.model
+    if isinstance(student, TextModel):
+        return torch.from_numpy(text_logits(student, examples(12, seed=3)))
     features = candidate.task.encode(examples(12, seed=3), candidate.tokenizer)
     answers = torch.empty(len(features), len(LABELS))
     for positions, _, output in batches.forward(model or candidate.model, features, pad_token_id=0):

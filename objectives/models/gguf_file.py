@@ -80,7 +80,7 @@ def read_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     with redirect_stderr(io.StringIO()), _errors_reported(path):
-        return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)  # type: ignore[no-any-return]
+        return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
 
 
 def _plain_configuration(config: Any) -> Any:

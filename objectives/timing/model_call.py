@@ -127,7 +127,8 @@ def _decode_call(model: Any, target: Target, seed: int) -> Call:
     import torch
 
     tokens = _inputs(model, target, target.cached_length + target.decoded, seed)["input_ids"]
-    before, written = tokens[:, : target.cached_length], tokens[:, target.cached_length :].split(1, dim=1)
+    before = tokens[:, : target.cached_length]
+    written = [tokens[:, [place]] for place in range(target.cached_length, tokens.shape[1])]
     with torch.inference_mode():
         cache = next_token_pass(model, before).past_key_values
 

@@ -29,7 +29,7 @@ MONITOR = "autoopt.objectives.monitor"
 """Module of the scores that decide which weights of a training are kept."""
 
 
-def address(parent: str, step: Strategy, *, effort: float, seed: int, origin_of: OriginOf) -> str:
+def address(parent: str, step: Strategy, *, effort: float, seed: int, origin_of: OriginOf = str) -> str:
     """Return the content address of ``step`` applied to the result at ``parent``: 40 hexadecimal digits.
 
     It covers the step's values, its code with all that it imports, the files it reads, the other base model that it

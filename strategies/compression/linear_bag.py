@@ -34,7 +34,7 @@ class LinearBag(Strategy):
         from autoopt.strategies.students.linear_training import fit_linear
         from autoopt.strategies.students.text_model import with_student
 
-        config = candidate.model.config
+        config: Any = candidate.model.config
         arrays, characters = fit_linear(
             candidate.train,
             outputs=config.num_labels,

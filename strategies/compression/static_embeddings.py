@@ -67,7 +67,7 @@ class StaticEmbeddings(Strategy):
             weighted=self.token_weights,
             hidden=self.hidden,
             pairs=any(example.text_pair is not None for example in candidate.train[:1]),
-            outputs=candidate.model.config.num_labels,
+            outputs=int(candidate.model.config.num_labels or 0),
         )
         tokens = 1 + max(candidate.tokenizer.get_vocab().values())
         arrays = self._trained(candidate, shape, effort, seed) if effort > 0 else _untrained(shape, tokens)

@@ -85,7 +85,8 @@ class StaticNetwork(nn.Module):
             arrays = {"vectors": whole[:tokens].half()}
             if self.bigrams is not None:
                 arrays["bigrams"] = self.bigrams[1:].half()
-            for place, layer in enumerate(self.head):
+            linears: list[Any] = list(self.head)
+            for place, layer in enumerate(linears):
                 arrays[f"weight{place}"] = layer.weight.detach().T.clone(memory_format=torch.contiguous_format)
                 arrays[f"bias{place}"] = layer.bias.detach().clone()
         return arrays

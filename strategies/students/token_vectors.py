@@ -63,7 +63,9 @@ def _all_outputs(model: Any, tokenizer: Any, seen: Collection[int]) -> torch.Ten
     words = torch.cat([words, torch.ones(count, 1)], dim=1)
     known = words[chosen]
     penalty = RIDGE * known.square().sum() / known.shape[1]
-    estimated = words @ torch.linalg.solve(known.T @ known + penalty * torch.eye(known.shape[1]), known.T @ computed)
+    estimated: torch.Tensor = words @ torch.linalg.solve(
+        known.T @ known + penalty * torch.eye(known.shape[1]), known.T @ computed
+    )
     estimated[chosen] = computed
     return estimated
 

@@ -87,8 +87,9 @@ class Recorded:
     def measured(self, recipe: Recipe) -> dict[str, Measurement]:
         def one(name: str, value: float, low: float, high: float) -> Measurement:
             direction = Direction.MAXIMIZE if name == "quality" else Direction.MINIMIZE
-            values = {"name": name, "value": value, "low": low, "high": high}
-            return Measurement(**values, unit="", direction=direction, samples=VALIDATION)
+            return Measurement(
+                name=name, value=value, low=low, high=high, unit="", direction=direction, samples=VALIDATION
+            )
 
         return {name: one(name, *values) for name, values in self.measurements[recipe.id].items()}
 

@@ -87,7 +87,8 @@ def test_a_short_answer_is_written_whole() -> None:
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen3", "gemma3_text"])
 def test_the_cached_tokens_are_those_of_a_whole_pass(kind: str) -> None:
-    model = zoo.decoder(kind).model.eval()
+    model: Any = zoo.decoder(kind).model
+    model.eval()
     ids = torch.randint(model.config.vocab_size, (2, 9), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         cache = next_token_pass(model, ids[:, :8]).past_key_values
@@ -112,7 +113,8 @@ def test_a_real_decoder_is_timed_from_the_same_state_each_time() -> None:
 
 
 def test_a_cache_that_cannot_be_shortened_is_refused() -> None:
-    model = zoo.decoder("mistral").model.eval()  # It forgets all but the last four tokens.
+    model: Any = zoo.decoder("mistral").model  # It forgets all but the last four tokens.
+    model.eval()
     remedy = "the time of a token cannot be measured: .*set target.prompt and target.output"
     with pytest.raises(ModelError, match=remedy):
         model_calls(model, Target(sequence_length=10, calls=Calls.DECODE, output=16))

@@ -17,6 +17,7 @@ from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.compression.layer_drop import LayerDrop
 from autoopt.strategies.compression.vocabulary_pruning import VocabularyPruning
 from autoopt.strategies.networks.architectures import layers, set_layers
+from autoopt.strategies.probe import answers
 from tests import tiny, tiny_decoder, zoo
 
 LAYERS = 6
@@ -136,12 +137,6 @@ def test_padding_has_another_number_in_a_smaller_vocabulary(kind: str, tmp_path:
     assert pruned.model.config.pad_token_id == pruned.tokenizer.pad_token_id
     saving.save(pruned, tmp_path / "saved")
     loaded = saving.load(tmp_path / "saved", open_task=open_task)
-    features = [case.task.encode(given.train, case.tokenizer) for case in (given, pruned, loaded)]
-    from autoopt.strategies.probe import answers
-
-    before, after, again = (
-        torch.cat(answers(case.model, own, case.tokenizer.pad_token_id or 0, 8))
-        for case, own in zip((given, pruned, loaded), features, strict=True)
-    )
+    before, after, again = (torch.cat(answers(case, given.train, 8)) for case in (given, pruned, loaded))
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(again, after, rtol=0, atol=0)

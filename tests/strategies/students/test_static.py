@@ -78,15 +78,15 @@ def test_serving_computes_what_was_trained(settings: dict[str, Any]) -> None:
     network = StaticNetwork(shape, vectors, seed=0)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
         network.vectors[0] = 0
     examples = tiny.examples(12, seed=3)
     features = _features(candidate, examples, shape)
     compact = [{**item, "input_ids": [token + 1 for token in item["input_ids"]]} for item in features]
     expected = network(collate(compact, pad_token_id=0)).detach().numpy()
     arrays = {key: value.numpy() for key, value in network.folded(len(vectors), range(len(vectors)), vectors).items()}
-    made = StaticEmbeddings(**settings).apply(candidate, effort=0, seed=0).model
-    arrays["tokenizer"] = made.arrays["tokenizer"]  # type: ignore[attr-defined]
+    made: Any = StaticEmbeddings(**settings).apply(candidate, effort=0, seed=0).model
+    arrays["tokenizer"] = made.arrays["tokenizer"]
     reader = StaticReader(arrays, {"max_length": 16, "pairs": False, "unknown": 1})
     assert np.allclose(reader.text_logits([one.text for one in examples]), expected, atol=0.02)
 
@@ -160,8 +160,8 @@ def test_it_learns_several_classes_and_numbers(problem: str) -> None:
     labels = tuple(
         replace(one, label=(tiny.class_of(one),) if several else float(tiny.class_of(one))) for one in candidate.train
     )
-    for model in (candidate.model, candidate.teacher):
-        assert model is not None
+    models: list[Any] = [candidate.model, candidate.teacher]
+    for model in models:
         model.config.problem_type = problem
         if not several:
             model.config.num_labels = 1
