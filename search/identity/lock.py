@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from autoopt.search.identity.owner import Holder, describe_holder, locked_message
 from autoopt.search.identity.server_lock import is_server_with_locks, server_lock
@@ -14,6 +18,7 @@ from autoopt.strategies.errors import StudyLocked
 from autoopt.strategies.system import locks
 from autoopt.strategies.system.files import write_whole
 
+NAMING_PATIENCE_S = 2.0
 _SQLITE = "sqlite:///"
 
 
@@ -57,10 +62,30 @@ def _files_beside(url: str | None, study: str) -> list[Path]:
 
 
 def _describe_holder(path: Path) -> str:
+    """Describe the holder; one that has just taken the lock is given a moment to write who it is."""
+    given_up_at = time.monotonic() + NAMING_PATIENCE_S
+    while True:
+        try:
+            fields = json.loads(_about(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            fields = None
+        if fields is not None and not _is_gone(fields):
+            return describe_holder(fields)
+        if time.monotonic() >= given_up_at:
+            return describe_holder(None)
+        time.sleep(0.05)
+
+
+def _is_gone(fields: Any) -> bool:
+    """Whether it describes a process of this machine that has ended, which held the lock before."""
     try:
-        return describe_holder(json.loads(_about(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return describe_holder(None)
+        if fields["host"] == socket.gethostname():
+            os.kill(int(fields["process"]), 0)
+    except ProcessLookupError:
+        return True
+    except (KeyError, TypeError, ValueError, OSError):
+        return False
+    return False
 
 
 def _about(path: Path) -> Path:

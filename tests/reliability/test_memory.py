@@ -62,7 +62,9 @@ def memory_of_trials(folder: Path, trials: int) -> tuple[float, int, int]:
     chance = np.random.default_rng(0)
     while assignment := driver.next():
         values = measured(float(chance.uniform(0.5, 0.9)), 1.0, float(chance.uniform(1e4, 1e6)))
-        record = TrialRecord(assignment.number, assignment.recipe, State.COMPLETE, values, seconds=1.0)
+        record = TrialRecord(
+            assignment.number, assignment.recipe, State.COMPLETE, values, seconds=1.0, attempt=assignment.attempt
+        )
         write_record(record, root.study("news").result(assignment.number))
         driver.record_result(assignment.number)
         if assignment.number % 20 == 0:
