@@ -16,9 +16,6 @@ from tests import tiny, zoo
 
 every_kind = pytest.mark.parametrize("kind", zoo.ENCODERS)
 
-WITHOUT_A_REASON = {"albert": {"tsdae"}, "mpnet": {"top_layers", "head_pruning", "joint_pruning"}}
-"""Strategies that are withheld since they fail with an error of torch, by architecture."""
-
 
 def check_strategies(kind: str, given: Candidate, *, least: int) -> None:
     """At least so many strategies work; the others are withheld for a reason that names what the model lacks.
@@ -30,7 +27,7 @@ def check_strategies(kind: str, given: Candidate, *, least: int) -> None:
     assert all(withheld.values())
     assert {name: why for name, why in withheld.items() if "its answers" in why} == {}
     failed = {name: why for name, why in withheld.items() if why.startswith("it fails on this architecture")}
-    assert failed.keys() <= WITHOUT_A_REASON.get(kind, set()), failed
+    assert failed == {}
 
 
 @every_kind

@@ -51,9 +51,9 @@ class TopLayers(Strategy):
         frozen, trained = all_layers[: -self.count], all_layers[-self.count :]
         train_only(model, [*(weight for layer in trained for weight in layer.parameters()), *head_parameters(model)])
         recorded: list[torch.Tensor] = []
-        others = 0
+        outputs = 0
         if frozen and _record_bytes(model, features) <= LARGEST_RECORD_BYTES:
-            recorded, others = _record(model, without_labels(features), len(frozen), pad_token_id)
+            recorded, outputs = _record(model, without_labels(features), len(frozen), pad_token_id)
             set_layers(model, [frozen[-1], *trained])
 
         def forward(model: Any, batch: Batch) -> Any:
@@ -62,7 +62,7 @@ class TopLayers(Strategy):
             for module in (embeddings(model), *frozen):
                 module.eval()
             if recorded:
-                frozen[-1].forward = lambda *_, **__: _replay(recorded, rows, others)
+                frozen[-1].forward = lambda *_, **__: _replay(recorded, rows, outputs)
             return model(**{name: tensor for name, tensor in batch.items() if name != "row"})
 
         @contextmanager
@@ -102,15 +102,15 @@ def _record_bytes(model: Any, features: list[Features]) -> int:
 def _record(model: Any, features: list[Features], layer: int, pad_token_id: int) -> tuple[list[torch.Tensor], int]:
     """Return the input of layer number ``layer`` for each example, (length, width).
 
-    Also return how many other outputs the layer before it has, such as its attention weights.
+    Also return how many outputs the layer before it has, its attention weights among them; 0 if it is not a tuple.
     """
     recorded: list[Any] = [None] * len(features)
-    others = [0]
+    outputs = [0]
 
-    def count_others(_: Any, __: Any, output: Any) -> None:
-        others[0] = len(output) - 1 if isinstance(output, tuple) else 0
+    def count_outputs(_: Any, __: Any, output: Any) -> None:
+        outputs[0] = len(output) if isinstance(output, tuple) else 0
 
-    hook = layers(model)[layer - 1].register_forward_hook(count_others)
+    hook = layers(model)[layer - 1].register_forward_hook(count_outputs)
     with mixed_precision(model.device):
         for positions, batch, output in batches.forward(model, features, pad_token_id=pad_token_id, hidden_states=True):
             for place, position in enumerate(positions):
@@ -118,12 +118,12 @@ def _record(model: Any, features: list[Features], layer: int, pad_token_id: int)
                 # Autograd refuses a tensor of inference mode; its clone is none.
                 recorded[position] = output.hidden_states[layer][place, :length].clone()
     hook.remove()
-    return recorded, others[0]
+    return recorded, outputs[0]
 
 
-def _replay(recorded: list[torch.Tensor], rows: list[int], others: int) -> Any:
-    """Pad the recorded states of these rows to (batch, length, width), in a tuple with None for ``others``."""
+def _replay(recorded: list[torch.Tensor], rows: list[int], outputs: int) -> Any:
+    """Pad the recorded states of these rows to (batch, length, width), in a tuple of ``outputs`` unless that is 0."""
     from torch.nn.utils.rnn import pad_sequence
 
     states = pad_sequence([recorded[row] for row in rows], batch_first=True)
-    return (states, *[None] * others) if others else states
+    return (states, *[None] * (outputs - 1)) if outputs else states

@@ -45,6 +45,8 @@ class Layout:
     """Number of heads of the whole model; 0 if unknown."""
     head_width: int = 0
     """Width of one head; 0 if unknown."""
+    has_shared_biases: bool = False
+    """Whether all layers add the same table of position biases, which has a column for each head."""
     group: int = 1
     """Number of query heads that share a key and a value."""
 
@@ -87,6 +89,10 @@ class Layout:
         """Width of a head's keys, and of its values; heads that share them count as one."""
         if self.attention_inputs and not self.head_width:
             raise ModelError(f"the number of heads of {self.architecture} was not found")
+        if self.has_shared_biases:
+            raise ModelError(
+                f"all layers of {self.architecture} share position biases for each head; heads are not cut"
+            )
         return self.head_width
 
     def check_complete(self) -> None:
@@ -122,7 +128,25 @@ def _layout(base_class: Any, settings: str) -> Layout:
     attention = _attention(config, modules[0], declared)
     feed_forward = _feed_forward(config, modules[0])
     count = getattr(config, key, None)
-    return Layout(architecture, path, key, is_complete=count == len(modules), **attention, **feed_forward)
+    return Layout(
+        architecture,
+        path,
+        key,
+        is_complete=count == len(modules),
+        has_shared_biases=_has_shared_biases(base, path, attention.get("heads", 0)),
+        **attention,
+        **feed_forward,
+    )
+
+
+def _has_shared_biases(base: nn.Module, layers: str, heads: int) -> bool:
+    from torch import nn
+
+    return any(
+        isinstance(module, nn.Embedding) and module.embedding_dim == heads and "bias" in path
+        for path, module in base.named_modules()
+        if not path.startswith(f"{layers}.")
+    )
 
 
 def _find_layers(base: nn.Module) -> tuple[str, list[nn.Module]]:

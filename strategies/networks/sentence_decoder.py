@@ -22,6 +22,9 @@ class SentenceDecoder(nn.Module):
         self.trunk = trunk
         self.pooling = pooling
         self.layer = nn.TransformerDecoderLayer(width, heads, 2 * width, batch_first=True)
+        with torch.no_grad():
+            entering = trunk.embeddings(input_ids=torch.zeros(1, 1, dtype=torch.long, device=trunk.device)).shape[-1]
+        self.enter = nn.Identity() if entering == width else nn.Linear(entering, width)
         self.words = nn.Linear(width, embeddings.shape[1])
         self.bias = nn.Parameter(torch.zeros(embeddings.shape[0]))
         self.to(trunk.device)
@@ -36,7 +39,7 @@ class SentenceDecoder(nn.Module):
         length = ids.shape[1] - 1
         causal = torch.triu(torch.ones(length, length, dtype=torch.bool, device=ids.device), 1)
         states = self.layer(
-            self.trunk.embeddings(input_ids=ids[:, :-1]),
+            self.enter(self.trunk.embeddings(input_ids=ids[:, :-1])),
             vector,
             tgt_mask=causal,
             tgt_key_padding_mask=mask[:, :-1] == 0,

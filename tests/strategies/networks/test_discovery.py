@@ -28,7 +28,18 @@ SEPARATE = {
 def test_query_key_and_value_are_found_in_this_order(kind: str) -> None:
     where = layout(zoo.candidate(kind).model)
     assert where.attention_inputs == SEPARATE[kind]
-    assert (where.head_size, where.has_fused_gate) == (8, False)
+    assert (where.head_width, where.has_fused_gate) == (8, False)
+
+
+def test_heads_whose_position_biases_all_layers_share_are_not_cut() -> None:
+    with pytest.raises(ModelError, match="all layers of mpnet share biases for each head; heads are not cut"):
+        _ = layout(zoo.candidate("mpnet").model).head_size
+    assert layout(zoo.candidate("bert").model).head_size == 8
+
+
+@pytest.mark.parametrize(("kind", "name"), [("mpnet", "top_layers"), ("albert", "tsdae")])
+def test_layers_that_return_a_tuple_of_one_and_narrow_embeddings_are_no_obstacle(kind: str, name: str) -> None:
+    assert zoo.reasons(zoo.candidate(kind), [name]) == {name: None}
 
 
 def test_the_parts_of_a_changed_model_are_where_they_were() -> None:
