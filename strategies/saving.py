@@ -19,7 +19,7 @@ from autoopt.strategies.casting import cast_weights
 from autoopt.strategies.catalog import find
 from autoopt.strategies.errors import CorruptArtefact, ModelError
 from autoopt.strategies.networks.decoders.generic_heads import model_class
-from autoopt.strategies.stand_ins.contract import architecture_of
+from autoopt.strategies.stand_ins.contract import TextModel, architecture_of
 from autoopt.strategies.system.files import whole_folder
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _read_model(folder: Path, edits: list[Mapping[str, Any]]) -> Any:
         model: Any = network_class(network_class.config_class.from_dict(config))
     for edit in edits:
         model = find(edit["strategy"]).reshape(model, edit)
-    if model.config.dtype is not None:
+    if model.config.dtype is not None and not isinstance(model, TextModel):  # A student's arrays have their own types.
         cast_weights(model, model.config.dtype)
     path = folder / (EDITED_WEIGHTS if edits else PLAIN_WEIGHTS)
     try:

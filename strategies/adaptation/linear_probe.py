@@ -32,6 +32,7 @@ class LinearProbe(Strategy):
 
     needs: ClassVar[frozenset[str]] = frozenset({"head"})
     former_knobs: ClassVar[frozenset[str]] = frozenset({"learning_rate", "epochs"})
+    adaptive = True  # It may leave out the pooler.
     trains = True
     standard = True
 

@@ -44,6 +44,7 @@ STUDY_NEEDS = {
     "spans",
     "unanswerable",
     "whole",
+    "several bases",
     *MODEL_NEEDS,
 }
 RECIPE_NEEDS = {"teacher", "cut", "layers"}
@@ -145,11 +146,12 @@ def test_the_default_of_each_knob_lies_where_the_knob_searches(strategy: type[St
 @every_strategy
 def test_every_annotated_knob_is_a_knob(strategy: type[Strategy]) -> None:
     """A knob type that is imported for type checkers alone is dropped by pydantic without a word."""
-    body = ast.parse(inspect.getsource(strategy)).body[0]
-    assert isinstance(body, ast.ClassDef)
+    lineage = [cls for cls in reversed(strategy.mro()) if cls is not Strategy and issubclass(cls, Strategy)]
+    bodies = [ast.parse(inspect.getsource(cls)).body[0] for cls in lineage]
     annotated = [
         field.target.id
-        for field in body.body
+        for body in bodies
+        for field in getattr(body, "body", ())
         if isinstance(field, ast.AnnAssign)
         and isinstance(field.target, ast.Name)
         and re.search(r"\b(Choice|Int|Float)\(", ast.unparse(field.annotation))
@@ -185,6 +187,8 @@ def test_without_effort_it_gives_the_shapes_and_gives_them_again(strategy: type[
 
 @every_fixed_shape
 def test_its_shapes_do_not_depend_on_the_effort(strategy: type[Strategy]) -> None:
+    if strategy.adaptive:
+        pytest.skip("its shapes depend on the weights")
     shapes = [
         {name: tensor.shape for name, tensor in result.model.state_dict().items()}
         for result in (result_of(strategy, effort) for effort in (0, SMALL_EFFORT))
@@ -194,7 +198,11 @@ def test_its_shapes_do_not_depend_on_the_effort(strategy: type[Strategy]) -> Non
 
 @every_strategy
 def test_what_changes_what_serving_costs_says_so(strategy: type[Strategy], given: Candidate) -> None:
-    assert strategy.reshapes() or structure_digest(result_of(strategy).model) == structure_digest(given.model)
+    assert (
+        strategy.reshapes()
+        or strategy.adaptive
+        or structure_digest(result_of(strategy).model) == structure_digest(given.model)
+    )
 
 
 @every_strategy

@@ -170,7 +170,7 @@ def test_the_requirements_name_every_package_that_serving_imports(tmp_path: Path
     ).stdout.split()
     listed = {item.partition("==")[0] for item in requirements()}
     comes_along = {"huggingface_hub", "tokenizers", "jinja2"}  # With transformers and torch.
-    for_training_alone = {"gguf", "pyarrow", "datasets", "scipy", "peft"}
+    for_training_alone = {"gguf", "pyarrow", "datasets", "scipy", "peft", "sentencepiece"}
     assert set(imported) - listed - comes_along <= for_training_alone
 
 

@@ -372,7 +372,7 @@ def test_plan_shows_space_start_design_and_forecast_and_makes_no_study(finished:
     lines = shown.stdout.splitlines()
     assert "within a factor of two" in lines[1]
     assert "ms p50" in lines[2]
-    assert lines[3].startswith("Training: on the CPU, 1 thread per worker")
+    assert re.match(r"Training: on the CPU in \w+, 1 thread per worker", lines[3])
     assert lines[4].startswith("Goal: maximize quality, ")
     assert lines[6] == f"  autoopt search {finished.file} --root {finished.root.path}"
     assert ["examples", "60", "40", "40"] in [line.split() for line in lines]

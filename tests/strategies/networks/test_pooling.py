@@ -187,7 +187,7 @@ def test_another_model_of_the_kind_pools_alike() -> None:
 READS_STATES = [
     pytest.param(cls, id=name, marks=[pytest.mark.slow] * bool(cls.packages))
     for name, cls in catalog().items()
-    if cls.needs.isdisjoint({"causal", "tags", "spans"}) and cls.family is not Family.AUGMENTATION
+    if cls.needs.isdisjoint({"causal", "tags", "spans"}) and cls.family is not Family.AUGMENTATION and not cls.replaces
 ]
 
 
