@@ -144,7 +144,7 @@ def _read_model(folder: Path, edits: list[Mapping[str, Any]]) -> Any:
         model: Any = network_class(network_class.config_class.from_dict(config))
     for edit in edits:
         model = find(edit["strategy"]).reshape(model, edit)
-    if model.config.dtype is not None and not isinstance(model, TextModel):  # A student's arrays have their own types.
+    if model.config.dtype is not None and not isinstance(model, TextModel):
         cast_weights(model, model.config.dtype)
     path = folder / (EDITED_WEIGHTS if edits else PLAIN_WEIGHTS)
     try:
