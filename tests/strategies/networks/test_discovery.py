@@ -32,7 +32,7 @@ def test_query_key_and_value_are_found_in_this_order(kind: str) -> None:
 
 
 def test_heads_whose_position_biases_all_layers_share_are_not_cut() -> None:
-    with pytest.raises(ModelError, match="all layers of mpnet share biases for each head; heads are not cut"):
+    with pytest.raises(ModelError, match="all layers of mpnet share position biases for each head; heads are not cut"):
         _ = layout(zoo.candidate("mpnet").model).head_size
     assert layout(zoo.candidate("bert").model).head_size == 8
 
