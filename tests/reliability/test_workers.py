@@ -40,8 +40,8 @@ def test_killed_workers_cost_one_attempt_each_and_their_neighbours_nothing(tmp_p
     with study.searching() as run:
         run.wait_for("trial 0 ended")
         for _ in range(KILLS):
-            wait_until(lambda: len(workers(run)) == study.workers)
-            generator.choice(workers(run)).send_signal(signal.SIGKILL)
+            wait_until(lambda: bool(victims(run, study)))
+            generator.choice(victims(run, study)).send_signal(signal.SIGKILL)
             killed += 1
             time.sleep(generator.uniform(1.0, 4.0))
         assert run.wait(patience_s=1800) == 0, run.errors
