@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from autoopt.strategies.probe import answers, check_saved
 from tests import tiny, zoo
 
 every_kind = pytest.mark.parametrize("kind", zoo.ENCODERS)
+RECORDED = json.loads((Path(__file__).parent / "benchmarks" / "architectures.json").read_text(encoding="utf-8"))
 
 
 def check_strategies(kind: str, given: Candidate, *, least: int) -> None:
@@ -26,8 +28,9 @@ def check_strategies(kind: str, given: Candidate, *, least: int) -> None:
     assert works >= least
     assert all(withheld.values())
     assert {name: why for name, why in withheld.items() if "its answers" in why} == {}
-    failed = {name: why for name, why in withheld.items() if why.startswith("it fails on this architecture")}
-    assert failed == {}
+    failed = {name for name, why in withheld.items() if why.startswith("it fails on this architecture")}
+    recorded = RECORDED.get(kind, {}).get(given.task.name, {}).get("withheld", {})
+    assert failed <= recorded.keys(), "more fails than the page strategies/ARCHITECTURES.md says"
 
 
 @every_kind
