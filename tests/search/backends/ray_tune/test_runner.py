@@ -61,7 +61,8 @@ def test_a_trial_is_stopped_at_its_rung_and_its_worker_goes_on_with_the_next(
     assert len(ended) == 4
     assert list(ended[1].rungs) == ["before recovery"]
     assert not root.study("news").result(1).exists()
-    assert [record.number for record in judged] == [1, 2, 2]  # The next one goes past both rungs.
+    beyond = [record.number for record in judged if record.number]  # The baseline, a trunk alone, has a rung too.
+    assert beyond == [1, 2, 2]  # The next one goes past both rungs.
 
 
 @pytest.mark.nightly
@@ -114,8 +115,10 @@ def test_a_search_ends_though_workers_end_stopped_trials_too_slowly_to_be_reused
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     def all_but_the_baseline(driver: Driver, record: TrialRecord) -> bool:
+        if record.number == 0:
+            return True
         driver.stop(record, "a test")
-        return record.number == 0
+        return False
 
     monkeypatch.setenv("TUNE_FUNCTION_THREAD_TIMEOUT_S", "1")
     monkeypatch.setattr(Driver, "should_continue", all_but_the_baseline)
@@ -230,8 +233,9 @@ def test_a_worker_that_is_ended_for_its_memory_costs_its_trial_alone(
     ended = records_of(experiment, Root(tmp_path / "root"))
     assert [record.state for record in ended] == [State.COMPLETE, State.FAILED, State.COMPLETE]
     assert ended[1].reason.startswith("its worker was killed, as memory ran out")
-    assert reached[:2] == [1, 1]  # It was tried once more.
-    assert 1 not in reached[2:]
+    tried = [number for number in reached if number]
+    assert tried[:2] == [1, 1]  # It was tried once more.
+    assert 1 not in tried[2:]
 
 
 def _workers() -> set[int]:
