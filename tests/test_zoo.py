@@ -25,12 +25,12 @@ def check_strategies(kind: str, given: Candidate, *, least: int) -> None:
     What works has answered after saving and loading as before, at each length alone and in a batch.
     """
     works, withheld = zoo.counts(given)
-    assert works >= least
+    recorded = RECORDED[kind][given.task.name]
+    assert works >= max(least, recorded["works"])
     assert all(withheld.values())
     assert {name: why for name, why in withheld.items() if "its answers" in why} == {}
     failed = {name for name, why in withheld.items() if why.startswith("it fails on this architecture")}
-    recorded = RECORDED.get(kind, {}).get(given.task.name, {}).get("withheld", {})
-    assert failed <= recorded.keys(), "more fails than the page strategies/ARCHITECTURES.md says"
+    assert failed <= recorded["withheld"].keys(), "more fails than the page strategies/ARCHITECTURES.md says"
 
 
 @every_kind
@@ -57,7 +57,7 @@ def test_a_decoder_is_saved_after_a_layer_less_and_answers_alike(kind: str) -> N
 def test_a_strategy_works_or_is_withheld_with_a_reason(kind: str) -> None:
     given = zoo.candidate(kind)
     assert len({len(item["input_ids"]) for item in given.features()[:8]}) >= 3
-    check_strategies(kind, given, least=40)
+    check_strategies(kind, given, least=35 if kind == "t5" else 40)
 
 
 @pytest.mark.parametrize("kind", zoo.DECODERS)

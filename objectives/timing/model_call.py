@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 TEXTS = 16
-"""Number of texts of each length that a model which reads texts is timed on: it remembers none of so many."""
+"""Number of texts of each length on which a model that reads texts is timed; more than it could cache."""
 
 
 def model_call(model: Any, target: Target, *, seed: int = 0) -> Call:

@@ -84,7 +84,7 @@ def calibrate_once(
 ) -> Calibration:
     """Return the reference's calibration: stored with at least ``samples`` samples, or measured now and stored.
 
-    One that was measured for so many samples, and has fewer because the calls are slow, is not measured again.
+    A stored one that was requested with ``samples``, and has fewer because calls are slow, is not measured again.
     """
     reference = structure_digest(reference_model)
     with table.claim(_CALIBRATION, reference=reference):

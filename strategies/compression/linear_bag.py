@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.students.student import Student
 
 
-class LinearBag(Strategy):
+class LinearBag(Student):
     """The classical rival: made in seconds from the labels alone, without a trunk, and served without torch.
 
     Words, pairs of words and, in short texts, groups of characters are weighted by TF-IDF; a support vector machine for
@@ -23,7 +22,6 @@ class LinearBag(Strategy):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"whole", "labels", "cpu"})
-    replaces = True
     learns = True
     standard = True
 
@@ -49,13 +47,3 @@ class LinearBag(Strategy):
         event = f"a linear model of {len(arrays['frequencies']):,} terms, {kind}, instead of the network"
         settings = {"characters": characters, "pairs": pairs}
         return with_student(candidate, event, kind=self.name, arrays=arrays, settings=settings)
-
-    @classmethod
-    def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
-        from autoopt.strategies.students.text_model import empty_student
-
-        return empty_student(model, edit)
-
-    @classmethod
-    def is_stored(cls) -> bool:
-        return True

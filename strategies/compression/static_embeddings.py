@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.errors import ModelError, UsageError
 from autoopt.strategies.knobs import Choice
-from autoopt.strategies.strategy import Strategy
+from autoopt.strategies.students.student import Student
 
 if TYPE_CHECKING:
     from autoopt.strategies.students.arrays import Arrays
     from autoopt.strategies.students.static_training import Shape
 
 
-class StaticEmbeddings(Strategy):
+class StaticEmbeddings(Student):
     """A text's vector is the mean of its tokens' vectors, and no layer runs: a hundred times as fast as the trunk.
 
     A token's vector is at first the trunk's output for the token alone, reduced to its principal components; vectors
@@ -34,7 +33,6 @@ class StaticEmbeddings(Strategy):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"whole", "cpu", "teacher"})
-    replaces = True
     standard = True
 
     dimension: Annotated[int, Choice(64, 128, 256)] = 256
@@ -98,16 +96,6 @@ class StaticEmbeddings(Strategy):
             batch_size=self.batch_size,
         )
         return fit_static(candidate, shape, training, effort=effort, seed=seed)
-
-    @classmethod
-    def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:
-        from autoopt.strategies.students.text_model import empty_student
-
-        return empty_student(model, edit)
-
-    @classmethod
-    def is_stored(cls) -> bool:
-        return True
 
 
 def _untrained(shape: Shape, tokens: int) -> Arrays:

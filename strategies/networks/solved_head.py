@@ -77,14 +77,14 @@ def with_solved_head(candidate: Candidate, model: Any, *, seed: int) -> tuple[An
     if solution is not None and not solution.is_surpassed and has_pooler(model):
         pooled = with_pooling(copy.deepcopy(model), "mean", seed=seed)
         other = _solution(candidate, pooled)
-        if other is not None and other.found.loss < solution.found.loss:
+        if other is not None and other.linear.loss < solution.linear.loss:
             model, solution = pooled, other
     return model, _set_solution(model, solution)
 
 
 @dataclass(frozen=True)
 class _Solution:
-    found: LinearSolution
+    linear: LinearSolution
     is_surpassed: bool
     """Whether the present head is clearly better."""
 
@@ -100,10 +100,10 @@ def _solution(candidate: Candidate, model: Any, least_strength: float = 0.0) -> 
     if len(inputs) == 0:
         return None
     loss = _own_loss(labels) if candidate.criterion is own_loss else _loss_of(candidate.criterion)
-    found = solve(inputs, labels, loss, outputs=layer.out_features, least_strength=least_strength)
+    linear = solve(inputs, labels, loss, outputs=layer.out_features, least_strength=least_strength)
     with torch.no_grad():
         present = inputs.double() @ layer.weight.cpu().double().T + layer.bias.cpu().double()
-        return _Solution(found, is_surpassed=float(loss(present, labels)) < KEPT * found.loss)
+        return _Solution(linear, is_surpassed=float(loss(present, labels)) < KEPT * linear.loss)
 
 
 def _set_solution(model: Any, solution: _Solution | None) -> bool:
@@ -114,8 +114,8 @@ def _set_solution(model: Any, solution: _Solution | None) -> bool:
         return False
     layer: Any = last_linear(model)
     with torch.no_grad():
-        layer.weight.copy_(solution.found.weight)
-        layer.bias.copy_(solution.found.bias)
+        layer.weight.copy_(solution.linear.weight)
+        layer.bias.copy_(solution.linear.bias)
     return True
 
 

@@ -77,7 +77,7 @@ def compared(first: Any, second: Any, absolute: Any, concatenate: Any) -> Any:
 
 
 def bigrams(ids: NDArray[Any], rows: int) -> NDArray[Any]:
-    """Return the row of each pair of neighbours in a table of so many rows."""
+    """Return the row of each pair of neighbours in a table of ``rows`` rows."""
     return (ids[:-1] * BIGRAM_FACTOR + ids[1:]) % rows  # type: ignore[no-any-return]
 
 

@@ -32,7 +32,7 @@ def reservation(device: Device, peak_bytes: int | None) -> int:
 
 @contextmanager
 def reserved(device: Device, needed_bytes: int, *, waits: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Wait until so much of the GPU is free beside the stages of other processes, and reserve it within the block.
+    """Wait until ``needed_bytes`` of the GPU are free beside other processes' stages; reserve them within the block.
 
     ``waits`` is called once before it waits. If no other stage runs there it does not wait, whatever is free: another
     user's process may never end. On a CPU nothing is reserved.

@@ -40,9 +40,9 @@ class Vocabulary:
         """
         if characters is None:
             characters = sum(len(text) + len(second or "") for text, second in pairs) <= SHORT * len(pairs)
-        found = Counter(term for pair in pairs for block in blocks(pair, characters=characters) for term in block)
-        common = sorted(term for term, count in found.items() if count > 1)
-        weights = [1 + math.log((1 + len(pairs)) / (1 + found[term])) for term in common]
+        counts = Counter(term for pair in pairs for block in blocks(pair, characters=characters) for term in block)
+        common = sorted(term for term, count in counts.items() if count > 1)
+        weights = [1 + math.log((1 + len(pairs)) / (1 + counts[term])) for term in common]
         return cls({term: column for column, term in enumerate(common)}, weights, characters)
 
     def row(self, pair: Pair) -> tuple[list[int], list[float]]:
@@ -83,11 +83,11 @@ def blocks(pair: Pair, *, characters: bool) -> list[Counter[str]]:
 
 def words_of(text: str) -> list[str]:
     """Return the words in lower case; of scripts without blanks each character is one."""
-    found = _WORD.findall(text[:MAX_CHARACTERS].lower())
+    parts = _WORD.findall(text[:MAX_CHARACTERS].lower())
     if text.isascii():
-        return found
+        return parts
     words: list[str] = []
-    for word in found:
+    for word in parts:
         words += list(word) if any(map(script_of, word)) else [word]
     return words
 

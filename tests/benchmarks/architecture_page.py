@@ -67,8 +67,8 @@ def _general(reason: str, kind: str) -> str:
 
 def measured() -> dict[str, Any]:
     """What was recorded; nothing where nothing was tried."""
-    found: dict[str, Any] = json.loads(MEASURED.read_text(encoding="utf-8")) if MEASURED.exists() else {}
-    return found
+    record: dict[str, Any] = json.loads(MEASURED.read_text(encoding="utf-8")) if MEASURED.exists() else {}
+    return record
 
 
 def write(record: Record) -> None:

@@ -96,7 +96,7 @@ def examples_per_second(
     model: Callable[[Device], Any] = encoder,
     examples: Callable[[int], list[Features]] = texts,
 ) -> float:
-    """The throughput of so many optimizer steps, after some that are not timed."""
+    """Return the throughput of ``steps`` optimizer steps, after some that are not timed."""
     trained = model(device)
     seconds_of(trained, device, examples((5 if device.is_gpu else 1) * batch_size), batch_size)
     return steps * batch_size / seconds_of(trained, device, examples(steps * batch_size), batch_size)

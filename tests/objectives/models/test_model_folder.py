@@ -14,18 +14,9 @@ import pytest
 
 from autoopt.objectives.models.model_folder import find_model
 from autoopt.strategies.errors import EnvironmentProblem, ModelError
+from tests.canary import Canary
 
 Damage = Callable[[Path], None]
-
-
-class Canary:
-    """Creates a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.path,)
 
 
 def configured(file: str = "config.json", **changes: Any) -> Damage:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import pickle
 import socket
 import subprocess
@@ -21,18 +20,9 @@ from autoopt.objectives.models.pretrained import Head, open_pretrained
 from autoopt.objectives.weights import pickle_process
 from autoopt.objectives.weights.conversion import convert
 from autoopt.strategies.errors import ModelError, UsageError
+from tests.canary import Canary
 
 HEAD = Head("AutoModelForSequenceClassification", pools=True)
-
-
-class Canary:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.path),)
 
 
 @pytest.fixture
@@ -132,6 +122,7 @@ def test_the_process_reaches_no_network_and_changes_no_file(tmp_path: Path) -> N
     attempts = """
 import os, socket, subprocess, sys
 from autoopt.objectives.weights import pickle_process
+from tests.canary import Canary
 pickle_process.leave_network() if sys.argv[3] == "namespace" else pickle_process.deny_side_effects()
 def works(attempt):
     try:

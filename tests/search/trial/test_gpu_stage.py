@@ -30,7 +30,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Stage:
-    """A stage that notes what was reserved for it, and needs so many GiB."""
+    """A stage that needs some GiB and notes what was reserved for it."""
 
     needs_gib: float
     reserved: list[int]

@@ -171,8 +171,8 @@ def test_it_learns_several_classes_and_numbers(problem: str) -> None:
     made = StaticEmbeddings(weight=0.1).apply(replace(candidate, task=task, train=labels), effort=1, seed=0)
     logits = text_logits(made.model, tiny.examples(12, seed=3))  # type: ignore[arg-type]
     truth = np.array([one.label for one in tiny.examples(12, seed=3)])
-    found = logits.argmax(1) if several else logits[:, 0] > 0.5
-    assert (found == truth).mean() > 0.8
+    answers = logits.argmax(1) if several else logits[:, 0] > 0.5
+    assert (answers == truth).mean() > 0.8
 
 
 def test_a_variant_has_words_of_the_texts_and_no_label() -> None:

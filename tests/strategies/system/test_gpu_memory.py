@@ -41,7 +41,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def waits_for(needed: int, device: Device) -> bool:
-    """Whether a stage waits that needs so much."""
+    """Whether a stage that needs this waits."""
     told, begun = threading.Event(), threading.Event()
 
     def run() -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,16 +14,7 @@ from autoopt.objectives.models.model_folder import find_model
 from autoopt.objectives.tasks.text_classification.task import TextClassification
 from autoopt.search.cli.main import autoopt
 from tests import tiny
-
-
-class Canary:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.path),)
+from tests.canary import Canary
 
 
 @pytest.fixture
