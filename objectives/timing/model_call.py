@@ -131,21 +131,22 @@ def _decode_call(model: Any, target: Target, seed: int) -> Call:
     written = [tokens[:, [place]] for place in range(target.cached_length, tokens.shape[1])]
     with torch.inference_mode():
         cache = next_token_pass(model, before).past_key_values
-
-    def call() -> object:
         for token in written:
             next_token_pass(model, token, cache)
-        return cache.crop(-target.decoded)
-
     try:
-        with torch.inference_mode():
-            call()
+        cache.crop(-target.decoded)
     except (AttributeError, NotImplementedError, RuntimeError, ValueError) as error:
         raise ModelError(
             f"the time of a token cannot be measured: the cache of {type(model).__name__} cannot be shortened after "
             f"{target.cached_length} tokens: {error}; set target.prompt and target.output to fewer tokens, or "
             "leave out tpot and tokens_per_second"
         ) from error
+
+    def call() -> object:
+        for token in written:
+            next_token_pass(model, token, cache)
+        return cache.crop(-target.decoded)
+
     return call
 
 
