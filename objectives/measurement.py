@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from sys import intern
 from typing import Any, Final
 
 QUALITY: Final = "quality"
@@ -36,7 +37,8 @@ class Measurement:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Measurement:
-        return cls(**{**fields, "direction": Direction(fields["direction"])})
+        names = {key: intern(fields[key]) for key in ("name", "unit")}  # Thousands of records share them.
+        return cls(**{**fields, **names, "direction": Direction(fields["direction"])})
 
     @classmethod
     def exact(cls, name: str, value: float, unit: str, direction: Direction) -> Measurement:

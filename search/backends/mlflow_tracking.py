@@ -59,10 +59,6 @@ class MlflowTracker:
         warn: Callable[[str], None] = _LOG.warning,
         retry_after_s: float = _RETRY_AFTER_S,
     ) -> None:
-        # Imported here, since two threads that import the same packages can deadlock.
-        prepare_environment()
-        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
-
         self._uri, self._root, self._study = uri, root, check_name(study, "study")
         self._base_models = tuple(base_models)
         self._warn = warn
@@ -76,8 +72,8 @@ class MlflowTracker:
         """Whether MLflow answered what was last sent."""
         self._pending: deque[_Write] = deque()
         self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="autoopt-mlflow", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        """Started with the first order, since MLflow takes seconds to import."""
 
     @property
     def unwritten(self) -> int:
@@ -87,12 +83,12 @@ class MlflowTracker:
     def record(self, record: TrialRecord) -> None:
         """Schedule a finished trial for writing; running trials are ignored. Returns immediately."""
         if record.state is not State.RUNNING:
-            self._orders.put(_Order((partial(StudyRuns.write, record=record),)))
+            self._put(_Order((partial(StudyRuns.write, record=record),)))
 
     def attach(self, path: Path) -> None:
         """Schedule a text file, as it is now, for attachment to the parent run. Returns immediately."""
         name, text = path.name, path.read_text(encoding="utf-8")
-        self._orders.put(_Order((partial(StudyRuns.attach, name=name, text=text),)))
+        self._put(_Order((partial(StudyRuns.attach, name=name, text=text),)))
 
     def sync(self, records: Iterable[TrialRecord], *, patience_s: float | None = None) -> int:
         """Write these and all pending trials that MLflow does not have; return the number of trials written.
@@ -111,10 +107,10 @@ class MlflowTracker:
     def _submit(self, writes: tuple[_Write, ...], patience_s: float | None, *, last: bool = False) -> int:
         if patience_s is None:
             patience_s = LOCAL_PATIENCE_S if self._uri is None else PATIENCE_S
-        if not self._thread.is_alive():
+        if self._thread is not None and not self._thread.is_alive():
             return 0
         answer: Future[int] = Future()
-        self._orders.put(_Order(writes, answer, last))
+        self._put(_Order(writes, answer, last))
         while True:
             answers = self._answers
             try:
@@ -124,6 +120,17 @@ class MlflowTracker:
                     self.is_reachable = False
                     self._warn_once(f"MLflow did not answer within {patience_s:g} s")
                     return 0
+
+    def _put(self, order: _Order) -> None:
+        """Give the thread an order; start it with the first one."""
+        self._orders.put(order)
+        if self._thread is None:
+            # Imported here, since two threads that import the same packages can deadlock.
+            prepare_environment()
+            import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+            self._thread = threading.Thread(target=self._work, name="autoopt-mlflow", daemon=True)
+            self._thread.start()
 
     def _work(self) -> None:
         last = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from autoopt.strategies.knobs import Choice, Float, Int, Knob, KnobValue
@@ -49,8 +50,9 @@ def suggester(trial: optuna.Trial) -> Callable[[str, Knob], KnobValue]:
     return suggest
 
 
+@lru_cache(10_000)
 def distribution(knob: Knob) -> optuna.distributions.BaseDistribution:
-    """Convert a knob to Optuna's distribution."""
+    """Convert a knob to Optuna's distribution; the same object for equal knobs, which thousands of trials share."""
     from optuna import distributions
 
     match knob:

@@ -72,6 +72,8 @@ class OptunaStudy:
         self._base: Recipe | None = None
         self._sampled: dict[int, optuna.Trial] = {}
         """Running trials that a sampler proposed, by number, as trials of the study in memory."""
+        self._distributions: dict[optuna.distributions.BaseDistribution, optuna.distributions.BaseDistribution] = {}
+        """Those of the trials in memory, by themselves: equal ones are one object."""
         trials = study.get_trials(deepcopy=False)
         self._running = {trial.number: trial for trial in trials if trial.state.name == "RUNNING"}
         self._records = {record.number: record for record in _records(study)}
@@ -230,8 +232,9 @@ class OptunaStudy:
                 self._end_in_memory(sampled, self._constraints(record), values, record.state)
         else:
             running.state, running.values, running.datetime_complete = _state(record.state), values, datetime.now()
-            running.system_attrs = constraints
+            running.system_attrs, running.user_attrs = constraints, {}
             self._memory.add_trial(running)
+            self._share_distributions(self._memory.get_trials(deepcopy=False)[-1])
 
     def mark_lost(self, number: int, reason: str, *, again: bool) -> None:
         """Store a trial whose worker or driver is gone as failed; ``again`` enqueues its recipe."""
@@ -265,6 +268,12 @@ class OptunaStudy:
             for index, violation in enumerate(constraints):
                 trial.set_constraint(str(index), violation)  # The names that Optuna gives the entries of a list.
         self._memory.tell(trial, values=values, state=_state(state))
+        self._share_distributions(self._memory.get_trials(deepcopy=False)[trial.number])
+
+    def _share_distributions(self, trial: optuna.trial.FrozenTrial) -> None:
+        """Give an ended trial of the study in memory the objects of earlier ones; Optuna makes its own for each."""
+        shared = self._distributions
+        trial.distributions = {name: shared.setdefault(made, made) for name, made in trial.distributions.items()}
 
     def running(self) -> list[int]:
         """Return the numbers of the running trials."""

@@ -136,7 +136,7 @@ class Space:
             offer = next((offer for offer in usable if selected is True or offer.strategy.name == selected), None)
             if offer:
                 name = offer.strategy.name
-                values = {field: suggest(f"{name}.{field}", knob) for field, knob in offer.searched.items()}
+                values = {field: suggest(parameter, knob) for field, (parameter, knob) in offer.parameters.items()}
                 steps.append(offer.build(values))
                 excluded |= self._exclusions[name]
         recipe = Recipe.of(steps, model="" if model is self.models[0] else model.label)

@@ -52,6 +52,11 @@ class StrategyChoice:
     searched: Mapping[str, Knob]
     """The other knobs, with their ranges or options."""
 
+    @cached_property
+    def parameters(self) -> Mapping[str, tuple[str, Knob]]:
+        """The name of the parameter, ``strategy.field``, and the knob of each searched field."""
+        return {field: (f"{self.strategy.name}.{field}", knob) for field, knob in self.searched.items()}
+
     def build(self, values: Mapping[str, KnobValue]) -> Strategy:
         """Return the strategy with these values for the searched knobs; the rest keep their defaults."""
         return self._build(tuple(values.items()))

@@ -103,8 +103,13 @@ def assemble(
     def run(driver: Driver, folder: StudyFolder) -> None:
         from autoopt.search.backends.ray_tune import runner as ray_runner
 
-        tracker.attach(folder.experiment)
-        ray_runner.run(driver, folder, resources=experiment.resources, watcher=audience)
+        ray_runner.run(
+            driver,
+            folder,
+            resources=experiment.resources,
+            watcher=audience,
+            meanwhile=lambda: tracker.attach(folder.experiment),
+        )
 
     def register(outcome: Outcome, folder: StudyFolder) -> Mapping[int, int]:
         if not tracker.is_reachable:

@@ -60,6 +60,8 @@ class Driver:
         self._second_looks: list[int] = []
         """Trials to be measured again before the search ends, since only a disturbed measurement rules them out."""
         self._looked_twice: set[int] = set()
+        self._without_model: set[int] = set()
+        """Numbers of the trials whose model was deleted."""
         self._unstarted_baseline: ProposedTrial | None = None
         self.death_reasons: dict[int, str] = {}
         """Why the worker of a trial died, if known; by trial number, set before ``record_result``."""
@@ -285,6 +287,6 @@ class Driver:
         useful += pareto([record for record in complete if record.feasible], self._objectives)
         useful += sorted(complete, key=lambda record: record.total_violation)[:1]
         numbers = {record.number for record in useful} | ({self.baseline.number} if self.baseline else set())
-        for record in complete:
-            if record.number not in numbers:
-                shutil.rmtree(self._folder.model(record.number), ignore_errors=True)
+        for number in {record.number for record in complete} - numbers - self._without_model:
+            shutil.rmtree(self._folder.model(number), ignore_errors=True)
+            self._without_model.add(number)

@@ -122,7 +122,8 @@ def load_result(number: int, recipe: Recipe, folder: StudyFolder, *, attempt: st
         record = read_record(folder.result(number))
     except (CorruptArtefact, FileNotFoundError):
         return None
-    return record if (record.recipe.id, record.attempt) == (recipe.id, attempt) else None
+    # The recipe that the driver has anyway: of thousands of trials, a second copy of each would take megabytes.
+    return replace(record, recipe=recipe) if (record.recipe.id, record.attempt) == (recipe.id, attempt) else None
 
 
 def run_or_record_failure(number: int, recipe: Recipe, run: Callable[[], TrialRecord], *, trace: Path) -> TrialRecord:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from sys import intern
 from typing import Any
 
 from autoopt.objectives.judging.verdict import is_kept, total_violation
@@ -111,13 +112,18 @@ class TrialRecord:
             number=fields["number"],
             recipe=Recipe.from_json(fields["recipe"]),
             state=State(fields["state"]),
-            measurements={name: Measurement.from_json(item) for name, item in fields["measurements"].items()},
-            violations=dict(fields["violations"]),
-            stages=tuple(StageRecord(**stage) for stage in fields["stages"]),
+            measurements={intern(name): Measurement.from_json(item) for name, item in fields["measurements"].items()},
+            violations=_with_shared_names(fields["violations"]),
+            stages=tuple(StageRecord(**{**stage, "name": intern(stage["name"])}) for stage in fields["stages"]),
             seconds=fields["seconds"],
             reason=fields["reason"],
-            rungs=dict(fields["rungs"]),
-            corrections=dict(fields.get("corrections", {})),
+            rungs=_with_shared_names(fields["rungs"]),
+            corrections=_with_shared_names(fields.get("corrections", {})),
             attempt=fields.get("attempt", ""),
             shortage=Shortage(**fields["shortage"]) if fields.get("shortage") else None,
         )
+
+
+def _with_shared_names(values: Mapping[str, float]) -> dict[str, float]:
+    """Return a copy whose names are the same objects in all records."""
+    return {intern(name): value for name, value in values.items()}

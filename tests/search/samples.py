@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -158,8 +158,16 @@ class Stopped(BaseException):
     """A trial was stopped at a rung; on Ray Tune its thread ends."""
 
 
-def run_here(driver: Driver, folder: StudyFolder, *, resources: ResourcesSection, watcher: Watcher) -> None:
-    """What ``ray_search.run`` does, one trial after the other in this process."""
+def run_here(
+    driver: Driver,
+    folder: StudyFolder,
+    *,
+    resources: ResourcesSection,
+    watcher: Watcher,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> None:
+    """What ``ray_tune.runner.run`` does, one trial after the other in this process."""
+    meanwhile()
     while assignment := driver.next():
         number = assignment.number
         with contextlib.suppress(Stopped):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
-import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any
 
 from autoopt.search.experiment.sections import ResourcesSection
@@ -30,6 +31,8 @@ _ENVIRONMENT = {
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "30",  # A stopped trial frees its memory; Tune would drop the next after 2 s.
 }
 _LOCAL = "local"
+_PRELOAD = f"{__package__}.preload"
+"""Module that workers import before their first trial."""
 CONNECT_TIMEOUT_S = 10.0
 HEAD_INTERVAL_S = 3.0
 HEAD_PATIENCE_S = 30.0
@@ -38,40 +41,65 @@ JOIN_PATIENCE_S = 40.0
 """How long a cluster that grows on demand has to offer what a trial needs."""
 
 
-@contextlib.contextmanager
-def cluster(resources: ResourcesSection) -> Iterator[float]:
-    """Connect to the cluster at ``RAY_ADDRESS``, or start a local one if it is unset or empty; yield GPUs per worker.
+class Cluster:
+    """The Ray cluster at ``RAY_ADDRESS``, or a local one if it is unset or empty, within a ``with`` block.
 
-    Raises ``EnvironmentProblem`` if there is none, or if no node of it can ever run a trial. Ray replaces the handler
-    of SIGTERM by one that exits silently, both when it starts and when it ends; ours is kept.
+    It is started by a thread, so that the block can do something else until ``wait``. The same thread ends it: the
+    processes of a local cluster end with the thread that started them.
     """
 
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    address = os.environ.get("RAY_ADDRESS") or _LOCAL
-    _refuse_client(address)
-    _check_reachable(address)
-    try:
-        with _preserved_sigterm_handler():
-            _connect(address, resources)
-        gpus = resources.gpu_share(_gpu_count())
-        _check_capacity(resources, gpus, patience_s=0.0 if address == _LOCAL else JOIN_PATIENCE_S)
-        yield gpus
-    finally:
-        with _preserved_sigterm_handler():
-            _shut_down()
+    def __init__(self, resources: ResourcesSection) -> None:
+        self._resources = resources
+        self._gpus: Future[float] = Future()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="autoopt-ray", daemon=True)
+
+    def __enter__(self) -> Cluster:
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        if self._resources.cpus_per_worker == 1:  # Ray starts a process for each processor in advance.
+            os.environ.setdefault("RAY_preload_python_modules", _PRELOAD)
+        import ray  # noqa: F401  Here, since two threads that import the same packages can deadlock.
+
+        logging.getLogger("ray._private.worker").setLevel(logging.ERROR)  # It would miss a handler of SIGTERM.
+        self._thread.start()
+        return self
+
+    def wait(self) -> float:
+        """Wait until the cluster is up and return the GPUs of each worker.
+
+        Raises ``EnvironmentProblem`` if there is none, or if no node of it can ever run a trial.
+        """
+        return self._gpus.result()
+
+    def __exit__(self, *_: object) -> None:
+        """Disconnect; without its head that would wait for minutes, so then it is left to the exit."""
+        import ray
+
+        self._ended.set()
+        self._thread.join(SHUTDOWN_TIMEOUT_S)
+        if self._thread.is_alive():
+            atexit.unregister(ray.shutdown)
         sys.stdout.flush()
 
+    def _work(self) -> None:
+        import ray
 
-def _shut_down() -> None:
-    """Disconnect from the cluster; without its head that would wait for minutes, so then it is left to the exit."""
-    import ray
+        try:
+            self._gpus.set_result(self._start())
+        except BaseException as error:  # noqa: BLE001  Raised again by the thread that waits.
+            self._gpus.set_exception(error)
+        self._ended.wait()
+        ray.shutdown()
 
-    thread = threading.Thread(target=ray.shutdown, daemon=True)
-    thread.start()
-    thread.join(SHUTDOWN_TIMEOUT_S)
-    if thread.is_alive():
-        atexit.unregister(ray.shutdown)
+    def _start(self) -> float:
+        address = os.environ.get("RAY_ADDRESS") or _LOCAL
+        _refuse_client(address)
+        _check_reachable(address)
+        _connect(address, self._resources)
+        gpus = self._resources.gpu_share(_gpu_count())
+        _check_capacity(self._resources, gpus, patience_s=0.0 if address == _LOCAL else JOIN_PATIENCE_S)
+        return gpus
 
 
 class HeadWatch:
@@ -106,7 +134,8 @@ class HeadWatch:
 
 def check_cluster() -> str:
     """Start a cluster, stop it and return a description; raises ``EnvironmentProblem`` if that fails."""
-    with cluster(ResourcesSection(workers=1)):
+    with Cluster(ResourcesSection(workers=1)) as starting:
+        starting.wait()
         import ray
 
         return f"{ray.__version__} starts, with {ray.cluster_resources().get('CPU', 0):g} processors"
@@ -183,15 +212,3 @@ def _fits(needed: Mapping[str, float], node: Mapping[str, float]) -> bool:
 
 def _describe(amounts: Mapping[str, float]) -> str:
     return f"{amounts.get('CPU', 0.0):g} CPU, {amounts.get('GPU', 0.0):g} GPU"
-
-
-@contextlib.contextmanager
-def _preserved_sigterm_handler() -> Iterator[None]:
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    except SystemExit:  # By Ray's handler.
-        raise KeyboardInterrupt from None
-    finally:
-        if handler is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)

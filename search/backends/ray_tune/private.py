@@ -3,10 +3,13 @@
 - ``ray.air.execution._internal.actor_manager.RayActorManager._actor_task_failed``: ``treat_oom_kill_as_worker_death``
 - ``ray.tune.experiment.trial.Trial.error_file``, which has no stability annotation: ``error_text``
 - ``ray.tune.experiment.trial.Trial.temporary_state``, which holds the worker: ``kill_worker``
+- ``ray.tune.execution.class_cache``, which chooses the environment of workers: ``waiting_workers``
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,3 +49,19 @@ def kill_worker(trial: Any) -> None:
 
     if (actor := trial.temporary_state.ray_actor) is not None:
         ray.kill(actor)
+
+
+@contextmanager
+def waiting_workers() -> Iterator[None]:
+    """Make Tune use the processes that a local cluster has started in advance.
+
+    Tune sets variables for its workers, for which Ray starts other processes; in a local cluster they inherit them.
+    """
+    from ray.tune.execution import class_cache
+
+    before = class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE = {}, frozenset()
+    try:
+        yield
+    finally:
+        class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE = before

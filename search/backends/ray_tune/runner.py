@@ -10,12 +10,13 @@ import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoopt.search.backends.ray_tune.cluster import HEAD_INTERVAL_S, HeadWatch, cluster
-from autoopt.search.backends.ray_tune.private import treat_oom_kill_as_worker_death
+from autoopt.search.backends.ray_tune.cluster import HEAD_INTERVAL_S, Cluster, HeadWatch
+from autoopt.search.backends.ray_tune.private import treat_oom_kill_as_worker_death, waiting_workers
 from autoopt.search.experiment.sections import ResourcesSection
 from autoopt.search.paths import StudyFolder
 from autoopt.search.ports import TrialSource, Watcher
@@ -43,8 +44,17 @@ class Slots:
     gpus: float
 
 
-def run(driver: TrialSource, folder: StudyFolder, *, resources: ResourcesSection, watcher: Watcher) -> None:
+def run(
+    driver: TrialSource,
+    folder: StudyFolder,
+    *,
+    resources: ResourcesSection,
+    watcher: Watcher,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> None:
     """Run trials until the driver has no more, or the running ones are overdue.
+
+    ``meanwhile`` is called while Ray starts, which takes seconds in which this process only waits.
 
     The trials that still run then, or on Ctrl-C, run again when the search is resumed; ``KeyboardInterrupt`` is
     re-raised. Raises ``EnvironmentProblem`` if no Ray cluster can be started or reached, or none that can run a trial,
@@ -53,7 +63,9 @@ def run(driver: TrialSource, folder: StudyFolder, *, resources: ResourcesSection
     scratch = folder.path / "ray"
     shutil.rmtree(scratch, ignore_errors=True)  # The study holds all results; the state of Tune is not needed.
     try:
-        with cluster(resources) as gpus:
+        with Cluster(resources) as starting:
+            meanwhile()
+            gpus = starting.wait()
             from autoopt.search.backends.ray_tune.hooks import Guard
 
             guard = Guard(driver)
@@ -109,7 +121,8 @@ def _fit(guard: Guard, folder: StudyFolder, scratch: Path, slots: Slots, watcher
         param_space={"folder": str(folder.path), "threads": slots.cpus, "gpus": slots.gpus},
     )
     try:
-        _wait_for(tuner.fit, head, guard)
+        with nullcontext() if os.environ.get("RAY_ADDRESS") else waiting_workers():
+            _wait_for(tuner.fit, head, guard)
     finally:
         head.close()
 

@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
-from autoopt.search.backends.ray_tune.private import error_text, treat_oom_kill_as_worker_death
+from autoopt.search.backends.ray_tune.private import (
+    error_text,
+    treat_oom_kill_as_worker_death,
+    waiting_workers,
+)
 from tests.places import ROOT
 
 VENDORS = ("ray", "optuna", "optuna_dashboard", "mlflow")
@@ -90,3 +94,16 @@ def test_the_error_of_a_trial_is_read_from_its_own_copy(tmp_path: Path, monkeypa
     trial.init_local_path()
     trial.handle_error(ValueError("the node was low on memory"))
     assert "low on memory" in error_text(trial)
+
+
+def test_tune_asks_for_workers_of_the_default_environment_only_where_they_wait() -> None:
+    from ray.tune.execution.class_cache import _ActorClassCache
+
+    def variables() -> dict[str, str]:
+        made = _ActorClassCache().get(type("Trainable", (), {}))
+        return dict(made._default_options["runtime_env"].get("env_vars", {}))
+
+    before = variables()
+    with waiting_workers():
+        assert variables() == {}
+    assert variables() == before != {}

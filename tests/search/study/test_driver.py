@@ -484,6 +484,34 @@ def test_models_that_are_beaten_are_deleted_and_the_rest_is_kept(bench: Bench) -
     assert remaining == {0, 1, 3, 5}
 
 
+def test_a_model_that_is_beaten_is_looked_for_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_for: list[Path] = []
+    monkeypatch.setattr(shutil, "rmtree", lambda path, **_: looked_for.append(path))
+    bench.trials = 12
+    bench.run(bench.driver(), lambda trial: bench.finish(trial, 0.9 - 0.01 * trial.number, 4.0 + trial.number))
+    assert len(looked_for) == len(set(looked_for)) == 11
+
+
+def test_what_thousands_of_trials_have_in_common_is_in_memory_once(bench: Bench) -> None:
+    bench.trials = len(start_design(SPACE)) + 8  # The last ones are the sampler's.
+    driver = bench.driver()
+    proposed: dict[int, Recipe] = {}
+
+    def work(trial: Assignment) -> None:
+        proposed[trial.number] = trial.recipe
+        bench.finish(trial)
+
+    bench.run(driver, work)
+    assert all(record.recipe is proposed[record.number] for record in driver.records)
+    names = [name for record in driver.records for name in record.measurements]
+    assert len({id(name) for name in names}) == len(set(names)) == 2
+    in_memory = driver._study._memory.get_trials(deepcopy=False)
+    assert len(in_memory) >= bench.trials
+    distributions = [made for trial in in_memory for made in trial.distributions.values()]
+    assert len({id(made) for made in distributions}) == len(set(distributions))
+    assert not any(trial.user_attrs for trial in in_memory)
+
+
 def test_no_recipe_is_proposed_twice(bench: Bench) -> None:
     bench.trials = 30
     driver = bench.driver()

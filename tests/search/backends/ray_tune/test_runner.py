@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +29,18 @@ GIB = 2**30
 ORIGINAL_TRIAL = ray_runner._trial
 
 
-def records_of(experiment: Experiment, root: Root, messages: list[str] | None = None) -> list[TrialRecord]:
+def records_of(
+    experiment: Experiment,
+    root: Root,
+    messages: list[str] | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> list[TrialRecord]:
     """Those of a whole search; what it says is added to ``messages``."""
     audience = RecordingAudience(messages)
     ended: list[TrialRecord] = []
 
     def run(driver: Driver, folder: StudyFolder) -> None:
-        ray_runner.run(driver, folder, resources=experiment.resources, watcher=audience)
+        ray_runner.run(driver, folder, resources=experiment.resources, watcher=audience, meanwhile=meanwhile)
         ended.extend(driver.records)
 
     space = space_of(experiment, open_data(experiment))
@@ -192,6 +201,30 @@ def test_a_search_that_the_machine_can_never_run_says_so(tmp_path: Path) -> None
     experiment = load_experiment(write_experiment(tmp_path, resources=resources), ())
     with pytest.raises(EnvironmentProblem, match=r"each trial needs 1 CPU, 1 GPU .* but the cluster has: 1 CPU, 0 GPU"):
         records_of(experiment, Root(tmp_path / "root"))
+
+
+def test_trials_run_in_the_processes_that_ray_has_started_and_prepared_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def report(config: dict[str, Any]) -> None:
+        found = {"process": os.getpid(), "torch": "torch" in sys.modules}
+        (tmp_path / "found").write_text(json.dumps(found))
+        ORIGINAL_TRIAL(config)
+
+    waiting: set[int] = set()
+
+    def meanwhile() -> None:
+        while not waiting:  # Ray starts them before it tells that it is up.
+            children = psutil.Process().children(recursive=True)
+            waiting.update(child.pid for child in children if child.name().startswith("ray::IDLE"))
+            time.sleep(0.05)
+
+    monkeypatch.setattr(ray_runner, "_trial", report)
+    experiment = load_experiment(write_experiment(tmp_path, search={"trials": 1}, resources={"workers": 1}), ())
+    records_of(experiment, Root(tmp_path / "root"), meanwhile=meanwhile)
+    found = json.loads((tmp_path / "found").read_text())
+    assert found["process"] in waiting
+    assert found["torch"]
 
 
 def test_a_client_address_is_refused_with_what_to_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
