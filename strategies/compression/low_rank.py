@@ -81,11 +81,9 @@ def _ranks(layer: nn.Module, keep: float) -> dict[str, int]:
 
 def _blank(linear: Any, rank: int) -> nn.Module:
     """Two linear layers of the right shapes."""
-    from torch import nn
-
     outputs, inputs = linear.weight.shape
     thin, wide = linear.weight.new_zeros(rank, inputs), linear.weight.new_zeros(outputs, rank)
-    return nn.Sequential(linear_of(thin, None), linear_of(wide, linear.bias))
+    return _in_turn(linear_of(thin, None), linear_of(wide, linear.bias))
 
 
 def _factored(linear: Any, rank: int, moments: torch.Tensor) -> nn.Module:
@@ -96,7 +94,6 @@ def _factored(linear: Any, rank: int, moments: torch.Tensor) -> nn.Module:
     would ruin a factor of tiny ones (BBC News: 24 % instead of 94).
     """
     import torch
-    from torch import nn
 
     moments.diagonal().add_(RIDGE * moments.diagonal().mean())
     root = torch.linalg.cholesky(moments)
@@ -106,4 +103,12 @@ def _factored(linear: Any, rank: int, moments: torch.Tensor) -> nn.Module:
     thin = torch.linalg.solve_triangular(root, right[:rank], upper=False, left=False)
     balance = (thin.norm(dim=1) / wide.norm(dim=0).clamp_min(1e-30)).sqrt()
     wide, thin = wide * balance, thin / balance[:, None].clamp_min(1e-30)
-    return nn.Sequential(linear_of(thin.to(weight.dtype), None), linear_of(wide.to(weight.dtype), linear.bias))
+    return _in_turn(linear_of(thin.to(weight.dtype), None), linear_of(wide.to(weight.dtype), linear.bias))
+
+
+def _in_turn(thin: nn.Linear, wide: nn.Linear) -> nn.Module:
+    from torch import nn
+
+    factors = nn.Sequential(thin, wide)
+    vars(factors)["weight"] = None  # T5 asks each of its layers for the type of its weights.
+    return factors

@@ -243,5 +243,6 @@ def _feed_forward(config: Any, layer: nn.Module) -> dict[str, Any]:
     has_fused_gate = len(inner) == 1 and shapes == {(hidden, 2 * width)}
     if shapes != {(hidden, width)} and not has_fused_gate:
         return {}
-    key = next((key for key in _WIDTH_KEYS if getattr(config, key, None) == width), "")
+    own: Any = type(config)()  # Only what the architecture reads: a configuration may hold any other key too.
+    key = next((key for key in _WIDTH_KEYS if hasattr(own, key) and getattr(config, key, None) == width), "")
     return {"inner": tuple(inner), "outer": outer, "has_fused_gate": has_fused_gate, "width_key": key}

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from autoopt.strategies.networks.discovery import Layout
+
 BATCH_SIZE = 8
+_HEAD_COUNTS = ("num_attention_heads", "num_heads", "n_heads")
+_KEY_COUNTS = ("num_key_value_heads", "num_kv_heads")
+"""What the attentions of transformers call their number of heads, and of keys and values if there are fewer."""
+_ALL_HEADS = "all_head_size"
+"""And the width of all heads together."""
 
 
 def head_count(model: Any) -> int:
@@ -47,9 +54,37 @@ def keep_heads(model: Any, layer: nn.Module, heads: torch.Tensor, calls: list[La
         weight = output_projection.weight[:, columns]
         if calls:
             weight = refit(second_moments(layer, output_projection, calls), output_projection.weight, columns)
+        attention = layer.get_submodule(where.attention_inputs[0].rpartition(".")[0])
+        _keep_in_attention(attention, where, columns, keys)
         for path, rows in zip(where.attention_inputs, (columns, keys, keys), strict=True):
             replace_module(layer, path, _rows(layer.get_submodule(path), rows))
         replace_module(layer, where.attention_output, linear_of(weight, output_projection.bias))
+
+
+def _keep_in_attention(attention: nn.Module, where: Layout, columns: torch.Tensor, keys: torch.Tensor) -> None:
+    """Adjust what else an attention has for each head: its counts of heads, and norms over all of them together."""
+    from torch import nn
+
+    query: Any
+    key: Any
+    query, key = (attention.get_submodule(path.rpartition(".")[2]) for path in where.attention_inputs[:2])
+    for part, kept, names in ((query, columns, _HEAD_COUNTS), (key, keys, _KEY_COUNTS)):
+        before, after = (size // where.head_size for size in (part.out_features, len(kept)))
+        for name in names:
+            if vars(attention).get(name) == before:
+                setattr(attention, name, after)
+        if vars(attention).get(_ALL_HEADS) == part.out_features:
+            setattr(attention, _ALL_HEADS, len(kept))
+    for name, norm in attention.named_children():
+        weight = getattr(norm, "weight", None)
+        if isinstance(norm, nn.Linear) or weight is None or weight.ndim != 1 or len(weight) == where.head_size:
+            continue
+        part, kept = (key, keys) if name.startswith("k") else (query, columns)
+        if len(weight) == part.out_features:
+            for own, values in list(norm.named_parameters(recurse=False)):
+                setattr(norm, own, nn.Parameter(values[kept], requires_grad=values.requires_grad))
+            if isinstance(norm, nn.LayerNorm):
+                norm.normalized_shape = (len(kept),)
 
 
 def _places(heads: torch.Tensor, size: int) -> torch.Tensor:

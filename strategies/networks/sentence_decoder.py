@@ -23,7 +23,7 @@ class SentenceDecoder(nn.Module):
         self.pooling = pooling
         self.layer = nn.TransformerDecoderLayer(width, heads, 2 * width, batch_first=True)
         with torch.no_grad():
-            entering = trunk.embeddings(input_ids=torch.zeros(1, 1, dtype=torch.long, device=trunk.device)).shape[-1]
+            entering = _embedded(trunk, torch.zeros(1, 1, dtype=torch.long, device=trunk.device)).shape[-1]
         self.enter = nn.Identity() if entering == width else nn.Linear(entering, width)
         self.words = nn.Linear(width, embeddings.shape[1])
         self.bias = nn.Parameter(torch.zeros(embeddings.shape[0]))
@@ -39,7 +39,7 @@ class SentenceDecoder(nn.Module):
         length = ids.shape[1] - 1
         causal = torch.triu(torch.ones(length, length, dtype=torch.bool, device=ids.device), 1)
         states = self.layer(
-            self.enter(self.trunk.embeddings(input_ids=ids[:, :-1])),
+            self.enter(_embedded(self.trunk, ids[:, :-1])),
             vector,
             tgt_mask=causal,
             tgt_key_padding_mask=mask[:, :-1] == 0,
@@ -47,3 +47,10 @@ class SentenceDecoder(nn.Module):
         logits = F.linear(self.words(states), self.trunk.get_input_embeddings().weight, self.bias)
         targets = ids[:, 1:].masked_fill(mask[:, 1:] == 0, IGNORED_LABEL)
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED_LABEL)
+
+
+def _embedded(trunk: Any, ids: torch.Tensor) -> torch.Tensor:
+    """Return what enters the first layer; without positions if the architecture adds them in its layers."""
+    embeddings = getattr(trunk, "embeddings", None)
+    words: torch.Tensor = embeddings(input_ids=ids) if embeddings is not None else trunk.get_input_embeddings()(ids)
+    return words

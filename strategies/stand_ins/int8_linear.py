@@ -32,6 +32,8 @@ class Int8Linear(nn.Module):
     qweight: torch.Tensor
     wscale: torch.Tensor
     bias: torch.Tensor | None
+    weight = None
+    """T5 asks each of its layers for the type of its weights."""
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool, per_token: bool) -> None:
         super().__init__()

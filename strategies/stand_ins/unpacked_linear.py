@@ -14,6 +14,8 @@ class UnpackedLinear(nn.Module, ABC):
     """Replaces ``nn.Linear``; its state holds the packed weights."""
 
     bias: torch.Tensor | None
+    weight = None
+    """T5 asks each of its layers for the type of its weights."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -117,3 +117,9 @@ def test_a_decoder_writes_the_same_with_its_cache_after_a_layer_less() -> None:
 def test_an_architecture_without_linear_layers_says_so() -> None:
     with pytest.raises(ModelError, match="gpt2 has no linear layers"):
         linear_paths(tiny_decoder.model("gpt2"))
+
+
+def test_a_key_that_the_architecture_does_not_read_is_not_its_width() -> None:
+    model = zoo.candidate("t5").model
+    assert model.config.intermediate_size == model.config.d_ff
+    assert layout(model).ffn_width == "d_ff"
