@@ -133,11 +133,13 @@ class LoadedModel:
     def predict(self, texts: Sequence[str | tuple[str, str]]) -> list[dict[str, Any]]:
         """Return a ``label``, a ``score`` and further results of the task for each text or pair of texts."""
         from autoopt.strategies.errors import UsageError
+        from autoopt.strategies.system import measurement_gate
 
         if isinstance(texts, str):
             raise UsageError(f"predict takes a list of texts, not one text; write predict([{texts[:30]!r}])")
         task: Any = self.candidate.task
-        predictions: list[dict[str, Any]] = task.predict(self.candidate, list(texts))
+        with measurement_gate.serving():
+            predictions: list[dict[str, Any]] = task.predict(self.candidate, list(texts))
         return predictions
 
 

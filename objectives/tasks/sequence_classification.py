@@ -246,7 +246,10 @@ class SequenceClassification(Task):
         if isinstance(candidate.model, TextModel):
             return check_finite(text_logits(candidate.model, examples).astype(np.float64))
         logits = np.empty((len(examples), max(1, len(self.labels))), dtype=np.float64)
-        features = replace(candidate, task=replace(self, prompt=_prompt_of(candidate))).encode(examples)
+        prompt = _prompt_of(candidate)
+        if candidate.task is not self or prompt != self.prompt:
+            candidate = replace(candidate, task=replace(self, prompt=prompt))
+        features = candidate.encode(examples)
         for positions, _, output in forward(candidate.model, features, pad_token_id=candidate.tokenizer.pad_token_id):
             logits[positions] = output.logits.float().cpu().numpy()
         return check_finite(logits)

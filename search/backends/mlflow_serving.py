@@ -44,8 +44,11 @@ def predict(candidate: Candidate, model_input: Any, *, probabilities: bool = Fal
     """
     import pandas as pd
 
+    from autoopt.strategies.system import measurement_gate
+
     task: Any = candidate.task
-    answers = task.predict(candidate, texts_of(model_input))
+    with measurement_gate.serving():
+        answers = task.predict(candidate, texts_of(model_input))
     columns = {name: [answer[name] for answer in answers] for name in ("label", "score")}
     if probabilities:
         columns[PROBABILITIES] = [answer.get("scores", {}) for answer in answers]

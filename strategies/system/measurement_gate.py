@@ -28,6 +28,7 @@ STILL_S = 1.0
 
 Tell: TypeAlias = Callable[[str], None]
 
+_is_serving: ContextVar[bool] = ContextVar("is_serving", default=False)
 _tell: ContextVar[Tell] = ContextVar("tell", default=_LOG.warning)
 
 
@@ -42,6 +43,16 @@ def telling(tell: Tell) -> Iterator[None]:
 
 
 @contextmanager
+def serving() -> Iterator[None]:
+    """Let steps within the block wait for nothing: who asks a model is not to wait for a search on the same machine."""
+    token = _is_serving.set(True)
+    try:
+        yield
+    finally:
+        _is_serving.reset(token)
+
+
+@contextmanager
 def compute_step(give_up: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Hold during a step of work that would disturb a measurement; waits while one is running.
 
@@ -50,6 +61,9 @@ def compute_step(give_up: Callable[[], bool] = lambda: False) -> Iterator[None]:
 
     Raises ``EnvironmentProblem``, like ``measuring``, if a file of the gate belongs to another user.
     """
+    if _is_serving.get():
+        yield
+        return
     with _at("turnstile", exclusive=False, give_up=give_up):
         pass
     with _at("gate", exclusive=False, give_up=give_up):

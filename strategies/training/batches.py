@@ -70,7 +70,8 @@ def forward(
     """
     import torch
 
-    model.eval()
+    if model.training:  # It would visit every module at each call.
+        model.eval()
     device = device_at(model.device)
     order = sorted(range(len(features)), key=lambda index: len(features[index]["input_ids"]))
     pending = list(chunks(order, batch_size))[::-1]

@@ -34,7 +34,8 @@ def generate(model: Any, prompt: Sequence[int], *, end: int, max_tokens: int) ->
     inputs, past = torch.tensor([list(prompt)], device=model.device), None
     ids: list[int] = []
     probabilities: list[float] = []
-    model.eval()
+    if model.training:
+        model.eval()
     while len(ids) < max_tokens:
         with torch.inference_mode(), measurement_gate.compute_step():
             output = next_token_pass(model, inputs, past)

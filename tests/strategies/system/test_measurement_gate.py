@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from autoopt.search.api import LoadedModel
 from autoopt.strategies.errors import EnvironmentProblem
 from autoopt.strategies.system import measurement_gate
+from tests import tiny
 
 HOLDER = """
 import sys, time
@@ -180,3 +182,21 @@ def test_who_gives_up_goes_on_without_the_gate(
     with measurement_gate.compute_step(give_up):
         pass
     assert asked[:4] == [False, False, False, True]
+
+
+def test_who_asks_a_model_does_not_wait_for_a_measurement(
+    start: Callable[[str], Holder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start("measuring").wait_until_held()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    model = LoadedModel(tiny.candidate("bert"))
+    assert len(model.predict(["a0 a1 a2"])) == 1
+    with (
+        pytest.raises(TimeoutError),
+        measurement_gate.compute_step(give_up=_raising),
+    ):
+        pass
+
+
+def _raising() -> bool:
+    raise TimeoutError("it waited")
