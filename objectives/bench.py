@@ -12,7 +12,7 @@ from autoopt.objectives.costs import measure_costs, pairs_for
 from autoopt.objectives.measurement import Measurement
 from autoopt.objectives.target import Calls, Target
 from autoopt.objectives.timing.latency import Calibration, Comparison
-from autoopt.objectives.timing.model_call import calibrate_model, compare_models
+from autoopt.objectives.timing.model_call import calibrate_model, compare_models, model_of
 
 Targets = Mapping[Calls, Target]
 """Device and input shapes for each kind of calls."""
@@ -23,16 +23,17 @@ class Bench:
     """A reference model for measuring others, with enough samples for a 95th percentile or more."""
 
     reference: Any
+    """A candidate, or its model where no text is answered."""
     targets: Targets
     requested: Set[str] = frozenset()
     """Costs to measure in addition to those that always are."""
 
-    def measure(self, model: Any, folder: Path, *, own_targets: Targets | None = None) -> dict[str, Measurement]:
-        """Measure a model that is saved in ``folder``; the reference itself has the ratio 1.
+    def measure(self, served: Any, folder: Path, *, own_targets: Targets | None = None) -> dict[str, Measurement]:
+        """Measure a candidate, or a model, that is saved in ``folder``; the reference itself has the ratio 1.
 
         ``own_targets`` has other lengths if the model's tokenizer is another one.
         """
-        return measure_costs(FreshServing(self, model, folder, own_targets or self.targets), self.requested)
+        return measure_costs(FreshServing(self, served, folder, own_targets or self.targets), self.requested)
 
     @cached_property
     def calibration_of(self) -> Callable[[Calls], Calibration]:
@@ -50,10 +51,14 @@ class FreshServing:
     """One model on the bench; nothing is taken from a table."""
 
     bench: Bench
-    model: Any
+    served: Any
     folder: Path
     targets: Targets
     thorough: bool = True
+
+    @property
+    def model(self) -> Any:
+        return model_of(self.served)
 
     @property
     def target(self) -> Target:
@@ -80,8 +85,8 @@ class FreshServing:
 
     def _compare(self, calls: Calls) -> Comparison:
         calibration = self.bench.calibration_of(calls)
-        if self.model is self.bench.reference:
+        if self.served is self.bench.reference:
             return Comparison.identity(calibration)
         pairs = pairs_for(self.bench.requested, calls)
         target, own_target = self.bench.targets[calls], self.targets[calls]
-        return compare_models(self.model, self.bench.reference, target, pairs=pairs, candidate_target=own_target)
+        return compare_models(self.served, self.bench.reference, target, pairs=pairs, candidate_target=own_target)

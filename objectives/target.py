@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
+
+Batch: TypeAlias = tuple[str | tuple[str, str], ...]
+"""What one call answers: texts, or pairs of texts."""
+Texts: TypeAlias = tuple[tuple[Batch, ...], ...]
+"""For each length several batches, which are answered in turn."""
 
 MAX_DECODED = 8
 """Number of tokens that one timed call writes; the time of a token grows linearly with those before it."""
@@ -15,9 +20,11 @@ class Calls(StrEnum):
     """What one timed call is."""
 
     BATCH = "batch"
-    """A forward pass over a batch of whole texts."""
+    """The answer to a batch of texts, from the texts on. A forward pass over tokens if the target has no texts."""
     SINGLE = "single"
     """The same for one text."""
+    FORWARD = "forward"
+    """A forward pass over the tokens of a batch."""
     PREFILL = "prefill"
     """A pass over the prompts, up to the first token of each answer."""
     DECODE = "decode"
@@ -45,6 +52,8 @@ class Target:
     """With ``PREFILL`` and ``DECODE`` the sequence is the prompt. A single text is a batch of one."""
     output: int = 0
     """Tokens that follow each prompt."""
+    texts: Texts = field(default=(), repr=False)
+    """Texts of each length that are answered; never written to a file. See ``timing/texts.py``."""
 
     @property
     def is_cuda(self) -> bool:
@@ -77,19 +86,25 @@ class Target:
             return f"prompt{self.sequence_length}-output{self.output}"
         if self.calls is Calls.PREFILL:
             return f"prompt{self.sequence_length}"
+        of_texts = f"-texts{_digest(self.texts)}" if self.texts else ""
         if not self.lengths:
-            return f"length{self.sequence_length}"
-        return f"lengths{hashlib.sha256(repr(self.lengths).encode()).hexdigest()[:8]}"
+            return f"length{self.sequence_length}{of_texts}"
+        return f"lengths{_digest(self.lengths)}{of_texts}"
 
     def with_lengths(self, lengths: tuple[int, ...]) -> Target:
         """Return the same device for calls of these lengths."""
         return replace(self, lengths=lengths)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return all but the texts."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "texts"}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Target:
         """Rebuild a target from ``to_json``, also if the tuple has become a list."""
         calls = Calls(fields.get("calls", Calls.BATCH))
         return cls(**{**fields, "lengths": tuple(fields["lengths"]), "calls": calls})
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:8]

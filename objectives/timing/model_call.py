@@ -1,4 +1,4 @@
-"""Torch models as calls that can be timed, on inputs of the target's shape."""
+"""Models as calls that can be timed: from texts to answers, or a forward pass on tokens of the target's shape."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import cycle
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from autoopt.objectives.models.decoding import next_token_pass
-from autoopt.objectives.target import Calls, Target
+from autoopt.objectives.target import Batch, Calls, Target
 from autoopt.objectives.timing.clock import Call
 from autoopt.objectives.timing.latency import Calibration, Comparison, calibrate, compare
 from autoopt.objectives.timing.pairing import SCREENING, Pairs
+from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.errors import ModelError
 from autoopt.strategies.stand_ins.contract import TextModel, timed
+from autoopt.strategies.system import measurement_gate
 
 if TYPE_CHECKING:
     import torch
@@ -35,11 +38,20 @@ def model_call(model: Any, target: Target, *, seed: int = 0) -> Call:
     return _call(model, target, target.sequence_length, seed)
 
 
-def model_calls(model: Any, target: Target, *, seed: int = 0) -> Sequence[Call]:
-    """Return one forward pass for each length of the target, see ``model_call``; or its passes of another kind.
+def model_of(served: Any) -> Any:
+    """Return the model of a candidate; anything else is a model itself."""
+    return served.model if isinstance(served, Candidate) else served
 
-    Raises ``ModelError`` as ``model_call``, and for a model whose cache cannot be shortened.
+
+def model_calls(served: Any, target: Target, *, seed: int = 0) -> Sequence[Call]:
+    """Return one call for each length of the target: answers to its texts if it has some, else see ``model_call``.
+
+    ``served`` is a candidate, or its model where no text is answered. Raises ``ModelError`` as ``model_call``, and for
+    a model whose cache cannot be shortened.
     """
+    if target.texts and isinstance(served, Candidate):
+        return [_answer_call(served, batches) for batches in target.texts]
+    model = model_of(served)
     if target.calls is Calls.PREFILL:
         return [_prefill_call(model, target, seed)]
     if target.calls is Calls.DECODE:
@@ -48,14 +60,15 @@ def model_calls(model: Any, target: Target, *, seed: int = 0) -> Sequence[Call]:
 
 
 @contextmanager
-def placed(target: Target, *models: Any) -> Iterator[None]:
+def placed(target: Target, *served: Any) -> Iterator[None]:
     """Put the models into evaluation mode on the target's device; restore mode and device on exit.
 
     A model whose time depends on its input (``strategies.stand_ins.early_exit_model``) replays the exits of real texts
     meanwhile, because it is timed on random tokens.
     """
     # What reads texts is no network, and has no device.
-    before = [(model, model.training, model.device) for model in models if not isinstance(model, TextModel)]
+    models = [model for model in map(model_of, served) if not isinstance(model, TextModel)]
+    before = [(model, model.training, model.device) for model in models]
     with ExitStack() as stack:
         try:
             for model, _, _ in before:
@@ -68,7 +81,7 @@ def placed(target: Target, *models: Any) -> Iterator[None]:
 
 
 def calibrate_model(reference: Any, target: Target, *, samples: int = 150, seconds: float = math.inf) -> Calibration:
-    """Calibrate a torch model, see ``calibrate``."""
+    """Calibrate a candidate or its model, see ``calibrate``."""
     with placed(target, reference):
         return calibrate(model_calls(reference, target), target, samples=samples, seconds=seconds)
 
@@ -82,11 +95,12 @@ def compare_models(
     pairs: Pairs = SCREENING,
     candidate_target: Target | None = None,
 ) -> Comparison:
-    """Compare two torch models, see ``compare``.
+    """Compare two candidates or their models, see ``compare``.
 
-    ``candidate_target`` has the lengths of the candidate's calls if its tokenizer makes others of the same texts.
+    ``candidate_target`` has the lengths of the candidate's calls if its tokenizer makes others of the same texts. Texts
+    that are answered are the same for both.
     """
-    own_target = _aligned(candidate_target or target, target)
+    own_target = target if target.texts else _aligned(candidate_target or target, target)
     with placed(target, candidate, reference):
         calls = model_calls(candidate, own_target), model_calls(reference, target)
         return compare(*calls, target, limit_ratio=limit_ratio, pairs=pairs)
@@ -100,6 +114,18 @@ def _aligned(own_target: Target, target: Target) -> Target:
     if len(own) == 1:
         return own_target.with_lengths(own * count)
     return own_target.with_lengths((round(mean(own)),))  # The reference's texts are all equally long.
+
+
+def _answer_call(candidate: Candidate, batches: Sequence[Batch]) -> Call:
+    """Return a call that answers one batch after another, as a server does: from texts to labels."""
+    task: Any = candidate.task
+    alone, turns = replace(candidate, tokens=None), cycle(map(list, batches))
+
+    def call() -> object:
+        with measurement_gate.serving():
+            return task.predict(alone, next(turns))
+
+    return call
 
 
 def _call(model: Any, target: Target, length: int, seed: int) -> Call:

@@ -14,7 +14,9 @@ from autoopt.objectives.measurement import Measurement
 from autoopt.objectives.target import Target
 from autoopt.objectives.timing.latency import Calibration, Comparison
 from autoopt.objectives.timing.machine import fingerprint, fingerprint_id
-from autoopt.objectives.timing.model_call import calibrate_model, compare_models
+from autoopt.objectives.timing.model_call import calibrate_model, compare_models, model_of
+from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.stand_ins.contract import TextModel
 from autoopt.strategies.stand_ins.structure import structure_digest
 from autoopt.strategies.system import locks
 from autoopt.strategies.system.files import write_whole
@@ -80,18 +82,18 @@ class ShapeTable:
 
 
 def calibrate_once(
-    reference_model: Any, target: Target, table: ShapeTable, *, samples: int = 150, seconds: float = math.inf
+    reference: Any, target: Target, table: ShapeTable, *, samples: int = 150, seconds: float = math.inf
 ) -> Calibration:
     """Return the reference's calibration: stored with at least ``samples`` samples, or measured now and stored.
 
     A stored one that was requested with ``samples``, and has fewer because calls are slow, is not measured again.
     """
-    reference = structure_digest(reference_model)
-    with table.claim(_CALIBRATION, reference=reference):
-        calibration = table.calibration(reference)
+    shape = served_digest(reference, target)
+    with table.claim(_CALIBRATION, reference=shape):
+        calibration = table.calibration(shape)
         if calibration is None or _sample_count(calibration, seconds) < samples:
-            calibration = calibrate_model(reference_model, target, samples=samples, seconds=seconds)
-            table.put_calibration(calibration, reference=reference)
+            calibration = calibrate_model(reference, target, samples=samples, seconds=seconds)
+            table.put_calibration(calibration, reference=shape)
     return calibration
 
 
@@ -99,15 +101,25 @@ def _sample_count(calibration: Calibration, seconds: float) -> int:
     return calibration.samples if math.isinf(seconds) else max(calibration.samples, calibration.requested)
 
 
-def shape_key(model: Any, target: Target, own_target: Target) -> str:
+def shape_key(served: Any, target: Target, own_target: Target) -> str:
     """Return the key of a model's shape in a table for ``target``, if the model is timed on ``own_target``."""
-    shape = structure_digest(model)
-    return shape if own_target == target else f"{shape}-{own_target.slug}"
+    shape = served_digest(served, target)
+    return shape if target.texts or own_target == target else f"{shape}-{own_target.slug}"
+
+
+def served_digest(served: Any, target: Target) -> str:
+    """Return what decides the time of a call: the model's structure, and how it reads texts if it answers some."""
+    shape, model = structure_digest(model_of(served)), model_of(served)
+    if not target.texts or not isinstance(served, Candidate) or isinstance(model, TextModel):
+        return shape
+    tokenizer, task = served.tokenizer, served.task.to_json()
+    reading = repr((type(tokenizer).__name__, len(tokenizer), sorted(task.items(), key=str)))
+    return f"{shape}-{hashlib.sha256(reading.encode()).hexdigest()[:8]}"
 
 
 def compare_shape(
-    candidate_model: Any,
-    reference_model: Any,
+    candidate: Any,
+    reference: Any,
     target: Target,
     table: ShapeTable,
     *,
@@ -126,16 +138,16 @@ def compare_shape(
             f"the table is for {table.target}, but the measurement is for {target}; open a table for that target"
         )
     own_target = candidate_target or target
-    shape, reference = shape_key(candidate_model, target, own_target), structure_digest(reference_model)
-    if shape == reference:
+    shape, of_reference = shape_key(candidate, target, own_target), served_digest(reference, target)
+    if shape == of_reference:
         return Comparison.identity(calibration)
-    with table.claim(shape, reference=reference):
-        comparison = table.get(shape, reference=reference)
+    with table.claim(shape, reference=of_reference):
+        comparison = table.get(shape, reference=of_reference)
         if comparison is None:
             comparison = compare_models(
-                candidate_model, reference_model, target, limit_ratio=limit_ratio, candidate_target=own_target
+                candidate, reference, target, limit_ratio=limit_ratio, candidate_target=own_target
             )
-            table.put(shape, comparison, reference=reference)
+            table.put(shape, comparison, reference=of_reference)
     return comparison
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from autoopt.objectives.summary import DataSummary
+    from autoopt.objectives.target import Target
     from autoopt.objectives.timing.latency import Calibration
     from autoopt.search.choosing.forecast import Work
     from autoopt.search.experiment.experiment import Experiment
@@ -48,6 +49,8 @@ class Preview:
     """Latency of each base model relative to the baseline's, by label."""
     work: Work
     design: Sequence[Recipe]
+    target: Target
+    """What is timed."""
 
     @property
     def baseline_s(self) -> float:
@@ -143,7 +146,16 @@ def _preview(experiment: Experiment, space: Space, root: Root) -> Preview:
     data = workspace.data
     summary = DataSummary.of(workspace.task, data)
     return Preview(
-        experiment, space, summary, data.notes, data.warnings, calibration, ratios, work, start_design(space)
+        experiment,
+        space,
+        summary,
+        data.notes,
+        data.warnings,
+        calibration,
+        ratios,
+        work,
+        start_design(space),
+        workspace.target,
     )
 
 
@@ -177,6 +189,7 @@ def _document(preview: Preview) -> dict[str, Any]:
         "recipes": int(size) if isfinite(size) else None,
         "start_design": [recipe.to_json() for recipe in preview.design],
         "baseline_latency": preview.calibration.to_json(),
+        "target": preview.target.to_json(),
         "base_models": _base_models(preview),
         "training": _training(preview.experiment),
         "forecast": {
@@ -261,6 +274,7 @@ def _forecast_lines(preview: Preview) -> list[str]:
     lines = [
         f"[bold]Expected time[/bold] (within a factor of two): {times}",
         f"[bold]Baseline[/bold]: {calibration.p50_ms:.1f} ms p50{p95} ({calibration.samples} samples{noisy})",
+        f"[bold]Calls[/bold]: {_calls(preview)}",
     ]
     if (further := experiment.search.confirm_seeds - 1) > 0:
         lines.insert(
@@ -269,6 +283,19 @@ def _forecast_lines(preview: Preview) -> list[str]:
             f"with {format_count(further, 'more seed')}; each worker trains one seed at a time",
         )
     return lines
+
+
+def _calls(preview: Preview) -> str:
+    """Return in words on what the latency is measured."""
+    target = preview.target
+    what = "from texts to answers" if target.texts else "a forward pass"
+    if not target.lengths:
+        return f"{what}, {target.sequence_length} tokens each"
+    lengths, longest = sorted(target.lengths), preview.experiment.data.max_length
+    middle, high = lengths[len(lengths) // 2], lengths[-1]
+    cut = sum(length >= longest for length in lengths) / len(lengths)
+    beyond = f"; {cut:.0%} reach data.max_length, {longest}" if cut else f" (data.max_length {longest})"
+    return f"{what}, as long as the validation texts: half have up to {middle} tokens, 95 % up to {high}{beyond}"
 
 
 def _print_details(preview: Preview) -> None:

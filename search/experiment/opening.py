@@ -18,6 +18,7 @@ from autoopt.objectives.models.tokenizers import has_mask_token, tokenizer_warni
 from autoopt.objectives.target import Calls, Target
 from autoopt.objectives.task import Task
 from autoopt.objectives.timing.lengths import typical_lengths
+from autoopt.objectives.timing.texts import texts_of_length, typical_texts
 from autoopt.objectives.weights.finite import check_finite
 from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.space.architecture_probe import failures
@@ -52,11 +53,26 @@ def target_of(
         output = section.output if calls is Calls.DECODE else 0
         return Target(section.device, section.threads, section.concurrency, section.prompt, calls=calls, output=output)
     batch_size = 1 if calls is Calls.SINGLE else section.batch_size
-    target = Target(section.device, section.threads, batch_size, section.sequence_length)
+    kind = Calls.FORWARD if calls is Calls.FORWARD else Calls.BATCH
+    target = Target(section.device, section.threads, batch_size, section.sequence_length, calls=kind)
+    answers = calls is not Calls.FORWARD and "one pass" in experiment.task.task_type.head.facts
     if section.lengths == "fixed":
-        return target
+        return _with_texts_of_one_length(target, candidate, validation) if answers else target
     tokens = [len(features["input_ids"]) for features in candidate.encode(validation)]
-    return target.with_lengths(typical_lengths(tokens, batch_size=batch_size))
+    target = target.with_lengths(typical_lengths(tokens, batch_size=batch_size))
+    if not answers:
+        return target
+    if len(tokens) != len(validation):  # A long text is read in several windows.
+        tokens = [len(example.text) + len(example.text_pair or "") for example in validation]
+    return replace(target, texts=typical_texts(validation, tokens, batch_size=batch_size))
+
+
+def _with_texts_of_one_length(target: Target, candidate: Candidate, validation: Sequence[Example]) -> Target:
+    def count(text: str, second: str | None) -> int:
+        return len(candidate.tokenizer(text, second)["input_ids"])
+
+    texts = texts_of_length(validation, target.sequence_length, count, batch_size=target.batch_size)
+    return replace(target, texts=texts)
 
 
 def targets_of(experiment: Experiment, candidate: Candidate, validation: Sequence[Example]) -> dict[Calls, Target]:

@@ -22,9 +22,10 @@ class TargetSection(Section):
     """Examples per call. Latencies are those of a call, except ``latency_single``, that of one example; throughput is
     that of consecutive calls of this size."""
     sequence_length: Annotated[int, Field(ge=4, le=8192)] = 128
-    """In tokens; by default ``data.max_length``."""
-    lengths: Literal["fixed", "data"] = "fixed"
-    """``data``: the lengths of the validation texts, each as often as it occurs there, instead of a single one."""
+    """In tokens, of the calls with ``lengths: fixed``; by default ``data.max_length``."""
+    lengths: Literal["data", "fixed"] = "data"
+    """``data``: validation texts are answered, of each length as often as it occurs there; ``fixed``: texts of
+    ``sequence_length`` tokens, made of them."""
     prompt: Annotated[int, Field(ge=1, le=131_072)] = 128
     """Tokens of a prompt, for ``ttft``, ``tpot`` and ``tokens_per_second``."""
     output: Annotated[int, Field(ge=1, le=131_072)] = 64

@@ -134,7 +134,7 @@ def _lines(folder: StudyFolder, baseline: int, numbers: Sequence[int]) -> Iterat
     tokens = TokenCache(Root(folder.path.parent.parent).tokens)
     reference = replace(load(folder.model(baseline), open_task=open_task), tokens=tokens)
     targets = targets_of(experiment, reference, data.validation)
-    bench = Bench(reference.model, targets, experiment.metrics())
+    bench = Bench(reference, targets, experiment.metrics())
     for number in numbers:
         saved = folder.model(number)
         candidate = reference if number == baseline else replace(load(saved, open_task=open_task), tokens=tokens)
@@ -142,7 +142,7 @@ def _lines(folder: StudyFolder, baseline: int, numbers: Sequence[int]) -> Iterat
         own_targets = targets
         if Recipe.from_json(description["notes"]["recipe"]).model:  # Its tokenizer may make other lengths of the texts.
             own_targets = targets_of(experiment, candidate, data.validation)
-        measured = bench.measure(candidate.model, saved, own_targets=own_targets)
+        measured = bench.measure(candidate, saved, own_targets=own_targets)
         task = open_task(description["task"])  # It may have been tuned along with the model.
         path = folder.predictions(number)
         result = evaluate_on_test(task, candidate, examples, baseline=reference_outcomes, predictions=path)

@@ -127,8 +127,9 @@ class Workspace:
         return self.origin_of(Recipe((), self.experiment.recipe_model(label)))
 
     def target_of(self, recipe: Recipe, calls: Calls = Calls.BATCH) -> Target:
-        """Return the target with the lengths that the validation texts have for the recipe's own tokenizer."""
-        return self.others.target(recipe.model, calls) if recipe.model else self.shapes_of(calls).target
+        """Return the target: the same texts for all, or the lengths that they have for the recipe's own tokenizer."""
+        target = self.shapes_of(calls).target
+        return self.others.target(recipe.model, calls) if recipe.model and not target.texts else target
 
     @cached_property
     def metrics(self) -> frozenset[str]:
@@ -166,7 +167,7 @@ class Workspace:
         if not timed or not self.calibration.noisy:
             return {}
         pairs = pairs_for(self.metrics)
-        quiet = calibrate_once(self.base.model, self.target, self.shapes, samples=pairs.minimum, seconds=pairs.seconds)
+        quiet = calibrate_once(self.base, self.target, self.shapes, samples=pairs.minimum, seconds=pairs.seconds)
         if quiet.noisy:
             return {}
         ratios = {name: quiet.relative_to(self.calibration, name) for name in sorted(timed)}
@@ -188,11 +189,11 @@ class Workspace:
         with tempfile.TemporaryDirectory(dir=self.scratch) as own:  # Another worker may measure the same recipe.
             folder = Path(own) / "candidate"
             self.save(candidate, recipe, folder)
-            return measure_costs(TableServing(self, candidate.model, folder, recipe), self.metrics)
+            return measure_costs(TableServing(self, candidate, folder, recipe), self.metrics)
 
     def exact_costs(self, candidate: Candidate, recipe: Recipe, folder: Path) -> dict[str, Measurement]:
         """Return the costs of the saved model that are counted rather than timed."""
-        return measure_costs(TableServing(self, candidate.model, folder, recipe), self.metrics, only_exact=True)
+        return measure_costs(TableServing(self, candidate, folder, recipe), self.metrics, only_exact=True)
 
     def _open_shapes(self, calls: Calls) -> ShapeTable:
         target = target_of(self.experiment, self.base, self.data.validation, calls)
@@ -205,7 +206,7 @@ class Workspace:
             return self.calibration
         pairs = pairs_for(self.metrics, calls)
         calibrate = partial(
-            calibrate_once, self.base.model, shapes.target, shapes, samples=pairs.minimum, seconds=pairs.seconds
+            calibrate_once, self.base, shapes.target, shapes, samples=pairs.minimum, seconds=pairs.seconds
         )
         if self.study_folder is None:
             return calibrate()
@@ -231,10 +232,14 @@ class TableServing:
     """A trial's model being measured, with the table of shapes measured before."""
 
     workspace: Workspace
-    model: Any
+    candidate: Candidate
     folder: Path
     recipe: Recipe
     thorough: bool = False
+
+    @property
+    def model(self) -> Any:
+        return self.candidate.model
 
     @cached_property
     def target(self) -> Target:
@@ -250,8 +255,8 @@ class TableServing:
         if self.model is workspace.base.model:
             return Comparison.identity(self.calibration)
         return compare_shape(
-            self.model,
-            workspace.base.model,
+            self.candidate,
+            workspace.base,
             workspace.target,
             workspace.shapes,
             calibration=self.calibration,
@@ -269,8 +274,8 @@ class TableServing:
             return self.comparison, self.calibration
         calibration = workspace.calibration_of(calls)
         comparison = compare_shape(
-            self.model,
-            workspace.base.model,
+            self.candidate,
+            workspace.base,
             shapes.target,
             shapes,
             calibration=calibration,
@@ -279,4 +284,6 @@ class TableServing:
         return comparison, calibration
 
     def once(self, metric: str, measure: Callable[[], Measurement]) -> Measurement:
-        return self.workspace.shapes.once(metric, shape_key(self.model, self.workspace.target, self.target), measure)
+        return self.workspace.shapes.once(
+            metric, shape_key(self.candidate, self.workspace.target, self.target), measure
+        )

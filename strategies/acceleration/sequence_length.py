@@ -18,8 +18,7 @@ CUT = frozenset({"input_ids", "attention_mask", "token_type_ids"})
 class SequenceLength(Strategy):
     """Lowers the latency of long texts; short texts cost the same. The model itself drops the rest.
 
-    Not for tasks in which the end of a text decides. If the target measures one fixed length, that length is truncated;
-    set ``target.lengths: data`` to measure the lengths of your texts.
+    Not for tasks in which the end of a text decides. With ``target.lengths: fixed`` that length is truncated.
 
     - ``share``: share of the training texts that are read whole.
     """

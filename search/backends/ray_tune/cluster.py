@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
@@ -50,13 +51,17 @@ class Cluster:
 
     def __init__(self, resources: ResourcesSection) -> None:
         self._resources = resources
+        self._address = os.environ.get("RAY_ADDRESS") or _LOCAL
         self._gpus: Future[float] = Future()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="autoopt-ray", daemon=True)
 
     def __enter__(self) -> Cluster:
+        """Start it; raises ``EnvironmentProblem`` at once if nobody listens at the address."""
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
+        _refuse_client(self._address)
+        _check_reachable(self._address)
         if self._resources.cpus_per_worker == 1:  # Ray starts a process for each processor in advance.
             os.environ.setdefault("RAY_preload_python_modules", _PRELOAD)
         import ray  # noqa: F401  Here, since two threads that import the same packages can deadlock.
@@ -68,9 +73,12 @@ class Cluster:
     def wait(self) -> float:
         """Wait until the cluster is up and return the GPUs of each worker.
 
-        Raises ``EnvironmentProblem`` if there is none, or if no node of it can ever run a trial.
+        Raises ``EnvironmentProblem`` if it does not start, or if no node of it can ever run a trial.
         """
-        return self._gpus.result()
+        try:
+            return self._gpus.result()
+        finally:
+            _take_sigterm_back()
 
     def __exit__(self, *_: object) -> None:
         """Disconnect; without its head that would wait for minutes, so then it is left to the exit."""
@@ -80,6 +88,7 @@ class Cluster:
         self._thread.join(SHUTDOWN_TIMEOUT_S)
         if self._thread.is_alive():
             atexit.unregister(ray.shutdown)
+        _take_sigterm_back()
         sys.stdout.flush()
 
     def _work(self) -> None:
@@ -93,12 +102,9 @@ class Cluster:
         ray.shutdown()
 
     def _start(self) -> float:
-        address = os.environ.get("RAY_ADDRESS") or _LOCAL
-        _refuse_client(address)
-        _check_reachable(address)
-        _connect(address, self._resources)
+        _connect(self._address, self._resources)
         gpus = self._resources.gpu_share(_gpu_count())
-        _check_capacity(self._resources, gpus, patience_s=0.0 if address == _LOCAL else JOIN_PATIENCE_S)
+        _check_capacity(self._resources, gpus, patience_s=0.0 if self._address == _LOCAL else JOIN_PATIENCE_S)
         return gpus
 
 
@@ -141,6 +147,13 @@ def check_cluster() -> str:
         return f"{ray.__version__} starts, with {ray.cluster_resources().get('CPU', 0):g} processors"
 
 
+def _take_sigterm_back() -> None:
+    """Install Python's handler of SIGTERM again: Ray puts its own before it, and takes both away when it ends."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
+
+
 def _refuse_client(address: str) -> None:
     if address.startswith("ray://"):
         raise EnvironmentProblem(
@@ -177,7 +190,8 @@ def _connect(address: str, resources: ResourcesSection) -> None:
             if attempt == 2:
                 cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 raise EnvironmentProblem(
-                    f"no Ray cluster at '{address}': {cause}; check RAY_ADDRESS, or unset it to use this machine alone"
+                    f"no Ray cluster at '{address}': {cause}; check RAY_ADDRESS and, since 'ray start' asks for a "
+                    "token unless it is told otherwise, RAY_AUTH_MODE; or unset RAY_ADDRESS to use this machine alone"
                 ) from error
 
 

@@ -8,8 +8,8 @@ from autoopt.objectives.target import Target
 from autoopt.objectives.timing.lengths import GROUPS, typical_lengths
 
 
-def test_each_length_stands_for_a_twentieth_of_the_texts() -> None:
-    assert typical_lengths(range(1, 41)) == tuple(range(2, 41, 2))
+def test_each_length_stands_for_a_tenth_of_the_texts() -> None:
+    assert typical_lengths(range(1, 41)) == tuple(range(3, 41, 4))
 
 
 def test_the_order_of_the_texts_does_not_matter_for_single_texts() -> None:

@@ -372,9 +372,10 @@ def test_plan_shows_space_start_design_and_forecast_and_makes_no_study(finished:
     lines = shown.stdout.splitlines()
     assert "within a factor of two" in lines[1]
     assert "ms p50" in lines[2]
-    assert re.match(r"Training: on the CPU in \w+, 1 thread per worker", lines[3])
-    assert lines[4].startswith("Goal: maximize quality, ")
-    assert lines[6] == f"  autoopt search {finished.file} --root {finished.root.path}"
+    assert lines[3].startswith("Calls: from texts to answers, as long as the validation texts: half have up to ")
+    assert re.match(r"Training: on the CPU in \w+, 1 thread per worker", lines[4])
+    assert lines[5].startswith("Goal: maximize quality, ")
+    assert lines[7] == f"  autoopt search {finished.file} --root {finished.root.path}"
     assert ["examples", "60", "40", "40"] in [line.split() for line in lines]
     assert "to answer: one of " in shown.stdout
     assert "up to " in shown.stdout

@@ -56,7 +56,7 @@ def test_a_small_file_has_defaults_for_all_the_rest(file: Path) -> None:
         "prompt": 128,
         "output": 64,
         "concurrency": 1,
-        "lengths": "fixed",
+        "lengths": "data",
     }
     assert experiment.storage.stages_limit() == 20_000_000_000
     assert experiment.resources.workers >= 1
@@ -99,11 +99,11 @@ def test_everything_that_is_judged_is_named_once(file: Path) -> None:
     assert load_experiment(file, changes).metrics() == {"quality", "throughput", "memory", "parameters"}
 
 
-def test_the_lengths_of_the_data_may_be_asked_for(file: Path) -> None:
-    assert load_experiment(file).target.lengths == "fixed"
-    experiment = load_experiment(file, ["target.lengths=data"])
-    assert experiment.target.lengths == "data"
-    assert load_experiment(file).differences(experiment) == ["target.lengths: fixed -> data"]
+def test_one_length_may_be_asked_for_instead_of_those_of_the_data(file: Path) -> None:
+    assert load_experiment(file).target.lengths == "data"
+    experiment = load_experiment(file, ["target.lengths=fixed"])
+    assert experiment.target.lengths == "fixed"
+    assert load_experiment(file).differences(experiment) == ["target.lengths: data -> fixed"]
 
 
 def test_a_section_whose_lines_are_commented_out_keeps_its_defaults(file: Path) -> None:

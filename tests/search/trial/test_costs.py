@@ -21,7 +21,7 @@ from autoopt.objectives.target import Calls, Target
 from autoopt.objectives.timing import energy_meter, memory_process
 from autoopt.objectives.timing.energy_meter import open_meter
 from autoopt.objectives.timing.latency import Calibration, Comparison
-from autoopt.objectives.timing.shape_table import ShapeTable
+from autoopt.objectives.timing.shape_table import ShapeTable, served_digest
 from autoopt.search.cli.main import autoopt
 from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.experiment.opening import check_measurable, directions, target_of, targets_of
@@ -34,7 +34,6 @@ from autoopt.search.trial.stage_store import StageStore
 from autoopt.search.trial.workspace import Workspace
 from autoopt.strategies.catalog import find
 from autoopt.strategies.errors import EnvironmentProblem
-from autoopt.strategies.stand_ins.structure import structure_digest
 from autoopt.strategies.system.checked_files import write_json
 from tests import tiny
 from tests.search.samples import write_experiment
@@ -69,8 +68,9 @@ def opened(tmp_path: Path, experiment: Experiment, *, ratio: Comparison = HALF) 
     target = targets[Calls.BATCH]
     for one in (target, targets[Calls.SINGLE]):
         table = ShapeTable(tmp_path / "shapes", one)
-        table.put_calibration(CALIBRATION, reference=structure_digest(base.model))
-        table.put(structure_digest(tiny.model(layers=2)), ratio, reference=structure_digest(base.model))
+        reference, cut = (served_digest(given, one) for given in (base, tiny.candidate(layers=2)))
+        table.put_calibration(CALIBRATION, reference=reference)
+        table.put(cut, ratio, reference=reference)
     return Workspace(
         experiment=experiment,
         task=base.task,  # type: ignore[arg-type]
@@ -150,7 +150,7 @@ def test_throughput_is_that_of_the_targets_batch(tmp_path: Path) -> None:
 def test_one_example_at_a_time_has_a_table_of_its_own(tmp_path: Path) -> None:
     workspace = opened(tmp_path, experiment_of(["quality", "latency_single"], batch_size=8))
     slow = replace(HALF, ratio=0.9, low=0.9, high=0.9)
-    shape, reference = structure_digest(tiny.model(layers=2)), structure_digest(workspace.base.model)
+    shape, reference = (served_digest(given, workspace.target) for given in (tiny.candidate(layers=2), workspace.base))
     shapes = workspace.shapes_of(Calls.SINGLE)
     shapes.put(shape, slow, reference=reference)
     found = screen(CUT, workspace)
@@ -230,17 +230,21 @@ def test_the_tightest_limit_on_time_says_how_long_to_measure(
     assert found == (None if ratio is None else pytest.approx(ratio))
 
 
-def test_the_lengths_of_the_validation_texts_are_the_targets_where_the_experiment_says_so(tmp_path: Path) -> None:
+def test_the_validation_texts_are_answered_unless_the_experiment_wants_one_length() -> None:
     base, texts = tiny.candidate(), tiny.examples(60, seed=3)
-    fixed = target_of(experiment_of(), base, texts)
-    assert fixed == Target(sequence_length=16)
-    real = target_of(experiment_of(lengths="data"), base, texts)
+    fixed = target_of(experiment_of(lengths="fixed"), base, texts)
+    assert replace(fixed, texts=()) == Target(sequence_length=16)
+    made = [text for batches in fixed.texts for batch in batches for text in batch]
+    assert {len(base.tokenizer(text)["input_ids"]) for text in made} <= {15, 16}
+    real = target_of(experiment_of(), base, texts)
+    assert {text for batches in real.texts for batch in batches for text in batch} <= {one.text for one in texts}
+    assert target_of(experiment_of(), base, texts, Calls.FORWARD).texts == ()
     tokens = [len(item["input_ids"]) for item in base.task.encode(texts, base.tokenizer)]
     assert set(real.lengths) <= set(tokens)
     assert len(set(real.lengths)) > 3
-    in_batches = target_of(experiment_of(lengths="data", batch_size=8), base, texts)
+    in_batches = target_of(experiment_of(batch_size=8), base, texts)
     assert min(in_batches.lengths) > min(real.lengths), "a batch is as long as its longest text"
-    assert target_of(experiment_of(lengths="data", batch_size=8), base, texts, Calls.SINGLE) == real
+    assert target_of(experiment_of(batch_size=8), base, texts, Calls.SINGLE) == real
 
 
 def test_throughput_is_better_when_higher_and_every_other_cost_when_lower() -> None:

@@ -11,12 +11,12 @@ from safetensors.torch import load_file
 
 from autoopt.objectives.data.text_data import TextData
 from autoopt.objectives.measurement import Measurement
-from autoopt.objectives.target import Target
 from autoopt.objectives.tasks import open_task
 from autoopt.objectives.tasks.question_answering.task import QuestionAnswering
 from autoopt.objectives.timing.latency import Calibration
 from autoopt.objectives.timing.shape_table import ShapeTable
 from autoopt.search.experiment.experiment import Experiment
+from autoopt.search.experiment.opening import target_of
 from autoopt.search.paths import StudyFolder
 from autoopt.search.space.recipe import Recipe
 from autoopt.search.trial import run as trial
@@ -67,7 +67,7 @@ def opened(tmp_path: Path, *limits: str) -> Workspace:
         data=data,
         base=base,
         store=StageStore(tmp_path / "stages"),
-        shapes=ShapeTable(tmp_path / "shapes", Target(sequence_length=16)),
+        shapes=ShapeTable(tmp_path / "shapes", target_of(experiment, base, data.validation)),
         scratch=scratch,
         seed=0,
         others=OtherBases(experiment, data, lambda name: tiny.candidate(layers=int(name)), scratch.parent),
