@@ -21,6 +21,7 @@ from autoopt.objectives.tasks.pairs import separator
 from autoopt.strategies.candidate import Candidate, Example, Features
 from autoopt.strategies.errors import UsageError, did_you_mean
 from autoopt.strategies.stand_ins.contract import TextModel, text_logits
+from autoopt.strategies.texts.beginnings import tokenize
 from autoopt.strategies.training.batches import forward
 
 if TYPE_CHECKING:
@@ -157,13 +158,13 @@ class SequenceClassification(Task):
             raise UsageError("some of these are single texts and some are pairs; give one kind")
         prompt = "" if any(second_texts) else self.prompt
         between = separator(tokenizer) if any(second_texts) else ""
-        encoded = tokenizer(
-            [prompt + example.text for example in examples],
-            text_pair=None if None in second_texts else [f"{between}{text}" for text in second_texts],
-            truncation=True,
-            max_length=self.max_length,
-        )
-        features = [{name: values[i] for name, values in encoded.items()} for i in range(len(examples))]
+        texts = [prompt + example.text for example in examples]
+        if None in second_texts:
+            features = tokenize(tokenizer, texts, self.max_length)
+        else:
+            seconds = [f"{between}{text}" for text in second_texts]
+            encoded = tokenizer(texts, text_pair=seconds, truncation=True, max_length=self.max_length)
+            features = [{name: values[i] for name, values in encoded.items()} for i in range(len(examples))]
         return [
             item if example.label is None else {**item, "labels": self._target(example.label)}
             for item, example in zip(features, examples, strict=True)

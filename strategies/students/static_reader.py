@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autoopt.strategies.students.arrays import Arrays, unpacked
+from autoopt.strategies.texts.beginnings import beginning, reads_word_by_word
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +27,8 @@ class StaticReader:
 
     def __init__(self, arrays: Arrays, settings: Mapping[str, Any]) -> None:
         self.tokenizer = open_tokenizer(unpacked(arrays["tokenizer"]), settings["max_length"])
+        self._max_length: int = settings["max_length"]
+        self._reads_word_by_word = reads_word_by_word(self.tokenizer)
         self.reads_pairs: bool = settings["pairs"]
         self._unknown: int | None = settings["unknown"]
         self._vectors, self._bigrams = arrays["vectors"], arrays.get("bigrams")
@@ -65,7 +68,10 @@ class StaticReader:
 
     def _tokenized(self, texts: Sequence[str]) -> list[list[int]]:
         if len(texts) == 1:  # No batch: it would wake a pool of threads.
-            encodings = [self.tokenizer.encode(texts[0], add_special_tokens=False)]
+            start = beginning(texts[0], self._max_length) if self._reads_word_by_word else texts[0]
+            encodings = [self.tokenizer.encode(start, add_special_tokens=False)]
+            if start is not texts[0] and len(encodings[0]) < self._max_length:
+                encodings = [self.tokenizer.encode(texts[0], add_special_tokens=False)]
         else:
             encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [[token for token in one.ids if token != self._unknown] for one in encodings]
