@@ -289,9 +289,9 @@ def _calls(preview: Preview) -> str:
     """Return in words on what the latency is measured."""
     target = preview.target
     what = "from texts to answers" if target.texts else "a forward pass"
-    if not target.lengths:
-        return f"{what}, {target.sequence_length} tokens each"
-    lengths, longest = sorted(target.lengths), preview.experiment.data.max_length
+    lengths, longest = sorted(target.call_lengths), preview.experiment.data.max_length
+    if len(lengths) == 1:
+        return f"{what}, {lengths[0]} tokens each"
     middle, high = lengths[len(lengths) // 2], lengths[-1]
     cut = sum(length >= longest for length in lengths) / len(lengths)
     beyond = f"; {cut:.0%} reach data.max_length, {longest}" if cut else f" (data.max_length {longest})"
