@@ -8,11 +8,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from autoopt.objectives import units
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.objectives.target import Calls, Target
-from autoopt.objectives.timing.latency import Calibration, Comparison
+from autoopt.objectives.timing.latency import Calibration, Comparison, latency
 from autoopt.objectives.timing.pairing import VERIFYING, Pairs
-from autoopt.objectives.units import Dimension
 
 
 class Role(StrEnum):
@@ -66,7 +66,7 @@ class Serving(Protocol):
 class Cost(ABC):
     """One cost of serving. The name of its file is the name of the objective."""
 
-    dimension: ClassVar[Dimension]
+    dimension: ClassVar[units.Dimension]
     """Kind of quantity, with the units in which a limit is written."""
     role: ClassVar[Role]
     direction: ClassVar[Direction] = Direction.MINIMIZE
@@ -101,3 +101,20 @@ class Cost(ABC):
     def limit_ratio(self, limit: float, reference: float) -> float | None:  # noqa: ARG002
         """Return the latency ratio at which ``limit`` is reached, given the reference's value; None if unrelated."""
         return None
+
+
+class CallTime(Cost):
+    """Median time of calls of one kind, in milliseconds."""
+
+    dimension = units.LATENCY
+    role = Role.SPEED
+    timed = True
+
+    def parts(self, target: Target) -> int:  # noqa: ARG002
+        """Return the number of equal parts of a call, of which one is measured."""
+        return 1
+
+    def measure(self, serving: Serving) -> Sequence[Measurement]:
+        comparison, calibration = serving.timed(self.calls)
+        part_ms = calibration.p50_ms / self.parts(serving.target_for(self.calls))
+        return (latency(self.name, part_ms, comparison, calibration, samples=comparison.samples),)

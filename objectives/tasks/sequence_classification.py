@@ -159,12 +159,8 @@ class SequenceClassification(Task):
         prompt = "" if any(second_texts) else self.prompt
         between = separator(tokenizer) if any(second_texts) else ""
         texts = [prompt + example.text for example in examples]
-        if None in second_texts:
-            features = tokenize(tokenizer, texts, self.max_length)
-        else:
-            seconds = [f"{between}{text}" for text in second_texts]
-            encoded = tokenizer(texts, text_pair=seconds, truncation=True, max_length=self.max_length)
-            features = [{name: values[i] for name, values in encoded.items()} for i in range(len(examples))]
+        seconds = None if None in second_texts else [f"{between}{text}" for text in second_texts]
+        features = tokenize(tokenizer, texts, self.max_length, seconds=seconds)
         return [
             item if example.label is None else {**item, "labels": self._target(example.label)}
             for item, example in zip(features, examples, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,13 +104,8 @@ def assemble(
     def run(driver: Driver, folder: StudyFolder) -> None:
         from autoopt.search.backends.ray_tune import runner as ray_runner
 
-        ray_runner.run(
-            driver,
-            folder,
-            resources=experiment.resources,
-            watcher=audience,
-            meanwhile=lambda: tracker.attach(folder.experiment),
-        )
+        meanwhile = partial(tracker.attach, folder.experiment)
+        ray_runner.run(driver, folder, resources=experiment.resources, watcher=audience, meanwhile=meanwhile)
 
     def register(outcome: Outcome, folder: StudyFolder) -> Mapping[int, int]:
         if not tracker.is_reachable:

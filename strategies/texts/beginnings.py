@@ -32,22 +32,30 @@ def reads_word_by_word(backend: Tokenizer) -> bool:
     return any(step["type"] in _STEPS and step.get("use_regex", True) and step.get("split", True) for step in steps)
 
 
-def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> list[dict[str, Any]]:
-    """Return the features of each text, truncated to ``max_length`` tokens, as the tokenizer itself does it."""
+def tokenize(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int, *, seconds: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """Return the features of each text, or pair, truncated to ``max_length`` tokens, as the tokenizer itself does it.
+
+    Pairs are read whole.
+    """
     starts = [beginning(text, max_length) for text in texts]
     long = [place for place, text in enumerate(texts) if starts[place] is not text]
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    if not long or tokenizer.truncation_side != "right" or backend is None or not reads_word_by_word(backend):
-        return _features(tokenizer, texts, max_length)
-    found = _features(tokenizer, starts, max_length)
-    short = [place for place in long if len(found[place]["input_ids"]) < max_length]
+    is_whole = seconds is not None or not long or tokenizer.truncation_side != "right"
+    if is_whole or backend is None or not reads_word_by_word(backend):
+        return _features(tokenizer, texts, max_length, seconds)
+    features = _features(tokenizer, starts, max_length)
+    short = [place for place in long if len(features[place]["input_ids"]) < max_length]
     for place, whole in zip(short, _features(tokenizer, [texts[place] for place in short], max_length), strict=True):
-        found[place] = whole
-    return found
+        features[place] = whole
+    return features
 
 
-def _features(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> list[dict[str, Any]]:
+def _features(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int, seconds: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
     if not texts:
         return []
-    encoded = tokenizer(list(texts), truncation=True, max_length=max_length)
+    encoded = tokenizer(list(texts), text_pair=seconds, truncation=True, max_length=max_length)
     return [{name: values[place] for name, values in encoded.items()} for place in range(len(texts))]

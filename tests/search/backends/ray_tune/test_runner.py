@@ -207,8 +207,7 @@ def test_trials_run_in_the_processes_that_ray_has_started_and_prepared_meanwhile
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def report(config: dict[str, Any]) -> None:
-        found = {"process": os.getpid(), "torch": "torch" in sys.modules}
-        (tmp_path / "found").write_text(json.dumps(found))
+        (tmp_path / "worker").write_text(json.dumps({"process": os.getpid(), "torch": "torch" in sys.modules}))
         ORIGINAL_TRIAL(config)
 
     waiting: set[int] = set()
@@ -222,9 +221,9 @@ def test_trials_run_in_the_processes_that_ray_has_started_and_prepared_meanwhile
     monkeypatch.setattr(ray_runner, "_trial", report)
     experiment = load_experiment(write_experiment(tmp_path, search={"trials": 1}, resources={"workers": 1}), ())
     records_of(experiment, Root(tmp_path / "root"), meanwhile=meanwhile)
-    found = json.loads((tmp_path / "found").read_text())
-    assert found["process"] in waiting
-    assert found["torch"]
+    worker = json.loads((tmp_path / "worker").read_text())
+    assert worker["process"] in waiting
+    assert worker["torch"]
 
 
 def test_a_client_address_is_refused_with_what_to_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
