@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from autoopt.objectives.judging.budget import Limit
-from autoopt.objectives.measurement import Direction
+from autoopt.objectives.measurement import QUALITY, Direction
 from autoopt.search.backends.optuna_samplers import distribution, sampler_of, suggester
 from autoopt.search.backends.optuna_storage import load_study, quiet_optuna, retried, storage_at
 from autoopt.search.choosing.proposer import Proposer
@@ -187,7 +187,8 @@ class OptunaStudy:
         self._queue = [item for item in self._queue if item.id not in records_by_recipe and not exclude(item)]
         if self._queue:
             return self.begin(_pop_first(self._queue, avoid))
-        design = remaining(self._design, records, base=self._base, is_valid=self._space.contains)
+        costs = [name for name in self._objectives if name != QUALITY]
+        design = remaining(self._design, records, base=self._base, costs=costs, is_valid=self._space.contains)
         design = [recipe for recipe in design if not exclude(recipe)]
         if self._proposer is not None and (
             promising := self._proposer.propose(records, design, avoid=lambda recipe: avoid(recipe) or exclude(recipe))

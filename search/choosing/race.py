@@ -1,13 +1,16 @@
-"""The race of trunks: which trained trunks are cut next, by the quality of the models that keep them whole."""
+"""The race: which trained trunks are cut next, and in which runtime, by the models that keep a trunk whole."""
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from autoopt.objectives.measurement import QUALITY
-from autoopt.search.space.recipe import Recipe
+from autoopt.objectives.measurement import QUALITY, Direction, Measurement
+from autoopt.search.space.recipe import Recipe, Steps
 from autoopt.search.trial.record import State, TrialRecord
+from autoopt.strategies.strategy import Family
 
 BEHIND = 0.08
 """Share of the best trunk's quality that a trunk may lack before nothing more is derived from it."""
@@ -64,37 +67,86 @@ class Standings:
         return falls_behind(self.qualities[trunk], best)
 
 
+@dataclass(frozen=True)
+class Runtimes:
+    """In which runtime a model is fastest here, as whole trunks have shown; "runtime" means all accelerations."""
+
+    usual: Steps = ()
+    """That of the design."""
+    best: Steps = ()
+    """The one with the lowest costs whose answers are as good; the usual one until both were measured."""
+    known: frozenset[Steps] = frozenset()
+
+    @classmethod
+    def of(cls, design: Sequence[Recipe], records: Iterable[TrialRecord], costs: Sequence[str]) -> Runtimes:
+        """Compare by the product of the ``costs``, names of measurements."""
+        usual = next((found for recipe in design if not is_whole(recipe) and (found := runtime_of(recipe))), ())
+        by_runtime: dict[Steps, float] = {}
+        records = [record for record in records if record.state is State.COMPLETE and is_whole(record.recipe)]
+        best = Standings.of(records).qualities
+        for record in records:
+            runtime = runtime_of(record.recipe)
+            quality, trunk = record.measurements[QUALITY].value, trunk_of(record.recipe)
+            if runtime and len(runtime) == len(record.recipe.leaf) and not falls_behind(quality, best[trunk]):
+                score = sum(_logarithm(record.measurements[name]) for name in costs)
+                by_runtime[runtime] = min(score, by_runtime.get(runtime, score))
+        chosen = min(by_runtime, key=by_runtime.__getitem__) if costs and usual in by_runtime else usual
+        return cls(usual, chosen, frozenset(by_runtime) | {usual})
+
+    def variants(self, recipe: Recipe) -> list[Recipe]:
+        """Return the recipe in the best runtime, then in the others, if it is in the usual one; else as it is."""
+        if not self.usual or is_whole(recipe) or runtime_of(recipe) != self.usual:
+            return [recipe]
+        others = sorted(self.known - {self.best}, key=str)
+        kept = [step for step in recipe.steps if step.family is not Family.ACCELERATION]
+        return [Recipe.of([*kept, *runtime], model=recipe.model) for runtime in (self.best, *others)]
+
+
+def runtime_of(recipe: Recipe) -> Steps:
+    """Return the part of the recipe that makes it faster without another shape."""
+    return tuple(step for step in recipe.steps if step.family is Family.ACCELERATION)
+
+
+def _logarithm(measurement: Measurement) -> float:
+    """Return the logarithm of a cost, negative if more is better."""
+    value = math.log(max(measurement.value, sys.float_info.min))
+    return value if measurement.direction is Direction.MINIMIZE else -value
+
+
 def remaining(
     design: Sequence[Recipe],
     records: Sequence[TrialRecord],
     *,
     base: Recipe | None,
+    costs: Sequence[str] = (),
     is_valid: Callable[[Recipe], bool] = lambda _: True,
 ) -> list[Recipe]:
     """Return the recipes of a start design that are still to be tried, as the race stands.
 
     What cuts the trunk ``base``, the baseline, cuts the best trunk known instead, or in turn the second best, unless
-    this is not ``is_valid``; it counts as tried once its leaf was tried with any trunk. Thus it depends on the design
-    and the trials alone, and is the same after a search is resumed. Recipes of a trunk that is far behind are left out.
+    this is not ``is_valid``; it counts as tried once its leaf was tried with any trunk. What is cut runs in the best
+    runtime by the ``costs`` (``Runtimes``). Thus it depends on the design and the trials alone, and is the same after a
+    search is resumed. Recipes of a trunk that is far behind are left out.
     """
-    standings = Standings.of(records)
+    standings, runtimes = Standings.of(records), Runtimes.of(design, records, costs)
     ranked = (standings.ranked(base.model) or [base]) if base else []
     tried = {record.recipe.id for record in records}
     tried_leaves = {record.recipe.leaf for record in records if trunk_of(record.recipe) in {base, *ranked}}
     waiting: dict[str, Recipe] = {}
     cuts = 0
     for recipe in design:
-        chosen = recipe
+        variants = runtimes.variants(recipe)
+        chosen = variants[0] if is_valid(variants[0]) else recipe
         if trunk_of(recipe) == base and not is_whole(recipe):
             cuts += 1
-            if recipe.leaf in tried_leaves:
+            if not tried_leaves.isdisjoint(variant.leaf for variant in variants):
                 continue
             turn = 1 if cuts % SECOND_BEST_PERIOD == 0 else 0
             trunk = ranked[min(turn, len(ranked) - 1)]
-            moved = Recipe.of([*trunk.steps, *recipe.leaf], model=trunk.model)
-            chosen = moved if is_valid(moved) else recipe
+            moved = Recipe.of([*trunk.steps, *chosen.leaf], model=trunk.model)
+            chosen = moved if is_valid(moved) else chosen
         elif standings.is_behind(trunk_of(recipe)):
             continue
-        if chosen.id not in tried:
+        if tried.isdisjoint({chosen.id, *(variant.id for variant in variants)}):
             waiting.setdefault(chosen.id, chosen)
     return list(waiting.values())

@@ -32,18 +32,18 @@ def baseline(space: Space) -> Recipe:
 def start_design(space: Space) -> list[Recipe]:
     """Return the baseline and then distinct recipes of strong defaults.
 
-    1. What takes seconds, the frozen trunk and the classical rival without one, and cuts of the base model with
-       recovery: they do not wait for the trunk that the baseline is training. Between two cuts the students of that
-       trunk, which take seconds once it is trained.
+    1. What takes seconds, the frozen trunk and the classical rival without one, and a cut of the base model with
+       recovery: they do not wait for the trunk that the baseline is training. Then what takes seconds once it is
+       trained: its students, and the whole trunk in each runtime, since machines differ in which is the fastest.
     2. The other trunks alone, so that the best two are known before trunks are cut.
-    3. The gentlest cut of the baseline's trunk without recovery, and every other acceleration of the second cut model,
-       since machines differ in which is the fastest. Both are trained by then.
+    3. The gentlest cut of the baseline's trunk without recovery.
     4. Cuts of the trunk with distillation, the deepest and longest first: they train the least and add the most.
     5. The other cuts without recovery, whose cut models are stored by then.
     6. All other trunks with the same cut, recovery and acceleration.
     7. Every remaining strategy in a strong recipe.
 
-    What is cut of the baseline's trunk here is cut of the best trunks in a study: ``choosing/race.py``. The strongest
+    What is cut of the baseline's trunk here is cut of the best trunks in a study, in the best runtime:
+    ``choosing/race.py``. The strongest
     recipes of each further base model follow the first ``RECIPES_BEFORE_OTHERS`` of the baseline's.
     """
     first = baseline(space)
@@ -108,14 +108,14 @@ def _designs(space: Space) -> Iterator[list[Strategy]]:
     yield [*plain, *finetuned, *fast]
     for student in students:
         yield [*full, student]
-    yield [*deeper, *finetuned, *fast]
-    yield from _alone(others)
     yield [*full, *fast]
-    for offer in leading:
-        yield [*full, _at_depth(offer, -1), *fast]
     for offer in accelerations:
         if offer.nearest() not in fast:
-            yield [*deeper, *finetuned, offer.nearest()]
+            yield [*full, offer.nearest()]
+    yield [*deeper, *finetuned, *fast]
+    yield from _alone(others)
+    for offer in leading:
+        yield [*full, _at_depth(offer, -1), *fast]
     yield [*full, *deepest, *longest, *fast]
     yield [*full, *deep, *distilled, *fast]
     yield [*full, *middle, *distilled, *fast]

@@ -115,3 +115,48 @@ def test_trunks_of_different_base_models_are_not_compared() -> None:
     assert not standings.is_behind(small[1])
     cut = replace(DESIGN[4], model="small")
     assert cut in remaining([cut], [BASELINE, *trials], base=BASELINE.recipe)
+
+
+IN_INT8 = [Recipe.of([*recipe.steps, INT8]) for recipe in CUTS_OF_BASE]
+ONNX = step("onnx_runtime")
+IN_ONNX = [Recipe.of([*recipe.steps, ONNX]) for recipe in CUTS_OF_BASE]
+WHOLE_INT8, WHOLE_ONNX = Recipe.of([FULL, INT8]), Recipe.of([FULL, ONNX])
+RUNTIMES = [WHOLE_INT8, WHOLE_ONNX, *IN_INT8, Recipe.of([LORA, *CUTS[2], INT8]), Recipe.of([FULL, *CUTS[3], ONNX])]
+
+
+def timed(number: int, recipe: Recipe, milliseconds: float, quality: float = 0.8, **others: float) -> TrialRecord:
+    made = record(number, recipe, quality)
+    latency = Measurement.exact("latency_p50", milliseconds, "ms", Direction.MINIMIZE)
+    more = Measurement.exact("throughput", others.get("throughput", 1.0), "/s", Direction.MAXIMIZE)
+    return replace(made, measurements={**made.measurements, "latency_p50": latency, "throughput": more})
+
+
+def left_of(*records: TrialRecord, costs: tuple[str, ...] = ("latency_p50",)) -> list[Recipe]:
+    return remaining(RUNTIMES, records, base=Recipe.of([FULL]), costs=costs)
+
+
+BASE = timed(0, Recipe.of([FULL]), 12.0)
+
+
+def test_cuts_run_in_the_runtime_in_which_the_whole_trunk_is_fastest() -> None:
+    assert left_of(BASE) == RUNTIMES
+    assert left_of(BASE, timed(1, WHOLE_ONNX, 3.0)) == [WHOLE_INT8, *RUNTIMES[2:]]  # The usual one is not known.
+    both = timed(1, WHOLE_INT8, 4.0), timed(2, WHOLE_ONNX, 3.0)
+    assert left_of(BASE, *both) == [*IN_ONNX, Recipe.of([LORA, *CUTS[2], ONNX])]
+    assert left_of(BASE, timed(1, WHOLE_INT8, 3.0), timed(2, WHOLE_ONNX, 4.0)) == RUNTIMES[2:]
+    assert left_of(BASE, *both, costs=()) == RUNTIMES[2:]  # Nothing is to be fast.
+
+
+def test_a_runtime_that_loses_too_much_quality_is_not_the_best() -> None:
+    assert left_of(BASE, timed(1, WHOLE_INT8, 4.0), timed(2, WHOLE_ONNX, 1.0, quality=0.7)) == RUNTIMES[2:]
+
+
+def test_of_an_objective_that_is_maximized_more_is_better() -> None:
+    trials = BASE, timed(1, WHOLE_INT8, 3.0, throughput=100), timed(2, WHOLE_ONNX, 3.0, throughput=200)
+    assert left_of(*trials, costs=("latency_p50", "throughput"))[: len(IN_ONNX)] == IN_ONNX
+
+
+def test_what_was_tried_in_one_runtime_is_not_tried_again_when_another_turns_out_to_be_faster() -> None:
+    trials = BASE, timed(1, IN_INT8[0], 2.0), timed(2, Recipe.of([LORA, *CUTS[2], INT8]), 2.0)
+    waiting = left_of(*trials, timed(3, WHOLE_INT8, 4.0), timed(4, WHOLE_ONNX, 3.0))
+    assert waiting == IN_ONNX[1:]

@@ -177,10 +177,17 @@ def test_the_start_design_compares_trunks_before_it_cuts_any_the_frozen_one_firs
 
 def test_the_start_design_cuts_the_base_model_at_two_depths() -> None:
     leaves = [{step.name: step for step in recipe.steps} for recipe in start_design(space()) if not recipe.trunk]
-    cuts = [steps for steps in leaves if "layer_drop" in steps][:3]
-    assert [cut["layer_drop"].keep for cut in cuts] == [0.5, 0.33, 0.33]  # type: ignore[attr-defined]
-    assert [cut["recovery_finetuning"].epochs for cut in cuts] == [5, 5, 5]  # type: ignore[attr-defined]
-    assert [list(cut)[-1] for cut in cuts] == ["int8_dynamic", "int8_dynamic", "onnx_runtime"]
+    cuts = [steps for steps in leaves if "layer_drop" in steps][:2]
+    assert [cut["layer_drop"].keep for cut in cuts] == [0.5, 0.33]  # type: ignore[attr-defined]
+    assert [cut["recovery_finetuning"].epochs for cut in cuts] == [5, 5]  # type: ignore[attr-defined]
+
+
+def test_the_start_design_tries_the_whole_trunk_in_every_usual_runtime_before_it_cuts_it() -> None:
+    design = start_design(space())
+    full = [recipe for recipe in design if [step.name for step in recipe.trunk] == ["full_finetuning"]]
+    first_cut = next(recipe for recipe in full if any(step.cuts for step in recipe.leaf))
+    whole = [[step.name for step in recipe.leaf] for recipe in full[: full.index(first_cut)]]
+    assert whole == [[], ["int8_dynamic"], ["onnx_runtime"]]
 
 
 def test_the_start_design_trains_the_least_model_the_longest_and_on_the_most() -> None:
