@@ -1,6 +1,6 @@
 """Whether measurements of latency can be believed: disturbances are seen, nothing else is, and ratios are right.
 
-    python tests/benchmarks/measurement_trust.py [--quick] [--only NAME ...] [--json FILE]
+    python -m tests.benchmarks.measurement_trust [--quick] [--only NAME ...] [--json FILE]
 
 Each line of the table is an experiment on this machine, with what is promised and what was found; the exit code is 1
 where a promise is not kept. Nothing may run beside it: ``quiet`` waits for the machine to come to rest, and is not run
@@ -12,6 +12,9 @@ where it does not. A quarter of an hour on 2 cores; ``--quick`` takes four minut
 - ``sleep``: a model that sleeps 20 ms has a latency of 20 ms.
 - ``same``: a model compared with its own copy has a ratio within 3 % of 1.
 - ``turned``: which of two models is called the reference does not matter: the two ratios multiply to 1 within 6 %.
+- ``answering``: where a tokenizer sleeps 2 ms and a model 5 ms, an answer takes 7 ms more.
+- ``predicting``: ``predict`` of a saved model takes as long as was measured, within 5 %: in PyTorch, in ONNX Runtime,
+  with an early exit, and of static embeddings. Needs ``autoopt[quickstart]``.
 - ``ranking``: models of 6, 5, 4, 3, 2 and 1 layers come out in this order, with one processor kept busy.
 """
 
@@ -21,19 +24,27 @@ import argparse
 import copy
 import json
 import os
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from autoopt.objectives.target import Target
 from autoopt.objectives.timing.latency import Comparison, calibrate
-from autoopt.objectives.timing.model_call import compare_models
+from autoopt.objectives.timing.model_call import calibrate_model, compare_models
 from autoopt.objectives.timing.neighbours import watch_processors
+from autoopt.objectives.timing.texts import typical_texts
+from autoopt.search.api import LoadedModel, load_model
+from autoopt.strategies.candidate import Candidate
+from autoopt.strategies.catalog import find
+from autoopt.strategies.saving import save
+from tests.benchmarks.methods.data_sets import MODEL, splits_of
 
 TARGET = Target(sequence_length=32)
 REST = 0.1
@@ -161,6 +172,79 @@ def turned(runs: int) -> Finding:
     return Finding("turned", "a/b times b/a within 6 % of 1, in 95 %", kept, runs, 0.95, _from_to(products))
 
 
+def answering(runs: int) -> Finding:
+    """Compare what a candidate takes with what it takes when its tokenizer and its model sleep."""
+    extra = []
+    for _ in range(runs):
+        candidate, target = small_candidate()
+        before = calibrate_model(candidate, target, samples=60).p50_ms
+        slow(candidate)
+        extra.append(calibrate_model(candidate, target, samples=60).p50_ms - before)
+    kept = sum(7.0 <= each <= 7.35 for each in extra)
+    detail = f"{min(extra):.2f} to {max(extra):.2f} ms"
+    return Finding("answering", "sleeps of 2 and 5 ms take 7 to 7.35 ms", kept, runs, 1.0, detail)
+
+
+def small_candidate() -> tuple[Candidate, Target]:
+    """A classifier of news without training, and what it is timed on."""
+    splits = splits_of("bbc-news", 0)
+    candidate = splits.task.open_model(MODEL, data=splits.data, seed=0)
+    tokens = [len(features["input_ids"]) for features in candidate.encode(splits.data.validation)]
+    return candidate, Target(texts=typical_texts(splits.data.validation, tokens))
+
+
+def slow(candidate: Candidate) -> None:
+    """Let its tokenizer sleep 2 ms and its model 5 ms before each text."""
+    tokenizer: Any = candidate.tokenizer
+    usual = type(tokenizer)
+
+    def call(self: Any, *texts: Any, **settings: Any) -> Any:
+        time.sleep(0.002)
+        return usual.__call__(self, *texts, **settings)
+
+    tokenizer.__class__ = type("SlowTokenizer", (usual,), {"__call__": call})
+    candidate.model.register_forward_pre_hook(lambda *_: time.sleep(0.005))
+
+
+def predicting(runs: int) -> Finding:
+    """Time saved models as a search does, and their ``predict`` in a loop, in turn."""
+    candidate, target = small_candidate()
+    texts = [list(batch) for batches in target.texts for batch in batches]
+    ratios: dict[str, float] = {}
+    for name in ("", "onnx_runtime", "early_exit", "static_embeddings"):
+        strategies = [find(name)()] if name else []
+        made = replace(candidate, teacher=candidate.model)
+        for strategy in strategies:
+            made = strategy.apply(made, effort=0.0, seed=0)
+        with tempfile.TemporaryDirectory() as folder:
+            save(made, Path(folder) / "model")
+            served = load_model(Path(folder) / "model")
+            both = []
+            for _ in range(runs):
+                reported = calibrate_model(served.candidate, target, samples=100).p50_ms
+                both.append(1000 * statistics.median(predict_seconds(served, texts)) / reported)
+        ratios[name or "PyTorch"] = statistics.median(both)
+    kept = sum(abs(ratio - 1) <= 0.05 for ratio in ratios.values())
+    detail = ", ".join(f"{name} {ratio:.3f}" for name, ratio in ratios.items())
+    return Finding("predicting", "predict over what was measured within 5 % of 1", kept, len(ratios), 1.0, detail)
+
+
+def predict_seconds(served: LoadedModel, batches: Sequence[Sequence[Any]]) -> list[float]:
+    """Time each batch twice after a first round, on one thread."""
+    import torch
+
+    before, found = torch.get_num_threads(), []
+    torch.set_num_threads(1)
+    for number in range(3):
+        for batch in batches:
+            started = time.perf_counter()
+            served.predict(batch)
+            if number:
+                found.append(time.perf_counter() - started)
+    torch.set_num_threads(before)
+    return found
+
+
 def ranking(runs: int) -> Finding:
     """Compare models of 1 to 5 layers with the one of 6, the deepest last and first in turn."""
     reference = model(6)
@@ -183,6 +267,8 @@ EXPERIMENTS: dict[str, tuple[Callable[[int], Finding], int, int]] = {
     "sleep": (sleep, 10, 3),
     "neighbour": (neighbour, 20, 5),
     "crowded": (crowded, 20, 3),
+    "answering": (answering, 5, 2),
+    "predicting": (predicting, 7, 3),
     "ranking": (ranking, 10, 2),
 }
 """With the number of runs, and that with ``--quick``."""

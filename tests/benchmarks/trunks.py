@@ -36,8 +36,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from autoopt.objectives.scoring.bootstrap import bootstrap_interval, estimate, paired_difference
-from tests.benchmarks.trunk_methods import autoopts_own, by_hand, classical
-from tests.benchmarks.trunk_methods.data_sets import DATA_SETS, Splits, splits_of
+from tests.benchmarks.methods import autoopts_own, by_hand, classical
+from tests.benchmarks.methods.data_sets import DATA_SETS, Splits, splits_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -54,8 +54,8 @@ def test_the_cases_of_a_promise_pass(name: str) -> None:
 def test_disturbed_measurements_are_flagged_and_quiet_ones_are_not(tmp_path: Path) -> None:
     started_at = time.monotonic()
     figures = tmp_path / "figures.json"
-    script = ROOT / "tests" / "benchmarks" / "measurement_trust.py"
-    command = [sys.executable, script, "--quick", "--only", "crowded", "quiet", "--json", figures]
+    script = "tests.benchmarks.measurement_trust"
+    command = [sys.executable, "-m", script, "--quick", "--only", "crowded", "quiet", "--json", figures]
     subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True)
     findings = json.loads(figures.read_text(encoding="utf-8"))
     reached = "; ".join(f"{line['name']}: {line['kept']} of {line['runs']} right" for line in findings)

@@ -1,4 +1,4 @@
-"""The data sets of the benchmark of trunks, and the training examples that each seed draws from them."""
+"""The data sets of the benchmarks of trunks and rivals, and the training examples that each seed draws from them."""
 
 from __future__ import annotations
 

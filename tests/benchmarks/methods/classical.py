@@ -5,24 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from autoopt.objectives.models.model_folder import find_model
 from autoopt.objectives.models.pretrained import open_pretrained
 from autoopt.strategies.candidate import Candidate, Example, Features
 from autoopt.strategies.training.batches import IGNORED_LABEL, forward
-from tests.benchmarks.trunk_methods.data_sets import MODEL, Splits, splits_of
+from tests.benchmarks.methods.data_sets import MODEL, Splits, splits_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+Model: TypeAlias = Callable[[Sequence[Example]], list[Any]]
+"""Answers examples."""
 POOLINGS = ("first", "mean", "max", "last")
 STRENGTHS = (1.0, 10.0, 100.0)
 """Values of C, chosen on validation; vectors have length 1."""
 
 
 def tfidf_svm(splits: Splits) -> list[Any]:
-    """Return the answers to the test texts of a linear SVM on TF-IDF of words and characters.
+    """Return the answers to the test texts of a linear SVM on TF-IDF of words and characters."""
+    return bag_of_words(splits)(splits.data.test)
+
+
+def bag_of_words(splits: Splits) -> Model:
+    """Return a linear SVM on TF-IDF of words and characters.
 
     Of a longer text it reads the part that the model reads, ``max_length`` tokens: all methods have the same input. Of
     pairs the vectors of both texts, their difference and their product are given.
@@ -34,10 +41,15 @@ def tfidf_svm(splits: Splits) -> list[Any]:
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
     vectorizer = FeatureUnion([("words", words), ("characters", characters)])
-    train, test = (_as_read(examples, splits.task.max_length) for examples in (splits.data.train, splits.data.test))
+    train = _as_read(splits.data.train, splits.task.max_length)
     vectorizer.fit([text for example in train for text in _texts(example)])
     machine = LinearSVC(C=1.0).fit(_vectors(vectorizer, train), [example.label for example in train])
-    return machine.predict(_vectors(vectorizer, test)).tolist()  # type: ignore[no-any-return]
+
+    def answers(examples: Sequence[Example]) -> list[Any]:
+        read = _as_read(examples, splits.task.max_length)
+        return machine.predict(_vectors(vectorizer, read)).tolist()  # type: ignore[no-any-return]
+
+    return answers
 
 
 def _as_read(examples: Sequence[Example], max_length: int) -> list[Example]:

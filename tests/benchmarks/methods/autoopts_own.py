@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.objectives.monitor import ValidationMonitor
-from autoopt.search.api import load_model, search
+from autoopt.search.api import SearchResult, load_model, search
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.adaptation.linear_probe import LinearProbe
 from autoopt.strategies.candidate import Candidate, Example, Span
 from autoopt.strategies.strategy import Strategy
-from tests.benchmarks.trunk_methods.classical import plainly_opened
-from tests.benchmarks.trunk_methods.data_sets import MODEL, Splits
+from tests.benchmarks.methods.classical import plainly_opened
+from tests.benchmarks.methods.data_sets import MODEL, Splits
 
 OLD = {"learning_rate": 2e-4, "epochs": 3, "batch_size": 16, "layer_decay": 1.0, "warmup": 0.1, "head_first": False}
 """Full fine-tuning as it was by default when the head read the first token through a fresh pooler."""
@@ -51,20 +51,29 @@ BASELINE, PROBE = trained(FullFinetuning()), trained(LinearProbe())
 def best_of_search(splits: Splits) -> list[Any]:
     """Return the answers of the best model, by quality on validation, of a search without a budget."""
     with tempfile.TemporaryDirectory() as home:
-        files = {name: _written(splits, name, Path(home)) for name in ("train", "validation", "test")}
-        experiment = {
-            "study": splits.name,
-            "task": {"name": splits.task.name},
-            "model": MODEL,
-            "data": {**files, "max_length": splits.task.max_length},
-            "objectives": ["quality", "latency_p50"],
-            "search": {"trials": 1000, "timeout": f"{SEARCH_MINUTES}m", "seed": splits.seed},
-            "resources": {"workers": 2},
-        }
-        result = search(experiment, root=Path(home) / "studies")
-        candidate = load_model(result.pull(Path(home) / "champion")).candidate
+        result = searched(splits, Path(home))
+        return answers_of(splits, load_model(result.pull(Path(home) / "champion")).candidate, splits.data.test)
+
+
+def searched(splits: Splits, home: Path, *, minutes: float = SEARCH_MINUTES) -> SearchResult:
+    """Search without a budget, on two workers, under ``home``."""
+    files = {name: _written(splits, name, home) for name in ("train", "validation", "test")}
+    experiment = {
+        "study": splits.name,
+        "task": {"name": splits.task.name},
+        "model": MODEL,
+        "data": {**files, "max_length": splits.task.max_length},
+        "objectives": ["quality", "latency_p50"],
+        "search": {"trials": 1000, "timeout": f"{minutes}m", "seed": splits.seed},
+        "resources": {"workers": 2},
+    }
+    return search(experiment, root=home / "studies")
+
+
+def answers_of(splits: Splits, candidate: Candidate, examples: Sequence[Example]) -> list[Any]:
+    """Return the answers of a model of a search, with classes numbered as in the benchmark."""
     task: Any = candidate.task
-    return [_renumbered(answer, task.labels, splits.task.labels) for answer in task.answer(candidate, splits.data.test)]
+    return [_renumbered(answer, task.labels, splits.task.labels) for answer in task.answer(candidate, examples)]
 
 
 def _written(splits: Splits, name: str, folder: Path) -> str:

@@ -9,10 +9,11 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.training.batches import collate
 from autoopt.strategies.training.loop import linear_schedule
-from tests.benchmarks.trunk_methods import classical
-from tests.benchmarks.trunk_methods.data_sets import Splits
+from tests.benchmarks.methods import classical
+from tests.benchmarks.methods.data_sets import Splits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,36 +40,50 @@ def trainer(*, by_default: bool) -> Callable[[Splits], list[Any]]:
     """
 
     def method(splits: Splits) -> list[Any]:
-        from transformers import Trainer, TrainingArguments
-
-        candidate = classical.plainly_opened(splits)
-        settings: dict[str, Any] = {} if by_default else EXAMPLE_SCRIPTS[splits.task.name]
-        with tempfile.TemporaryDirectory() as folder:
-            arguments = TrainingArguments(
-                folder,
-                **settings,
-                seed=splits.seed,
-                report_to="none",
-                save_strategy="no",
-                logging_strategy="no",
-                disable_tqdm=True,
-                dataloader_pin_memory=False,
-                use_cpu=True,
-            )
-            pad = candidate.tokenizer.pad_token_id
-            Trainer(
-                candidate.model,
-                arguments,
-                train_dataset=candidate.features(),
-                data_collator=lambda features: collate(features, pad_token_id=pad),
-            ).train()
-        return splits.task.answer(candidate, splits.data.test)
+        return splits.task.answer(fine_tuned(splits, by_default=by_default), splits.data.test)
 
     return method
 
 
+def fine_tuned(splits: Splits, *, by_default: bool) -> Candidate:
+    """Return the base model as ``trainer`` trains it."""
+    from transformers import Trainer, TrainingArguments
+
+    candidate = classical.plainly_opened(splits)
+    settings: dict[str, Any] = {} if by_default else EXAMPLE_SCRIPTS[splits.task.name]
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            folder,
+            **settings,
+            seed=splits.seed,
+            report_to="none",
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+            use_cpu=True,
+        )
+        pad = candidate.tokenizer.pad_token_id
+        Trainer(
+            candidate.model,
+            arguments,
+            train_dataset=candidate.features(),
+            data_collator=lambda features: collate(features, pad_token_id=pad),
+        ).train()
+    candidate.model.eval()
+    return candidate
+
+
 def setfit(splits: Splits) -> list[Any]:
     """Return the answers of SetFit: contrastive pairs train the encoder, then logistic regression on its vectors."""
+    encoder, tokenizer = contrasted(splits)
+    parts = (splits.data.train, splits.data.validation, splits.data.test)
+    features = [classical.pool(classical.states_of(splits, part, encoder, tokenizer))["mean"] for part in parts]
+    return classical.fitted(splits, features[0], features[1]).predict(features[2]).tolist()  # type: ignore[no-any-return]
+
+
+def contrasted(splits: Splits) -> tuple[Any, Any]:
+    """Return the encoder of SetFit and its tokenizer."""
     import torch
 
     encoder, tokenizer = classical.new_base()
@@ -89,9 +104,7 @@ def setfit(splits: Splits) -> list[Any]:
         optimizer.zero_grad()
         scheduler.step()
     encoder.eval()
-    parts = (splits.data.train, splits.data.validation, splits.data.test)
-    features = [classical.pool(classical.states_of(splits, part, encoder, tokenizer))["mean"] for part in parts]
-    return classical.fitted(splits, features[0], features[1]).predict(features[2]).tolist()  # type: ignore[no-any-return]
+    return encoder, tokenizer
 
 
 def _vectors(encoder: Any, features: Sequence[Any], pad_token_id: int) -> torch.Tensor:

@@ -1,0 +1,1 @@
+"""The methods and data sets that ``trunks.py`` and ``rivals.py`` compare."""

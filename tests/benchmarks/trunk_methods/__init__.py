@@ -1,1 +1,0 @@
-"""The methods and data sets that ``tests/benchmarks/trunks.py`` compares."""
