@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.errors import ModelError, UsageError
@@ -25,11 +25,13 @@ class StaticEmbeddings(Student):
     - ``bigrams``: rows of a table of hashed pairs of neighbouring tokens; worth it if word order matters and texts are
       many.
     - ``token_weights``: learn how much each token counts in the mean.
-    - ``hidden``: width of a hidden layer of the head, 0 for a linear head; more for pairs than for single texts.
+    - ``hidden``: width of a hidden layer of the head, 0 for a linear head.
     - ``texts``: maximum number of unlabelled texts that the trunk answers.
-    - ``copies``: variants of each text, with words left out or halves exchanged, that the trunk answers; more if texts
-      are few.
+    - ``copies``: variants of each text, with words left out or halves exchanged, that the trunk answers; ``auto`` makes
+      more the fewer and the shorter the texts are.
     - ``epochs``: a step takes milliseconds.
+    - ``learning_rate``: of the vectors; ten times as much for the head. Small steps keep them near those of tokens that
+      training lacks.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"whole", "cpu", "teacher"})
@@ -38,11 +40,11 @@ class StaticEmbeddings(Student):
     dimension: Annotated[int, Choice(64, 128, 256)] = 256
     bigrams: Annotated[int, Choice(0, 16384)] = 0
     token_weights: Annotated[bool, Choice(False, True)] = True
-    hidden: Annotated[int, Choice(0, 256)] = 0
+    hidden: Annotated[int, Choice(0, 256)] = 256
     texts: Annotated[int, Choice(0, 2000, 8000)] = 2000
-    copies: Annotated[int, Choice(0, 1, 3)] = 1
+    copies: Annotated[int | Literal["auto"], Choice("auto", 1, 3)] = "auto"
     epochs: Annotated[int, Choice(10, 20, 40)] = 20
-    learning_rate: float = 2e-3
+    learning_rate: Annotated[float, Choice(5e-4, 2e-3)] = 5e-4
     weight: float = 0.8
     temperature: float = 2.0
     dropout: float = 0.1

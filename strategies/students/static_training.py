@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -24,6 +24,9 @@ PADDING = 0
 """Row of the compact tables that is no token."""
 SECOND = "second_"
 """Begins the names of the features of a pair's second text."""
+ANSWERED_TOKENS = 200_000
+"""The teacher answers texts of about so many tokens, half a minute of one processor with MiniLM."""
+MOST_COPIES = 15
 HEAD_RATE = 10.0
 """Learning rate of the head over that of the vectors."""
 
@@ -112,8 +115,8 @@ class Training:
     epochs: int
     texts: int
     """Maximum number of unlabelled texts that the teacher answers."""
-    copies: int
-    """Number of variants of each of these and of the labelled texts that the teacher answers."""
+    copies: int | Literal["auto"]
+    """Number of variants of each of these and of the labelled texts that the teacher answers; see ``usual_copies``."""
     weight: float
     """Weight of the divergence from the teacher; that of the labels' loss is the rest."""
     temperature: float
@@ -165,10 +168,11 @@ def _lesson(candidate: Candidate, shape: Shape, training: Training, seed: int) -
     free = [] if shape.pairs else [text for text in candidate.unlabeled if text not in known]
     others = [Example(text) for text in chance.sample(free, min(training.texts, len(free)))]
     sources = [*candidate.train, *others]
-    variants = [_variant(example, sources, chance) for _ in range(training.copies) for example in sources]
     teacher: Any = candidate.teacher
     pad_token_id = candidate.tokenizer.pad_token_id
     labelled = candidate.encode(candidate.train)
+    copies = usual_copies(labelled, len(sources)) if training.copies == "auto" else training.copies
+    variants = [_variant(example, sources, chance) for _ in range(copies) for example in sources]
     recorded = recorded_outputs(teacher, labelled, pad_token_id=pad_token_id)
     more = candidate.task.encode([*others, *variants], candidate.tokenizer)
     if more:
@@ -179,6 +183,12 @@ def _lesson(candidate: Candidate, shape: Shape, training: Training, seed: int) -
         answers=torch.stack([output["logits"] for output in recorded]),
         labels=torch.tensor([item["labels"] for item in labelled]),
     )
+
+
+def usual_copies(labelled: Sequence[Features], texts: int) -> int:
+    """Return how many variants of each of so many texts make ``ANSWERED_TOKENS`` tokens together with the texts."""
+    length = sum(len(item["input_ids"]) for item in labelled) / max(1, len(labelled))
+    return min(MOST_COPIES, max(0, int(ANSWERED_TOKENS / max(1.0, length * texts)) - 1))
 
 
 def _variant(example: Example, sources: Sequence[Example], chance: random.Random) -> Example:
