@@ -43,7 +43,7 @@ class StaticEmbeddings(Student):
     hidden: Annotated[int, Choice(0, 256)] = 256
     texts: Annotated[int, Choice(0, 2000, 8000)] = 2000
     copies: Annotated[int | Literal["auto"], Choice("auto", 1, 3)] = "auto"
-    epochs: Annotated[int, Choice(10, 20, 40)] = 20
+    epochs: Annotated[int, Choice(5, 10, 20, 40)] = 10
     learning_rate: Annotated[float, Choice(5e-4, 2e-3)] = 5e-4
     weight: float = 0.8
     temperature: float = 2.0

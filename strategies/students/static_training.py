@@ -256,7 +256,6 @@ def _loss(candidate: Candidate, lesson: Lesson, training: Training) -> Any:
         labels, chosen = lesson.labels[rows[labelled]], logits[labelled]
         output = SimpleNamespace(logits=chosen, loss=task_loss(chosen, labels, config))
         plain = candidate.criterion(output, {"labels": labels})
-        share = len(labels) / len(rows)
-        return training.weight * away + (1 - training.weight) * share * plain
+        return training.weight * away + (1 - training.weight) * plain
 
     return loss

@@ -168,7 +168,7 @@ def test_it_learns_several_classes_and_numbers(problem: str) -> None:
             model.num_labels = 1
             model.classifier = torch.nn.Linear(32, 1)
     task = TextClassification(labels=tiny.LABELS if several else (), max_length=16, kind=problem)  # type: ignore[arg-type]
-    made = StaticEmbeddings(weight=0.1).apply(replace(candidate, task=task, train=labels), effort=1, seed=0)
+    made = StaticEmbeddings(weight=0.1, epochs=40).apply(replace(candidate, task=task, train=labels), effort=1, seed=0)
     logits = text_logits(made.model, tiny.examples(12, seed=3))  # type: ignore[arg-type]
     truth = np.array([one.label for one in tiny.examples(12, seed=3)])
     answers = logits.argmax(1) if several else logits[:, 0] > 0.5
@@ -220,7 +220,8 @@ def test_the_exported_folder_has_the_layout_of_model2vec(tmp_path: Path) -> None
     assert (config["labels"], config["max_length"], config["normalize"]) == (list(tiny.LABELS), 16, False)
     ids = tokenizer.encode("shares fell today", add_special_tokens=False).ids
     head = load_file(tmp_path / "exported" / "head.safetensors")
-    logits = tensors["embeddings"][ids].mean(0) @ head["weight0"] + head["bias0"]
+    hidden = np.maximum(tensors["embeddings"][ids].mean(0) @ head["weight0"] + head["bias0"], 0)
+    logits = hidden @ head["weight1"] + head["bias1"]
     assert np.allclose(logits, student().model.text_logits(["shares fell today"])[0], atol=1e-4)  # type: ignore[operator]
 
 
