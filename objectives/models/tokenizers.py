@@ -50,8 +50,9 @@ def drop_unread_inputs(network: Any, tokenizer: PreTrainedTokenizerBase) -> None
     read = inspect.signature(type(network.base_model).forward).parameters
     has_types = getattr(network.config, "type_vocab_size", 2 - decoders.decodes(network.config)) != 1
     if "token_type_ids" in tokenizer.model_input_names and not ("token_type_ids" in read and has_types):
-        names: list[str] = list(tokenizer.model_input_names)
-        tokenizer.model_input_names = [name for name in names if name != "token_type_ids"]
+        names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+        tokenizer.model_input_names = names
+        tokenizer.init_kwargs["model_input_names"] = names  # This is what is saved.
 
 
 def grow_vocabulary(folder: ModelFolder, network: Any, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -41,9 +41,10 @@ def _made(model_type: str, architecture: str, ending: str) -> Any:
     if ending == ENCODER_ALONE:  # transformers has the encoder alone with a head for each token; ours pools.
         per_token = getattr(transformers, class_name(model_type, "ForTokenClassification"), None)
         return per_token and type(architecture, (per_token,), {"__module__": __name__})
-    base: Any = MODEL_MAPPING.get(CONFIG_MAPPING[model_type], None)
+    config = CONFIG_MAPPING[model_type]
+    base: Any = MODEL_MAPPING.get(config, None)
     if not isinstance(base, type):
         return None
     shared = next(part for part in base.__mro__ if PreTrainedModel in part.__bases__)
     generic = getattr(modeling_layers, f"Generic{ending}")
-    return type(architecture, (generic, shared), {"__module__": __name__})
+    return type(architecture, (generic, shared), {"__module__": __name__, "config_class": config})
