@@ -64,7 +64,7 @@ def placed(target: Target, *served: Any) -> Iterator[None]:
     """Put the models into evaluation mode on the target's device; restore mode and device on exit.
 
     A model whose time depends on its input (``strategies.stand_ins.early_exit_model``) replays the exits of real texts
-    meanwhile, since it may be timed on random tokens.
+    meanwhile, unless it is trained and is timed on real texts.
     """
     # What reads texts is no network, and has no device.
     models = [model for model in map(model_of, served) if not isinstance(model, TextModel)]
@@ -73,7 +73,7 @@ def placed(target: Target, *served: Any) -> Iterator[None]:
         try:
             for model, _, _ in before:
                 model.eval().to(target.device)
-                stack.enter_context(timed(model))
+                stack.enter_context(timed(model, texts=bool(target.texts)))
             yield
         finally:
             for model, training, device in before:

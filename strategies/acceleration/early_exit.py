@@ -51,11 +51,13 @@ class EarlyExit(Strategy):
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         import torch
 
+        from autoopt.strategies.stand_ins.early_exit_model import untrained_mix
+
         inner: Any = candidate.copy_model()
         depth = len(layers(inner))
         if depth == 1:
             return candidate.evolve("no early exits, since there is one layer alone")
-        mix = [*range(1, depth + 1)]
+        mix = untrained_mix(inner)
         edit = {"strategy": self.name, "confidence": self.confidence, "mix": mix}
         torch.manual_seed(seed)
         model = self.reshape(inner, edit)

@@ -40,8 +40,8 @@ class StandIn(Protocol):
     def parameter_count(self) -> int | None:
         """Return the number of its weights; None if the state's tensors say it."""
 
-    def timed(self) -> AbstractContextManager[None]:
-        """Let each call within the block take the time that the task's texts take, whatever it reads."""
+    def timed(self, *, texts: bool) -> AbstractContextManager[None]:
+        """Let each call within the block take the time that the task's texts take; ``texts``: it reads such texts."""
 
 
 @runtime_checkable
@@ -83,6 +83,6 @@ def parameter_count(model: Any) -> int:
     return sum(tensor.numel() for tensor in tensors.values())
 
 
-def timed(model: Any) -> AbstractContextManager[None]:
+def timed(model: Any, *, texts: bool = False) -> AbstractContextManager[None]:
     """Let each call within the block take the time that the task's texts take."""
-    return model.timed() if isinstance(model, StandIn) else nullcontext()
+    return model.timed(texts=texts) if isinstance(model, StandIn) else nullcontext()

@@ -63,7 +63,8 @@ class EarlyExitModel(nn.Module):
     A batch stops once all of its texts are answered; an answer does not depend on the rest of the batch.
 
     ``mix`` holds the number of layers that each of some texts of the task needed. Within ``timed`` calls stop after
-    these depths in turn, so that a measurement on random tokens takes the time of real texts.
+    these depths in turn, so that a measurement on random tokens takes the time of real texts. Until the classifiers are
+    trained each depth is in the mix once, and calls on real texts follow it too.
     """
 
     def __init__(self, model: Any, *, confidence: float, mix: Sequence[int]) -> None:
@@ -99,8 +100,9 @@ class EarlyExitModel(nn.Module):
         """Return None: the tensors of the state determine it."""
 
     @contextmanager
-    def timed(self) -> Iterator[None]:
-        self._turn = 0
+    def timed(self, *, texts: bool) -> Iterator[None]:
+        is_trained = self.mix != untrained_mix(self.model)
+        self._turn = None if texts and is_trained else 0
         try:
             yield
         finally:
@@ -162,6 +164,11 @@ class EarlyExitModel(nn.Module):
         """Return the greatest depth of the next ``texts`` entries of the mix."""
         begin = (self._turn or 0) * texts
         return max(self.mix[(begin + number) % len(self.mix)] for number in range(texts))
+
+
+def untrained_mix(model: Any) -> list[int]:
+    """Return the depths that are assumed before the classifiers are trained: each one once."""
+    return [*range(1, len(layers(model)) + 1)]
 
 
 def _as_number(mix: list[int]) -> int:

@@ -182,6 +182,19 @@ def test_a_measurement_takes_the_depths_of_real_texts(trained: Candidate) -> Non
         assert model.answered_after(input_ids=ids) == copy.deepcopy(model).answered_after(input_ids=ids)
 
 
+def test_a_trained_model_that_is_timed_on_real_texts_leaves_where_it_does_when_it_serves(trained: Candidate) -> None:
+    model: Any = EarlyExit().apply(trained, effort=0, seed=0).model
+    on_texts = replace(TARGET, texts=((("a text",),),))
+    ids = torch.randint(5, 25, (1, 8))
+    serving = model.answered_after(input_ids=ids)
+    assert serving == 4
+    with torch.inference_mode(), placed(on_texts, model):
+        assert [model.answered_after(input_ids=ids) for _ in range(3)] == [1, 2, 3]  # Not trained: as is assumed.
+    model.remember([3, 1, 4])
+    with torch.inference_mode(), placed(on_texts, model):
+        assert [model.answered_after(input_ids=ids) for _ in range(3)] == [serving] * 3
+
+
 def test_another_mix_of_depths_is_another_shape_and_its_order_is_not(trained: Candidate) -> None:
     model: Any = EarlyExit().apply(trained, effort=0, seed=0).model
     shapes = []
