@@ -70,7 +70,7 @@ def fine_tuned(splits: Splits, *, by_default: bool) -> Candidate:
             train_dataset=candidate.features(),
             data_collator=lambda features: collate(features, pad_token_id=pad),
         ).train()
-    candidate.model.eval()
+    candidate.model.train(mode=False)
     return candidate
 
 

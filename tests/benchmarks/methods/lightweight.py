@@ -78,7 +78,7 @@ def model2vec(splits: Splits) -> Model:
         return static.encode(texts, max_length=splits.task.max_length)  # type: ignore[no-any-return]
 
     linear = classical.fitted(splits, vectors(splits.data.train), vectors(splits.data.validation))
-    return lambda examples: linear.predict(vectors(examples)).tolist()  # type: ignore[no-any-return]
+    return lambda examples: linear.predict(vectors(examples)).tolist()
 
 
 @cache

@@ -37,7 +37,8 @@ def in_runtimes(candidate: Candidate) -> Iterator[tuple[str, Model]]:
 
 
 def _classifier(candidate: Candidate, logits: Logits) -> Model:
-    tokenizer, length = candidate.tokenizer, candidate.task.max_length
+    task: Any = candidate.task
+    tokenizer, length = candidate.tokenizer, task.max_length
 
     def answers(examples: Sequence[Example]) -> list[Any]:
         inputs = (
