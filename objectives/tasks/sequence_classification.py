@@ -20,7 +20,7 @@ from autoopt.objectives.tasks.outputs import check_finite, softmax
 from autoopt.objectives.tasks.pairs import separator
 from autoopt.strategies.candidate import Candidate, Example, Features
 from autoopt.strategies.errors import UsageError, did_you_mean
-from autoopt.strategies.stand_ins.contract import TextModel, text_logits
+from autoopt.strategies.stand_ins.contract import reads_texts, text_logits
 from autoopt.strategies.texts.beginnings import tokenize
 from autoopt.strategies.training.batches import forward
 
@@ -240,7 +240,7 @@ class SequenceClassification(Task):
         """Return logits of shape (examples, classes), or (examples, 1) for a number, in the order of the examples."""
         import numpy as np
 
-        if isinstance(candidate.model, TextModel):
+        if reads_texts(candidate.model):
             return check_finite(text_logits(candidate.model, examples).astype(np.float64))
         logits = np.empty((len(examples), max(1, len(self.labels))), dtype=np.float64)
         prompt = _prompt_of(candidate)

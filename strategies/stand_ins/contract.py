@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,6 +56,11 @@ class TextModel(Protocol):
 
     def sample_text(self, tokens: int, chance: random.Random) -> str:
         """Return a random text that takes as long as one of about ``tokens`` tokens."""
+
+
+def reads_texts(model: Any) -> TypeGuard[TextModel]:
+    """Return whether it is a ``TextModel``; a fifth of the time of an answer faster than ``isinstance``."""
+    return hasattr(model, "text_logits")
 
 
 def text_logits(model: TextModel, examples: Sequence[Example]) -> NDArray[Any]:
