@@ -194,7 +194,8 @@ def draw(rows: Sequence[Row], file: Path) -> None:
             axis.plot([row.times] * 2, [row.low, row.high], color=color, linewidth=0.8, alpha=0.5)
             if not row.ours:
                 axis.plot([row.times], [row.quality], "s", color=color, markersize=4)
-                axis.annotate(row.name, (row.times, row.quality), fontsize=6, xytext=(3, 3), textcoords="offset points")
+                place = {"xy": (row.times, row.quality), "xytext": (2, 3), "textcoords": "offset points"}
+                axis.annotate(row.name, **place, fontsize=6, rotation=50)
         axis.set_xscale("log")
         axis.set_title(f"{panel[0]}, seed {panel[1]}", fontsize=9)
         axis.grid(linewidth=0.3)
