@@ -82,12 +82,16 @@ class Runtimes:
         """Compare by the product of the ``costs``, names of measurements."""
         usual = next((found for recipe in design if not is_whole(recipe) and (found := runtime_of(recipe))), ())
         by_runtime: dict[Steps, float] = {}
-        records = [record for record in records if record.state is State.COMPLETE and is_whole(record.recipe)]
-        best = Standings.of(records).qualities
-        for record in records:
-            runtime = runtime_of(record.recipe)
-            quality, trunk = record.measurements[QUALITY].value, trunk_of(record.recipe)
-            if runtime and len(runtime) == len(record.recipe.leaf) and not falls_behind(quality, best[trunk]):
+        ended = [record for record in records if is_whole(record.recipe) and record.measurements.keys() >= set(costs)]
+        best = Standings.of(ended).qualities
+        for record in ended:
+            runtime, trunk = runtime_of(record.recipe), trunk_of(record.recipe)
+            # The usual one counts as measured too where a limit has rejected it.
+            is_known = record.state is State.COMPLETE or (record.state is State.REJECTED and runtime == usual)
+            if not is_known or not runtime or len(runtime) != len(record.recipe.leaf):
+                continue
+            quality = record.measurements.get(QUALITY)
+            if quality is None or not falls_behind(quality.value, best[trunk]):
                 score = sum(_logarithm(record.measurements[name]) for name in costs)
                 by_runtime[runtime] = min(score, by_runtime.get(runtime, score))
         chosen = min(by_runtime, key=by_runtime.__getitem__) if costs and usual in by_runtime else usual

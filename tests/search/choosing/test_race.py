@@ -147,6 +147,16 @@ def test_cuts_run_in_the_runtime_in_which_the_whole_trunk_is_fastest() -> None:
     assert left_of(BASE, *both, costs=()) == RUNTIMES[2:]  # Nothing is to be fast.
 
 
+def test_the_usual_runtime_is_known_where_a_limit_rejected_it() -> None:
+    rejected = timed(1, WHOLE_INT8, 4.0)
+    costs = {name: cost for name, cost in rejected.measurements.items() if name != "quality"}
+    rejected = replace(rejected, state=State.REJECTED, measurements=costs)
+    assert left_of(BASE, rejected, timed(2, WHOLE_ONNX, 3.0))[: len(IN_ONNX)] == IN_ONNX
+    assert left_of(BASE, rejected, timed(2, WHOLE_ONNX, 5.0))[: len(IN_INT8)] == IN_INT8
+    failed = replace(rejected, state=State.FAILED)
+    assert left_of(BASE, failed, timed(2, WHOLE_ONNX, 3.0))[: len(IN_INT8)] == IN_INT8
+
+
 def test_a_runtime_that_loses_too_much_quality_is_not_the_best() -> None:
     assert left_of(BASE, timed(1, WHOLE_INT8, 4.0), timed(2, WHOLE_ONNX, 1.0, quality=0.7)) == RUNTIMES[2:]
 
