@@ -80,7 +80,7 @@ class Runtimes:
     @classmethod
     def of(cls, design: Sequence[Recipe], records: Iterable[TrialRecord], costs: Sequence[str]) -> Runtimes:
         """Compare by the product of the ``costs``, names of measurements."""
-        usual = next((found for recipe in design if not is_whole(recipe) and (found := runtime_of(recipe))), ())
+        usual = next((runtime_of(recipe) for recipe in design if not is_whole(recipe) and runtime_of(recipe)), ())
         by_runtime: dict[Steps, float] = {}
         ended = [record for record in records if is_whole(record.recipe) and record.measurements.keys() >= set(costs)]
         best = Standings.of(ended).qualities

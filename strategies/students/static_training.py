@@ -25,7 +25,7 @@ PADDING = 0
 SECOND = "second_"
 """Begins the names of the features of a pair's second text."""
 ANSWERED_TOKENS = 200_000
-"""The teacher answers texts of about so many tokens, half a minute of one processor with MiniLM."""
+"""Number of tokens in the texts that the teacher answers, half a minute of one processor with MiniLM."""
 MOST_COPIES = 15
 HEAD_RATE = 10.0
 """Learning rate of the head over that of the vectors."""
@@ -186,7 +186,7 @@ def _lesson(candidate: Candidate, shape: Shape, training: Training, seed: int) -
 
 
 def usual_copies(labelled: Sequence[Features], texts: int) -> int:
-    """Return how many variants of each of so many texts make ``ANSWERED_TOKENS`` tokens together with the texts."""
+    """Return the number of variants of each text with which all texts have about ``ANSWERED_TOKENS`` tokens."""
     length = sum(len(item["input_ids"]) for item in labelled) / max(1, len(labelled))
     return min(MOST_COPIES, max(0, int(ANSWERED_TOKENS / max(1.0, length * texts)) - 1))
 

@@ -232,16 +232,16 @@ def predict_seconds(served: LoadedModel, batches: Sequence[Sequence[Any]]) -> li
     """Time each batch twice after a first round, on one thread."""
     import torch
 
-    before, found = torch.get_num_threads(), []
+    before, seconds = torch.get_num_threads(), []
     torch.set_num_threads(1)
     for number in range(3):
         for batch in batches:
             started = time.perf_counter()
             served.predict(batch)
             if number:
-                found.append(time.perf_counter() - started)
+                seconds.append(time.perf_counter() - started)
     torch.set_num_threads(before)
-    return found
+    return seconds
 
 
 def ranking(runs: int) -> Finding:

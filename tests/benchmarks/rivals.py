@@ -13,7 +13,7 @@ All start from MiniLM or from the training texts alone, on the same splits; a se
 - ``fine-tuned``: by transformers' Trainer with the defaults of its arguments, in PyTorch, ONNX Runtime and, where
   ``openvino`` and ``nncf`` are installed, OpenVINO.
 
-The front is that of ``autoopt search`` without a budget, with two workers, after so many minutes. A time is the
+The front is that of ``autoopt search`` without a budget, with two workers, after ``--minutes``. A time is the
 processor time from a text to its answer, one thread, one text at a time, by ``predict`` for autoopt's models: all
 models of a data set answer the same texts in turn, in seven rounds. "Faster" is the median over the rounds of the time
 of the fine-tuned model in PyTorch over a model's own. Quality is on the test split with its 95 % bootstrap interval.
@@ -129,15 +129,15 @@ def contestants(splits: Splits, result: SearchResult, without: Sequence[str]) ->
 
 def times_of(all_of_them: Sequence[Contestant], examples: Sequence[Any]) -> list[list[float]]:
     """Return for each model the processor seconds per text of each round."""
-    found: list[list[float]] = [[] for _ in all_of_them]
+    seconds: list[list[float]] = [[] for _ in all_of_them]
     for number in range(ROUNDS + 1):
-        for contestant, mine in zip(all_of_them, found, strict=True):
+        for contestant, mine in zip(all_of_them, seconds, strict=True):
             started = time.process_time()
             for example in examples:
                 contestant.call(example)
             if number:  # The first round warms up.
                 mine.append((time.process_time() - started) / len(examples))
-    return found
+    return seconds
 
 
 def compared(splits: Splits, result: SearchResult, without: Sequence[str]) -> list[Row]:

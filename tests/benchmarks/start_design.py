@@ -69,14 +69,14 @@ class Replay:
 
 def ended(table: Recorded, order: Sequence[Recipe], workers: int) -> list[tuple[float, Recipe]]:
     """Return when each recipe is done."""
-    replay, free, found = Replay(table), [0.0] * workers, []
+    replay, free, ends = Replay(table), [0.0] * workers, []
     heapq.heapify(free)
     for recipe in order:
-        begun = heapq.heappop(free)
-        moment = begun + replay.seconds(recipe, begun)
+        start = heapq.heappop(free)
+        moment = start + replay.seconds(recipe, start)
         heapq.heappush(free, moment)
-        found.append((moment, recipe))
-    return sorted(found, key=lambda pair: pair[0])
+        ends.append((moment, recipe))
+    return sorted(ends, key=lambda pair: pair[0])
 
 
 class Volume:
@@ -150,8 +150,8 @@ def main() -> None:
             "trunks first": lambda recipe: bool(recipe.leaf),
         }
 
-        def line(order: str, found: Sequence[float], name: str = name) -> None:
-            print(ROW.format(name, order, *(f"{share:.1%}" for share in found)), flush=True)
+        def line(order: str, reached: Sequence[float], name: str = name) -> None:
+            print(ROW.format(name, order, *(f"{share:.1%}" for share in reached)), flush=True)
 
         for order, key in orders.items():
             ordered = [base, *sorted(recipes[1:], key=key)]
