@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
@@ -19,6 +18,7 @@ from autoopt.objectives.checking.classes import (
 from autoopt.objectives.checking.overlaps import HELD_OUT
 from autoopt.objectives.data.gc_pause import gc_paused
 from autoopt.objectives.data.rows import Row
+from autoopt.objectives.data.samples import sampled
 from autoopt.objectives.data.settings import DataSettings, SplitSettings
 from autoopt.objectives.data.splits import (
     REST,
@@ -28,11 +28,11 @@ from autoopt.objectives.data.splits import (
     shuffle_key,
     stratified_split,
 )
-from autoopt.objectives.data.text_data import TextData
+from autoopt.objectives.data.text_data import TextData, fingerprint_of
 from autoopt.objectives.data.unlabeled import read_unlabeled, sample_texts
 from autoopt.objectives.pools import PARTS, read_pools
 from autoopt.objectives.task import Task
-from autoopt.strategies.candidate import Example, Label, Span
+from autoopt.strategies.candidate import Example, Label
 from autoopt.strategies.errors import DataError
 
 DEFAULT_SHARES: Mapping[str, float] = {"validation": 0.15, "test": 0.15}
@@ -72,18 +72,20 @@ def load_text_data(settings: DataSettings, task_type: type[Task], *, metric: str
     unlabeled, unlabeled_notes = _unlabeled(settings, parts)
     notes += unlabeled_notes
     notes.append(", ".join(f"{len(parts[name]):,} {name}" for name in PARTS) + f", {len(unlabeled):,} unlabeled texts")
-    return TextData(
+    data = TextData(
         train=parts["train"],
         validation=parts["validation"],
         test=parts["test"],
         unlabeled=unlabeled,
         labels=labels,
-        fingerprint=_fingerprint(labels, parts, unlabeled),
+        fingerprint="",
         notes=tuple(notes),
         warnings=tuple(pools.warnings),
         sources=pools.sources,
         left_out=tuple(item for item in pools.left_out if item.rows),
+        is_running_text=is_running_text,
     )
+    return sampled(replace(data, fingerprint=fingerprint_of(data)), settings)
 
 
 def load_labelled(address: str, task_type: type[Task]) -> tuple[tuple[Example, ...], tuple[str, ...]]:
@@ -180,13 +182,3 @@ def _case_notes(labels: Sequence[str]) -> list[str]:
         for name in labels
         if folded.setdefault(name.casefold(), name) != name
     ]
-
-
-def _fingerprint(labels: Sequence[str], parts: Mapping[str, Sequence[Example]], unlabeled: Sequence[str]) -> str:
-    examples = ([(item.text, item.label, item.text_pair) for item in parts[name]] for name in PARTS)
-    content = json.dumps([labels, *examples, unlabeled], default=_span_to_json)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def _span_to_json(span: Span) -> tuple[str, int]:
-    return span.text, span.start

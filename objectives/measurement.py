@@ -31,6 +31,8 @@ class Measurement:
     samples: int
     noisy: bool = False
     """Whether the machine was disturbed in every attempt, so that the number is not reliable."""
+    by_processor: bool = False
+    """Whether it is processor time, as other processes disturbed the time on the clock."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

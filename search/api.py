@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -173,26 +173,31 @@ def search(
     >>> load_model(result.pull("champion")).predict(["a0 a1 a2"])[0].keys()
     dict_keys(['label', 'score', 'scores'])
     """
+    from autoopt.search.choosing.time_plan import Deadline
     from autoopt.search.identity.lock import study_lock
-    from autoopt.search.study.assembly import assemble, checked_inputs, root_of
+    from autoopt.search.study.assembly import assemble, checked, root_of
 
+    deadline = Deadline.starting_now()
     validated = _load_experiment(experiment, overrides)
+    deadline = replace(deadline, timeout_s=validated.search.timeout)
     home = root_of(validated, Path(root) if root is not None else None)
-    space, inputs, summary = checked_inputs(validated, warn)
-    describe(summary)
-    shown = progress(validated, space) if progress else nullcontext(SilentAudience())
+    inputs = checked(validated, home, warn, deadline=deadline)
+    validated = inputs.experiment
+    describe(inputs.summary)
+    shown = progress(validated, inputs.space) if progress else nullcontext(SilentAudience())
     with (
         study_lock(home.study(validated.study).lock, study=validated.study, url=validated.storage.address()) as holder,
         shown as audience,
         assemble(
             validated,
             home,
-            space,
+            inputs.space,
             audience,
-            inputs=inputs,
+            inputs=inputs.inputs,
             holder=holder,
-            constant_quality=summary.constant_quality,
-            bag_of_words_quality=summary.bag_of_words_quality,
+            constant_quality=inputs.summary.constant_quality,
+            bag_of_words_quality=inputs.summary.bag_of_words_quality,
+            deadline=deadline,
         ) as assembled,
     ):
         assembled.complete()

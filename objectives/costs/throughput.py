@@ -34,6 +34,7 @@ class Throughput(Cost):
                 high=rate(comparison.low),
                 samples=comparison.samples,
                 noisy=comparison.noisy or calibration.noisy,
+                by_processor=comparison.by_processor or calibration.by_processor,
             ),
         )
 

@@ -36,5 +36,6 @@ class TokensPerSecond(Cost):
                 high=reference / comparison.low,
                 samples=comparison.samples,
                 noisy=comparison.noisy or calibration.noisy,
+                by_processor=comparison.by_processor or calibration.by_processor,
             ),
         )

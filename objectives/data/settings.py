@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
@@ -66,6 +66,10 @@ Tolerance = Annotated[
 ]
 
 
+Samples: TypeAlias = Annotated[int, Field(ge=1)] | Literal["auto", "all"]
+"""Most examples of a split."""
+
+
 class SplitSettings(BaseModel):
     """Sizes of the splits, each a number of examples or a share; by default training has all that remains.
 
@@ -108,6 +112,11 @@ class DataSettings(BaseModel):
     max_classes: Annotated[int, Field(ge=2)] = 1000
     """Maximum number of classes; more are taken for a column of something else."""
     split: SplitSettings = SplitSettings()
+    max_train_samples: Samples = "auto"
+    """Most training examples that a search uses: a number, ``all``, or ``auto``: all, or with ``search.timeout`` as
+    many as it has time for. The next two are for the validation and the test examples."""
+    max_validation_samples: Samples = "auto"
+    max_test_samples: Samples = "auto"
     max_length: Annotated[int, Field(ge=4, le=8192)] = 128
     """Maximum length in tokens; longer texts are truncated."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from autoopt.objectives.data.rows import LeftOut
-from autoopt.strategies.candidate import Example
+from autoopt.strategies.candidate import Example, Span
 
 
 @dataclass(frozen=True)
@@ -29,3 +31,17 @@ class TextData:
     """Number of rows read from each address."""
     left_out: tuple[LeftOut, ...] = ()
     """Rows that are in none of the splits, by reason and source."""
+    is_running_text: bool = False
+    """Whether a text continues in the next, so that splits and samples are of consecutive texts."""
+
+
+def fingerprint_of(data: TextData) -> str:
+    """Return the fingerprint of the data's examples."""
+    parts = (data.train, data.validation, data.test)
+    splits = ([(item.text, item.label, item.text_pair) for item in part] for part in parts)
+    content = json.dumps([data.labels, *splits, data.unlabeled], default=_span_to_json)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _span_to_json(span: Span) -> tuple[str, int]:
+    return span.text, span.start

@@ -97,7 +97,7 @@ def measure_energy(work: Work, target: Target, meter: Meter, *, clock: Clock | N
         low=low,
         high=high,
         samples=BLOCKS,
-        noisy=best.noisy,
+        noisy=best.disturbed,
     )
 
 

@@ -3,7 +3,8 @@
 A shared machine changes its speed from minute to minute; the ratio of two calls made in turn does not. A candidate's
 latency is therefore the median of paired ratios times the reference's latency, which is calibrated once on a quiet
 machine. Everything is timed under ``measurement_gate.measuring``: one measurement at a time on this machine, with
-training paused.
+training paused. Where other processes disturb it all the same, a model that computes on one processor is timed by its
+processor time, which they distort by a few percent where they distort the clock's by half.
 
 For texts of several lengths a pair is a round: each model runs each length once, in turn, and the ratio is that of the
 two sums. Each length thus counts by the time it takes, and the median over the rounds excludes stalls. Percentiles are
@@ -35,7 +36,9 @@ from autoopt.objectives.timing.pairing import (
     Work,
     as_calls,
     is_late,
+    is_narrow,
     time_in_turn,
+    total_cpu_s,
     total_wall_s,
     warm_up,
 )
@@ -43,6 +46,8 @@ from autoopt.objectives.timing.percentiles import median_interval, p95, p99
 
 MIN_RELATIVE_SHARE = 0.8
 """A candidate whose processor share is below this part of the reference's waits for something besides the processor."""
+BELIEVED_HALF_WIDTH = 0.05
+"""Half-width of the interval, relative to the median, up to which processor times are believed."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,13 @@ class Calibration:
     """Clock of the GPU after the measurement."""
     requested: int = 0
     """Samples that were asked for: more than ``samples`` if the calls are slow."""
+    by_processor: bool = False
+    """Whether the times are processor times, as other processes disturbed those on the clock."""
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether other processes disturbed it, so that a quiet machine may be faster."""
+        return self.noisy or self.by_processor
 
     @property
     def call_ms(self) -> float:
@@ -102,9 +114,16 @@ class Comparison:
     cpu_over_wall: float
     """Median over the reference's samples; near 1 if a single thread had a processor for itself."""
     noisy: bool
-    """Whether the machine was disturbed in every attempt."""
+    """Whether the machine was disturbed in every attempt, and the processor times do not tell the ratio either."""
     others: float | None = None
     """Processors, or share of the GPU, that other processes used meanwhile; None if unknown."""
+    by_processor: bool = False
+    """Whether the ratio is that of processor times, as other processes disturbed those on the clock."""
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether other processes disturbed the times on the clock."""
+        return self.noisy or self.by_processor
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -128,6 +147,7 @@ class Comparison:
             cpu_over_wall=calibration.cpu_over_wall,
             noisy=calibration.noisy,
             others=calibration.others,
+            by_processor=calibration.by_processor,
         )
 
 
@@ -142,10 +162,11 @@ def calibrate(
 ) -> Calibration:
     """Time the reference alone, at least ``samples`` calls, or six rounds and as many as ``seconds`` allow.
 
-    ``cpu_bound=False`` says that it waits for something other than the processor.
+    ``cpu_bound=False`` says that it waits for something other than the processor. On a disturbed machine the times are
+    processor times where one thread computes; ``noisy`` if their median is not known to 5 % either.
     """
     clock = clock or Clock.of(target)
-    calls = as_calls(reference)
+    calls, may_use_processor = as_calls(reference), cpu_bound and is_single_threaded_cpu(target)
 
     def time_rounds() -> list[list[Sample]]:
         warm_up(reference, clock)
@@ -157,16 +178,24 @@ def calibrate(
     def samples_of(rounds: list[list[Sample]]) -> list[Sample]:
         return [sample for samples in rounds for sample in samples]
 
-    best = least_disturbed(measure_until_quiet(time_rounds, samples_of, target, clock, cpu_bound=cpu_bound))
-    times_ms = [1000 * sample.wall_s for sample in samples_of(best.result)]
-    means_ms = [1000 * total_wall_s(samples_of_round) / len(calls) for samples_of_round in best.result]
+    def is_believed(rounds: list[list[Sample]]) -> bool:
+        return may_use_processor and is_narrow([total_cpu_s(samples) for samples in rounds], BELIEVED_HALF_WIDTH)
+
+    attempts = measure_until_quiet(time_rounds, samples_of, target, clock, cpu_bound=cpu_bound, is_enough=is_believed)
+    last = attempts[-1]
+    by_processor = last.disturbed and is_believed(last.result)
+    best = last if by_processor else least_disturbed(attempts)
+    times_ms = [1000 * (sample.cpu_s if by_processor else sample.wall_s) for sample in samples_of(best.result)]
+    total_s = total_cpu_s if by_processor else total_wall_s
+    means_ms = [1000 * total_s(samples_of_round) / len(calls) for samples_of_round in best.result]
     return Calibration(
         p50_ms=median(times_ms),
         p95_ms=p95(times_ms),
         p99_ms=p99(times_ms),
         samples=len(times_ms),
         cpu_over_wall=best.share,
-        noisy=best.noisy,
+        noisy=best.disturbed and not by_processor,
+        by_processor=by_processor,
         mean_ms=median(means_ms) if len(calls) > 1 else None,
         others=best.others,
         clock_mhz=clock.frequency_mhz(),
@@ -190,23 +219,38 @@ def compare(
     ``cpu_bound=False`` says that the reference waits for something other than the processor, so that its processor
     share does not show whether the machine was disturbed.
 
-    If all three attempts were disturbed, the comparison is ``noisy`` and pools their pairs. If both models only compute
-    on one processor, its ratio is then that of processor times, which other processes distort less than wall times.
+    If other processes disturbed it and both models only compute on one processor, its ratio is that of processor times.
+    ``noisy`` if all three attempts were disturbed and the processor times do not tell the ratio to 5 % either; it then
+    pools their pairs.
     """
     clock = clock or Clock.of(target)
+    may_use_processor = cpu_bound and is_single_threaded_cpu(target)
 
     def time_pairs() -> PairedTiming:
-        return time_in_turn(candidate, reference, clock, pairs=pairs, limit_ratio=limit_ratio)
+        return time_in_turn(
+            candidate, reference, clock, pairs=pairs, limit_ratio=limit_ratio, may_use_processor=may_use_processor
+        )
 
-    attempts = measure_until_quiet(time_pairs, lambda timing: timing.reference, target, clock, cpu_bound=cpu_bound)
+    def only_computes(timing: PairedTiming) -> bool:
+        share, of_reference = processor_share(timing.candidate), processor_share(timing.reference)
+        return may_use_processor and share > MIN_RELATIVE_SHARE * of_reference
+
+    def is_believed(timing: PairedTiming) -> bool:
+        return only_computes(timing) and is_narrow(timing.processor_ratios, BELIEVED_HALF_WIDTH)
+
+    attempts = measure_until_quiet(
+        time_pairs, lambda timing: timing.reference, target, clock, cpu_bound=cpu_bound, is_enough=is_believed
+    )
     last = attempts[-1]
-    if not last.noisy:
+    if not last.disturbed:
         return _comparison(last.result, last.result.ratios, others=last.others, noisy=False)
-    pooled = PairedTiming.pooled([attempt.result for attempt in attempts])
-    only_computes = processor_share(pooled.candidate) > MIN_RELATIVE_SHARE * processor_share(pooled.reference)
-    by_processor = only_computes and cpu_bound and is_single_threaded_cpu(target)
-    ratios = pooled.processor_ratios if by_processor else pooled.ratios
-    return _comparison(pooled, ratios, others=least_disturbed(attempts).others, noisy=True)
+    timing, others = last.result, last.others
+    if not is_believed(timing):
+        timing = PairedTiming.pooled([attempt.result for attempt in attempts])
+        others = least_disturbed(attempts).others
+    by_processor = only_computes(timing)
+    ratios = timing.processor_ratios if by_processor else timing.ratios
+    return _comparison(timing, ratios, others=others, noisy=not is_believed(timing), by_processor=by_processor)
 
 
 def latency(
@@ -225,6 +269,7 @@ def latency(
         high=comparison.high * reference_ms,
         samples=samples,
         noisy=comparison.noisy or calibration.noisy,
+        by_processor=comparison.by_processor or calibration.by_processor,
     )
 
 
@@ -239,10 +284,18 @@ def latency_ratio(comparison: Comparison) -> Measurement:
         high=comparison.high,
         samples=comparison.samples,
         noisy=comparison.noisy,
+        by_processor=comparison.by_processor,
     )
 
 
-def _comparison(timing: PairedTiming, ratios: Sequence[float], *, others: float | None, noisy: bool) -> Comparison:
+def _comparison(
+    timing: PairedTiming,
+    ratios: Sequence[float],
+    *,
+    others: float | None,
+    noisy: bool,
+    by_processor: bool = False,
+) -> Comparison:
     low, high = median_interval(ratios)
     candidate_ms, reference_ms = (
         [1000 * sample.wall_s for sample in samples] for samples in (timing.candidate, timing.reference)
@@ -259,4 +312,5 @@ def _comparison(timing: PairedTiming, ratios: Sequence[float], *, others: float 
         cpu_over_wall=processor_share(timing.reference),
         noisy=noisy,
         others=others,
+        by_processor=by_processor,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import TypeAlias
 
+from autoopt.objectives.timing.attempts import MIN_PROCESSOR_SHARE, processor_share
 from autoopt.objectives.timing.clock import Call, Clock, Sample, time_call
 from autoopt.objectives.timing.percentiles import MIN_SAMPLES_P99, median_interval
 
@@ -91,10 +92,7 @@ class Round:
     @property
     def processor_ratio(self) -> float:
         """The same of processor time, which does not grow while another process has the processor."""
-        candidate_s, reference_s = (
-            math.fsum(sample.cpu_s for sample in samples) for samples in (self.candidate, self.reference)
-        )
-        return candidate_s / reference_s
+        return total_cpu_s(self.candidate) / total_cpu_s(self.reference)
 
 
 @dataclass(frozen=True)
@@ -145,15 +143,25 @@ def warm_up(work: Work, clock: Clock) -> tuple[TimedCall, ...]:
 
 
 def time_in_turn(
-    candidate: Work, reference: Work, clock: Clock, *, pairs: Pairs, limit_ratio: float | None
+    candidate: Work,
+    reference: Work,
+    clock: Clock,
+    *,
+    pairs: Pairs,
+    limit_ratio: float | None,
+    may_use_processor: bool = False,
 ) -> PairedTiming:
     """Time both in turn until the ratio is known to 3 % and its interval excludes ``limit_ratio``, or pairs run out.
 
+    ``may_use_processor``: the ratio of processor times is enough while other processes take the processor away.
     Raises ``ValueError`` if the two have different numbers of lengths.
     """
     timed = list(zip(warm_up(candidate, clock), warm_up(reference, clock), strict=True))
     limits, rounds, started_at = pairs.rounds(len(timed)), list[Round](), clock.wall()
-    while not (_is_enough(rounds, limits, limit_ratio) or is_late(len(rounds), started_at, limits.seconds, clock)):
+    while not (
+        _is_enough(rounds, limits, limit_ratio, may_use_processor)
+        or is_late(len(rounds), started_at, limits.seconds, clock)
+    ):
         rounds.append(_time_round(timed, clock, number=len(rounds)))
     is_single = [all(pair[side].repeats == 1 for pair in timed) for side in (0, 1)]
     return PairedTiming(tuple(rounds), *is_single)
@@ -162,6 +170,11 @@ def time_in_turn(
 def total_wall_s(samples: Sequence[Sample]) -> float:
     """Return the sum of the wall times."""
     return math.fsum(sample.wall_s for sample in samples)
+
+
+def total_cpu_s(samples: Sequence[Sample]) -> float:
+    """Return the sum of the processor times."""
+    return math.fsum(sample.cpu_s for sample in samples)
 
 
 def _time_round(timed: Sequence[tuple[TimedCall, TimedCall]], clock: Clock, *, number: int) -> Round:
@@ -181,12 +194,23 @@ def is_late(rounds: int, started_at: float, seconds: float, clock: Clock) -> boo
     return rounds >= MIN_ROUNDS and rounds % 2 == 0 and clock.wall() - started_at >= seconds
 
 
-def _is_enough(rounds: Sequence[Round], limits: Pairs, limit_ratio: float | None) -> bool:
+def _is_enough(rounds: Sequence[Round], limits: Pairs, limit_ratio: float | None, may_use_processor: bool) -> bool:
     if len(rounds) < limits.minimum or len(rounds) % 2 == 1:
         return False
     if len(rounds) >= limits.maximum:
         return True
-    ratios = [pairs.ratio for pairs in rounds]
+    by_processor = may_use_processor and _lack_processor(rounds)
+    ratios = [pairs.processor_ratio if by_processor else pairs.ratio for pairs in rounds]
     low, high = median_interval(ratios)
     excludes_limit = limit_ratio is None or not low <= limit_ratio <= high
-    return excludes_limit and (high - low) / 2 <= HALF_WIDTH * median(ratios)
+    return excludes_limit and is_narrow(ratios)
+
+
+def is_narrow(values: Sequence[float], half_width: float = HALF_WIDTH) -> bool:
+    """Whether the interval of their median is as narrow as ``half_width``, relative to the median."""
+    low, high = median_interval(values)
+    return (high - low) / 2 <= half_width * median(values)
+
+
+def _lack_processor(rounds: Sequence[Round]) -> bool:
+    return processor_share([sample for pairs in rounds for sample in pairs.reference]) < MIN_PROCESSOR_SHARE

@@ -47,8 +47,8 @@ class ShapeTable:
         return None if fields is None else Calibration.from_json(fields)
 
     def put_calibration(self, calibration: Calibration, *, reference: str) -> None:
-        """Store a calibration, unless it is noisy."""
-        if not calibration.noisy:
+        """Store a calibration, unless other processes disturbed it: a quiet machine may be faster."""
+        if not calibration.disturbed:
             self._write(self._path(_CALIBRATION, reference), calibration.to_json())
 
     def once(self, metric: str, shape: str, measure: Callable[[], Measurement]) -> Measurement:

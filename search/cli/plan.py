@@ -103,12 +103,13 @@ def plan(file: str, overrides: tuple[str, ...], root: Path | None, as_json: bool
     this machine (measured in about ten seconds), what was understood of the data, and the space of recipes.
     """
     from autoopt.search.experiment.experiment import load_experiment
-    from autoopt.search.study.assembly import checked_space, root_of
+    from autoopt.search.study.assembly import checked, root_of
 
     experiment = load_experiment(file, overrides)
-    space = checked_space(experiment, warn)
+    home = root_of(experiment, root)
+    inputs = checked(experiment, home, warn)
     click.echo("measuring the latency of the baseline; this takes about ten seconds ...", err=True)
-    preview = _preview(experiment, space, root_of(experiment, root))
+    preview = _preview(inputs.experiment, inputs.space, home)
     if as_json:
         print_json(_document(preview))
     else:
@@ -265,7 +266,8 @@ def _forecast_lines(preview: Preview) -> list[str]:
     from autoopt.search.report.formats import format_clock, format_count, format_seconds
 
     experiment, calibration = preview.experiment, preview.calibration
-    noisy = "; unreliable, the machine was never quiet" if calibration.noisy else ""
+    noisy = "; of processor time, as other processes disturb this machine" if calibration.by_processor else ""
+    noisy = "; unreliable, the machine was never quiet" if calibration.noisy else noisy
     p95 = f", p95 {calibration.p95_ms:.1f} ms" if calibration.p95_ms is not None else ""
     trials = (
         f"{format_count(experiment.search.trials, 'trial')} on {format_count(experiment.resources.workers, 'worker')}"

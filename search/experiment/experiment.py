@@ -28,7 +28,8 @@ from autoopt.search.experiment.yaml_file import Document, dump_yaml, read_yaml
 from autoopt.search.space import base_model
 from autoopt.search.space.strategy_choice import InvalidStrategies, StrategyChoice, choose_all
 from autoopt.strategies.catalog import catalog
-from autoopt.strategies.errors import ExperimentError, UnknownName, did_you_mean
+from autoopt.strategies.errors import CorruptArtefact, ExperimentError, UnknownName, did_you_mean
+from autoopt.strategies.system.checked_files import verify_yaml
 
 OTHERS = "others"
 """Key under ``strategies``: whether strategies that are not named are used."""
@@ -192,6 +193,17 @@ def load_experiment(path_or_example: str | Path, overrides: Sequence[str] = ()) 
         )
     resolved = resolve_paths(document.data, path.absolute().parent)
     return validate(apply_overrides(Document(document.source, resolved, document.positions), overrides))
+
+
+def stored_experiment(path: Path) -> tuple[Experiment | None, str]:
+    """Return the experiment in a study's folder, None if there is none, and what is wrong with a damaged file."""
+    try:
+        verify_yaml(path)
+        return load_experiment(path, ()), ""
+    except FileNotFoundError:
+        return None, ""
+    except (CorruptArtefact, ExperimentError) as error:
+        return None, str(error).splitlines()[0]
 
 
 def validate(document: Document) -> Experiment:

@@ -9,7 +9,7 @@ from typing import Any
 
 from autoopt.search.backends.optuna_storage import database_url
 from autoopt.search.backends.optuna_study import OptunaStudy
-from autoopt.search.experiment.experiment import Experiment, load_experiment, validate
+from autoopt.search.experiment.experiment import Experiment, stored_experiment, validate
 from autoopt.search.experiment.opening import directions, find_models, open_data
 from autoopt.search.experiment.yaml_file import Document
 from autoopt.search.identity.fingerprints import Inputs
@@ -19,7 +19,7 @@ from autoopt.search.space.space import Space
 from autoopt.search.trial.execution import read_record, write_record
 from autoopt.search.trial.record import State
 from autoopt.strategies.errors import CorruptArtefact, ExperimentError
-from autoopt.strategies.system.checked_files import put_aside, verify_yaml, write_yaml
+from autoopt.strategies.system.checked_files import put_aside, write_yaml
 from autoopt.strategies.system.files import remove_unfinished
 
 REMEDY = "undo the change, or give the study another name with --set study=NAME"
@@ -49,7 +49,7 @@ class Admission:
         """
         self.folder.path.mkdir(parents=True, exist_ok=True)
         remove_unfinished(self.folder.path)
-        original, damage = _stored_experiment(self.folder.experiment)
+        original, damage = stored_experiment(self.folder.experiment)
         if original is not None:
             self._refuse_other_experiment(original)
         inputs = self.inputs or Inputs.of(self.experiment, open_data(self.experiment), find_models(self.experiment))
@@ -121,14 +121,3 @@ class Admission:
             path = self.folder.result(record.number)
             if path in damaged and record.state is not State.RUNNING:
                 write_record(record, path)
-
-
-def _stored_experiment(path: Path) -> tuple[Experiment | None, str]:
-    """Return the experiment in the study's folder, None if there is none, and what is wrong with a damaged file."""
-    try:
-        verify_yaml(path)
-        return load_experiment(path, ()), ""
-    except FileNotFoundError:
-        return None, ""
-    except (CorruptArtefact, ExperimentError) as error:
-        return None, str(error).splitlines()[0]

@@ -16,6 +16,7 @@ from autoopt.search.study.evidence import EvidenceKind, Gap, Seeds, Spread
 NOT_MEASURED = "-"
 """Shown in place of a value that was not measured."""
 NOISY = " (noisy)"
+BY_PROCESSOR = " (processor time)"
 """Appended to a value measured on a machine that was never quiet."""
 
 
@@ -207,4 +208,6 @@ def _format_numbers(*numbers: float) -> list[str]:
 
 
 def _noise_mark(measured: Measurement) -> str:
-    return NOISY if measured.noisy else ""
+    if measured.noisy:
+        return NOISY
+    return BY_PROCESSOR if measured.by_processor else ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from autoopt.objectives.data.text_data import TextData
     from autoopt.objectives.models.model_folder import ModelFolder
     from autoopt.objectives.summary import DataSummary
+    from autoopt.search.choosing.time_plan import Deadline
     from autoopt.search.experiment.experiment import Experiment
     from autoopt.search.identity.fingerprints import Inputs
     from autoopt.search.identity.owner import Holder
@@ -29,27 +31,40 @@ def root_of(experiment: Experiment, path: Path | None) -> Root:
     return Root(path.absolute() if path else experiment.storage.folder() or default_root())
 
 
-def checked_space(experiment: Experiment, warn: Callable[[str], None]) -> Space:
-    """Check model and data before anything is written, and return the space of recipes that they allow.
+@dataclass(frozen=True)
+class Checked:
+    """An experiment whose data and models were read, before anything is written."""
 
-    ``warn`` is called with doubts about the data. Raises ``ModelError``, ``DataError``, ``UsageError`` if the task's
-    metric does not fit the labels, and ``EnvironmentProblem`` for a metric that this machine cannot measure.
+    experiment: Experiment
+    """With as many examples as there is time for."""
+    space: Space
+    """The recipes that model and data allow."""
+    data: TextData
+    models: Mapping[str, ModelFolder]
+    summary: DataSummary
+    """What was understood of the data."""
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """Fingerprints of data and models."""
+        from autoopt.search.identity.fingerprints import Inputs
+
+        return Inputs.of(self.experiment, self.data, self.models)
+
+
+def checked(
+    experiment: Experiment, root: Root, warn: Callable[[str], None], *, deadline: Deadline | None = None
+) -> Checked:
+    """Check model and data before anything is written.
+
+    ``warn`` is called with doubts about the data, and with what the timeout leaves out. The ``deadline`` is by default
+    the timeout from now on. Raises ``ModelError``, ``DataError``, ``UsageError`` if the task's metric does not fit the
+    labels, and ``EnvironmentProblem`` for a metric that this machine cannot measure.
     """
-    return _checked(experiment, warn)[0]
-
-
-def checked_inputs(experiment: Experiment, warn: Callable[[str], None]) -> tuple[Space, Inputs, DataSummary]:
-    """Check model and data as ``checked_space``; return their fingerprints and what was understood of the data too."""
-    from autoopt.search.identity.fingerprints import Inputs
-
-    space, data, models, summary = _checked(experiment, warn)
-    return space, Inputs.of(experiment, data, models), summary
-
-
-def _checked(
-    experiment: Experiment, warn: Callable[[str], None]
-) -> tuple[Space, TextData, Mapping[str, ModelFolder], DataSummary]:
+    from autoopt.objectives.data.samples import sampled
     from autoopt.objectives.summary import DataSummary
+    from autoopt.search.choosing.time_plan import Deadline
+    from autoopt.search.experiment.experiment import stored_experiment
     from autoopt.search.experiment.opening import (
         check_measurable,
         check_opening,
@@ -60,6 +75,7 @@ def _checked(
         task_of,
     )
     from autoopt.search.experiment.training_place import training_warning
+    from autoopt.search.study.first_pass import as_many_as_fit
     from autoopt.strategies.system.devices import gpu_names, hidden_gpu_count
 
     check_measurable(experiment)
@@ -67,12 +83,15 @@ def _checked(
     doubts = model_warnings(models)
     data = open_data(experiment)
     task = task_of(experiment, data)
-    summary = DataSummary.of(task, data)
     check_opening(experiment, task)
+    deadline = deadline or Deadline.starting_now(experiment.search.timeout)
+    stored = stored_experiment(root.study(experiment.study).experiment)[0]
+    experiment, left_out = as_many_as_fit(experiment, data, task, deadline, stored)
+    data = sampled(data, experiment.data)
     training = training_warning(experiment.resources, gpu_names(), hidden=hidden_gpu_count())
-    for warning in filter(None, (*doubts, *data.warnings, training)):
+    for warning in filter(None, (*doubts, *data.warnings, training, left_out)):
         warn(warning)
-    return space_of(experiment, data, models), data, models, summary
+    return Checked(experiment, space_of(experiment, data, models), data, models, DataSummary.of(task, data))
 
 
 @contextmanager
@@ -86,6 +105,7 @@ def assemble(
     holder: Holder | None = None,
     constant_quality: float | None = None,
     bag_of_words_quality: float | None = None,
+    deadline: Deadline | None = None,
 ) -> Iterator[Search]:
     """Yield the search and report to MLflow how it ended. The caller must hold the study's lock."""
     from autoopt.search.backends.mlflow_runs import Ending
@@ -129,6 +149,7 @@ def assemble(
             holder or Holder.here(),
             constant_quality=constant_quality,
             bag_of_words_quality=bag_of_words_quality,
+            deadline=deadline,
         )
         ending = Ending.FINISHED
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ from typing import Protocol
 from autoopt.objectives.measurement import Direction
 from autoopt.search.backends.optuna_study import OptunaStudy
 from autoopt.search.choosing.front import pareto
+from autoopt.search.choosing.time_plan import Deadline
 from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.experiment.opening import directions
 from autoopt.search.identity.admission import Admission
@@ -36,8 +37,8 @@ from autoopt.strategies.errors import TrialError
 from autoopt.strategies.system.devices import largest_gpu_bytes
 from autoopt.strategies.system.failpoints import failpoint
 
-GRACE_SHARE = 0.1
-"""How long running trials may go on after the search's time is up, as a share of it."""
+GRACE_SHARE = 0.2
+"""How long running trials may go on after their time is up, as a share of that for the front's verification."""
 
 
 class Audience(Watcher, Protocol):
@@ -83,6 +84,8 @@ class Search:
     """Quality of always giving the commonest answer, if known."""
     bag_of_words_quality: float | None = None
     """Quality of a linear model of words, if known."""
+    deadline: Deadline | None = None
+    """The time of the whole command; by default the experiment's timeout from the first trial's start."""
 
     @property
     def folder(self) -> StudyFolder:
@@ -157,13 +160,14 @@ class Search:
         return driver
 
     def _stopping_rule(self) -> StoppingRule:
-        search = self.experiment.search
+        search, deadline = self.experiment.search, self.deadline or Deadline(self.experiment.search.timeout)
         return StoppingRule(
             trials=search.trials,
-            timeout_s=search.timeout,
-            grace_s=GRACE_SHARE * (search.timeout or 0.0),
+            timeout_s=deadline.trials_s,
+            grace_s=GRACE_SHARE * deadline.verification_s,
             max_compute_s=search.max_compute,
             stop_when_gain=search.stop_when_gain,
+            started_at=deadline.started_at,
         )
 
     def _open(self) -> OptunaStudy:

@@ -164,11 +164,11 @@ class Workspace:
         """
         metrics = {limit.metric for limit in self.experiment.budget if not limit.of_baseline} & costs().keys()
         timed = {name for name in metrics if costs()[name].limit_ratio(1.0, 1.0) is not None}
-        if not timed or not self.calibration.noisy:
+        if not timed or not self.calibration.disturbed:
             return {}
         pairs = pairs_for(self.metrics)
         quiet = calibrate_once(self.base, self.target, self.shapes, samples=pairs.minimum, seconds=pairs.seconds)
-        if quiet.noisy:
+        if quiet.disturbed:
             return {}
         ratios = {name: quiet.relative_to(self.calibration, name) for name in sorted(timed)}
         return {name: costs()[name].limit_ratio(ratio, 1.0) or 1.0 for name, ratio in ratios.items()}

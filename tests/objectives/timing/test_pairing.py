@@ -159,7 +159,7 @@ def test_a_calibration_of_slow_calls_says_how_many_were_asked_for() -> None:
 
 def test_disturbed_attempts_are_not_repeated_after_a_minute() -> None:
     machine = Machine(others=1.0)
-    compare(machine.call("c", 0.5), machine.call("r", 1.0), TARGET, pairs=VERIFYING, clock=machine.clock)
+    compare(machine.call("c", 0.5), machine.call("r", 1.0), SEVERAL_THREADS, pairs=VERIFYING, clock=machine.clock)
     assert len(machine.pauses) == 1, "two attempts of 45 s with their warm-up"
 
 
@@ -195,25 +195,60 @@ def test_a_calibration_has_only_the_percentiles_that_its_samples_carry(
     assert (calibration.p95_ms is not None, calibration.p99_ms is not None) == (has_p95, has_p99)
 
 
-def test_a_disturbed_measurement_is_tried_three_times_and_then_flagged() -> None:
-    machine = Machine(share=0.33)
-    comparison = compare(machine.call("c", 0.03), machine.call("r", 0.03), TARGET, clock=machine.clock)
-    assert comparison.noisy
+SEVERAL_THREADS = replace(TARGET, threads=2)
+"""Threads that wait for each other spin: their processor time says nothing."""
+
+
+def test_a_disturbed_measurement_of_several_threads_is_tried_three_times_and_then_flagged() -> None:
+    machine = Machine(share=0.33, others=1.0)
+    comparison = compare(machine.call("c", 0.03), machine.call("r", 0.03), SEVERAL_THREADS, clock=machine.clock)
+    assert (comparison.noisy, comparison.by_processor) == (True, False)
     assert comparison.cpu_over_wall == pytest.approx(0.33)
     assert len(machine.calls) == 3 * 2 * (WARM_UP_CALLS + SCREENING.minimum)
+    calibration = calibrate(machine.call("r", 0.03), SEVERAL_THREADS, samples=20, clock=machine.clock)
+    assert (calibration.noisy, calibration.by_processor) == (True, False)
+
+
+def test_a_disturbed_measurement_of_one_thread_is_believed_at_once_by_its_processor_time() -> None:
+    machine = Machine(share=0.33)
+    comparison = compare(machine.call("c", 0.03), machine.call("r", 0.06), TARGET, clock=machine.clock)
+    assert (comparison.noisy, comparison.by_processor) == (False, True)
+    assert comparison.ratio == pytest.approx(0.5)
+    assert len(machine.calls) == 2 * (WARM_UP_CALLS + SCREENING.minimum)
     calibration = calibrate(machine.call("r", 0.03), TARGET, samples=20, clock=machine.clock)
-    assert calibration.noisy
+    assert (calibration.noisy, calibration.by_processor) == (False, True)
+    assert calibration.p50_ms == pytest.approx(0.33 * 30)
+    measured = latency("latency_p50", calibration.p50_ms, comparison, calibration, samples=20)
+    assert (measured.noisy, measured.by_processor) == (False, True)
+
+
+def test_processor_times_that_differ_from_call_to_call_are_not_believed() -> None:
+    machine = Machine(others=1.0)
+    chance = random.Random(0)
+    call, reference = (machine.call(name, lambda: 0.03 * chance.lognormvariate(0, 0.5)) for name in "cr")
+    comparison = compare(call, reference, TARGET, clock=machine.clock)
+    assert (comparison.noisy, comparison.by_processor) == (True, True)
+    assert comparison.samples == 3 * SCREENING.maximum
+    calibration = calibrate(reference, TARGET, samples=20, clock=machine.clock)
+    assert (calibration.noisy, calibration.by_processor) == (True, False)
+
+
+def test_a_model_that_waits_on_a_machine_of_its_own_is_timed_by_the_clock() -> None:
+    machine = Machine(share=0.1, others=0.02)
+    calibration = calibrate(machine.call("r", 0.03), TARGET, samples=20, clock=machine.clock)
+    assert (calibration.noisy, calibration.by_processor) == (False, False)
+    assert calibration.p50_ms == pytest.approx(30)
 
 
 @pytest.mark.parametrize(
-    ("others", "is_noisy"), [(1.0, True), (0.35, True), (0.25, False), (0.0, False), (None, False)]
+    ("others", "is_disturbed"), [(1.0, True), (0.35, True), (0.25, False), (0.0, False), (None, False)]
 )
-def test_a_neighbour_disturbs_even_where_it_leaves_a_processor_free(others: float | None, is_noisy: bool) -> None:
+def test_a_neighbour_disturbs_even_where_it_leaves_a_processor_free(others: float | None, is_disturbed: bool) -> None:
     machine = Machine(share=1.0, others=others)
     comparison = compare(machine.call("c", 0.03), machine.call("r", 0.03), TARGET, clock=machine.clock)
     calibration = calibrate(machine.call("r", 0.03), TARGET, samples=20, clock=machine.clock)
-    assert (comparison.noisy, comparison.others) == (is_noisy, others)
-    assert (calibration.noisy, calibration.others) == (is_noisy, others)
+    assert (comparison.by_processor, comparison.others) == (is_disturbed, others)
+    assert (calibration.disturbed, calibration.others) == (is_disturbed, others)
 
 
 @pytest.mark.parametrize("target", [Target(threads=2), Target(device="cuda")])
@@ -224,10 +259,10 @@ def test_a_neighbour_also_disturbs_several_threads_and_a_gpu(target: Target) -> 
 
 def test_a_disturbance_is_given_a_second_to_pass_before_the_next_attempt_or_as_long_as_that_takes() -> None:
     machine = Machine(others=1.0)
-    compare(machine.call("c", 0.03), machine.call("r", 0.03), TARGET, clock=machine.clock)
+    compare(machine.call("c", 0.03), machine.call("r", 0.03), SEVERAL_THREADS, clock=machine.clock)
     assert machine.pauses == [PAUSE_S, PAUSE_S]
     machine = Machine(others=1.0)
-    compare(machine.call("c", 0.003), machine.call("r", 0.003), TARGET, clock=machine.clock)
+    compare(machine.call("c", 0.003), machine.call("r", 0.003), SEVERAL_THREADS, clock=machine.clock)
     assert machine.pauses == pytest.approx([0.003 * 2 * (WARM_UP_CALLS + 2 * SCREENING.minimum)] * 2)
     machine = Machine(others=0.0)
     compare(machine.call("c", 0.03), machine.call("r", 0.03), TARGET, clock=machine.clock)
@@ -250,7 +285,7 @@ def test_on_a_disturbed_machine_the_ratio_is_that_of_the_times_on_the_processor(
     machine = Machine()
     calls = preempted(machine, "c", 0.03, seed=1), preempted(machine, "r", 0.06, seed=2)
     comparison = compare(*calls, TARGET, clock=machine.clock)
-    assert comparison.noisy
+    assert (comparison.noisy, comparison.by_processor) == (False, True)
     assert (comparison.low, comparison.ratio, comparison.high) == pytest.approx((0.5, 0.5, 0.5))
     assert comparison.candidate_p50_ms > 40, "the wall time is reported as measured"
 
@@ -295,8 +330,9 @@ def three_disturbed(machine: Machine, calls_of_an_attempt: int) -> Callable[[], 
 
 def test_the_pairs_of_three_disturbed_attempts_are_put_together() -> None:
     machine = Machine()
+    machine.others = 1.0
     seconds = three_disturbed(machine, 2 * (WARM_UP_CALLS + SCREENING.minimum))
-    comparison = compare(machine.call("c", seconds), machine.call("r", seconds), TARGET, clock=machine.clock)
+    comparison = compare(machine.call("c", seconds), machine.call("r", seconds), SEVERAL_THREADS, clock=machine.clock)
     assert comparison.noisy
     assert comparison.samples == 3 * SCREENING.minimum
     assert comparison.cpu_over_wall == pytest.approx(0.4)
@@ -304,22 +340,23 @@ def test_the_pairs_of_three_disturbed_attempts_are_put_together() -> None:
 
 def test_the_least_disturbed_of_three_disturbed_calibrations_is_kept() -> None:
     machine = Machine()
+    machine.others = 1.0
     seconds = three_disturbed(machine, WARM_UP_CALLS + 20)
-    calibration = calibrate(machine.call("r", seconds), TARGET, samples=20, clock=machine.clock)
+    calibration = calibrate(machine.call("r", seconds), SEVERAL_THREADS, samples=20, clock=machine.clock)
     assert calibration.noisy
     assert calibration.samples == 20
     assert calibration.cpu_over_wall == pytest.approx(0.6)
 
 
 def test_a_measurement_that_is_quiet_at_the_second_attempt_is_not_flagged() -> None:
-    machine = Machine(share=0.33)
+    machine = Machine(others=1.0)
     first = 2 * (WARM_UP_CALLS + SCREENING.minimum)
 
     def seconds() -> float:
-        machine.share = 0.33 if len(machine.calls) < first else 0.95
+        machine.others = 1.0 if len(machine.calls) < first else 0.0
         return 0.03
 
-    comparison = compare(machine.call("c", seconds), machine.call("r", seconds), TARGET, clock=machine.clock)
+    comparison = compare(machine.call("c", seconds), machine.call("r", seconds), SEVERAL_THREADS, clock=machine.clock)
     assert not comparison.noisy
     assert len(machine.calls) == 2 * first
 

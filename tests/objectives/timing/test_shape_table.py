@@ -97,6 +97,13 @@ def test_what_is_noisy_is_not_kept(table: ShapeTable) -> None:
     assert table.calibration("base") is None
 
 
+def test_of_processor_times_the_ratio_is_kept_and_the_milliseconds_are_not(table: ShapeTable) -> None:
+    table.put("shape", replace(COMPARISON, by_processor=True), reference="base")
+    table.put_calibration(replace(CALIBRATION, by_processor=True), reference="base")
+    assert table.get("shape", reference="base") == replace(COMPARISON, by_processor=True)
+    assert table.calibration("base") is None, "a quiet machine may be faster"
+
+
 def test_a_file_cut_anywhere_or_altered_counts_as_absent_and_can_be_put_again(table: ShapeTable) -> None:
     table.put("shape", COMPARISON, reference="base")
     path = table.folder / "base" / "shape.json"
@@ -153,7 +160,7 @@ def test_two_workers_with_one_new_shape_measure_it_once(table: ShapeTable) -> No
 def test_the_reference_is_calibrated_once(table: ShapeTable) -> None:
     reference = Counted(bert())
     first = calibrate_once(reference.model, TARGET, table)
-    if first.noisy:
+    if first.disturbed:
         pytest.skip("the machine was too busy for a measurement that is kept")
     passes = reference.passes
     assert calibrate_once(reference.model, TARGET, table) == first

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from autoopt.search.cli.main import autoopt
 from autoopt.search.experiment.experiment import load_experiment
-from autoopt.search.study.assembly import checked_space
+from autoopt.search.paths import Root
+from autoopt.search.study.assembly import checked
 from tests import tiny, tiny_decoder
 from tests.search.samples import write_experiment
 
@@ -85,7 +86,7 @@ def test_a_model_that_cannot_be_used_ends_the_command(
 
 def warnings(file: Path) -> tuple[list[str], Any]:
     said: list[str] = []
-    return said, checked_space(load_experiment(str(file), ()), said.append)
+    return said, checked(load_experiment(str(file), ()), Root(file.parent / "root"), said.append).space
 
 
 def test_infinite_weights_are_a_warning(tmp_path: Path) -> None:

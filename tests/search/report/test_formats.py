@@ -54,6 +54,9 @@ def test_a_latency_has_its_unit_once_and_as_many_decimals_as_it_needs() -> None:
 
 def test_a_latency_of_a_busy_machine_says_so() -> None:
     assert format_latency(latency(7.4, 7.2, 7.6, noisy=True)) == "7.4 ms [7.2, 7.6] (noisy)"
+    by_processor = replace(latency(7.4, 7.2, 7.6), by_processor=True)
+    assert format_latency(by_processor) == "7.4 ms [7.2, 7.6] (processor time)"
+    assert format_latency(replace(by_processor, noisy=True)) == "7.4 ms [7.2, 7.6] (noisy)"
 
 
 def test_a_ratio_below_one_is_shown_as_times_faster_with_its_ends_swapped() -> None:

@@ -20,8 +20,9 @@ from autoopt.search.cli.main import autoopt
 from autoopt.search.experiment.experiment import load_experiment
 from autoopt.search.experiment.opening import find_models, open_data
 from autoopt.search.identity.fingerprints import Inputs
+from autoopt.search.paths import Root
 from autoopt.search.space.recipe import Recipe
-from autoopt.search.study.assembly import checked_space
+from autoopt.search.study.assembly import checked
 from autoopt.search.study.warm_start import best_known
 from autoopt.strategies.errors import ExperimentError, ModelError
 from autoopt.strategies.networks.architectures import layers
@@ -138,10 +139,10 @@ def test_a_model_that_cannot_be_opened_is_named_before_anything_is_made(file: Pa
     config.write_text(config.read_text(encoding="utf-8").replace('"intermediate_size": 64', '"intermediate_size": 48'))
     experiment = load_experiment(file, [f"model=[{file.parent / 'model'}, {tmp_path / 'damaged'}]"])
     with pytest.raises(ModelError, match=f"the weights of {tmp_path / 'damaged'} do not fit"):
-        checked_space(experiment, lambda _: None)
+        checked(experiment, Root(tmp_path / "root"), lambda _: None)
     gone = load_experiment(file, [f"model=[{file.parent / 'model'}, {tmp_path / 'gone'}]"])
     with pytest.raises(ModelError, match=f"there is no model folder {tmp_path / 'gone'}"):
-        checked_space(gone, lambda _: None)
+        checked(gone, Root(tmp_path / "root"), lambda _: None)
 
 
 def test_the_preview_times_each_base_model(file: Path, tmp_path: Path) -> None:
@@ -159,7 +160,7 @@ def test_a_later_study_tries_a_recipe_on_the_base_model_that_it_was_best_on(resu
     models = {label: str(file.parent / label) for label in ("model", "small")}
 
     def known_to(*overrides: str) -> list[Recipe]:
-        space = checked_space(load_experiment(file, overrides), lambda _: None)
+        space = checked(load_experiment(file, overrides), Root(file.parent / "root"), lambda _: None).space
         return [recipe for _, recipe in best_known(load_experiment(file, overrides), result.root, space)]
 
     best = next(model.record.recipe for model in result.front if model.record.recipe.model == "small")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from autoopt.objectives import loading
+from autoopt.objectives.data.text_data import fingerprint_of
 from autoopt.objectives.data.token_cache import TokenCache
 from autoopt.objectives.monitor import ValidationMonitor
 from autoopt.search.experiment.experiment import load_experiment
@@ -32,9 +32,7 @@ def test_trainings_are_scored_on_the_validation_data_and_the_address_covers_them
     first = opened(write_experiment(tmp_path / "given"))
     assert first.base.monitor == ValidationMonitor.of(first.data.validation)
     validation = tuple(replace(example, text=f"{example.text} too") for example in first.data.validation)
-    parts = {"train": first.data.train, "validation": first.data.validation, "test": first.data.test}
-    fingerprint = loading._fingerprint(first.data.labels, parts, first.data.unlabeled)
-    other = loading._fingerprint(first.data.labels, {**parts, "validation": validation}, first.data.unlabeled)
-    assert first.data.fingerprint == fingerprint != other
+    other = fingerprint_of(replace(first.data, validation=validation))
+    assert first.data.fingerprint == fingerprint_of(first.data) != other
     changed = replace(first, data=replace(first.data, validation=validation, fingerprint=other))
     assert changed.origin != first.origin
