@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,14 @@ from autoopt.objectives.measurement import Measurement
 from autoopt.objectives.target import Calls, Target
 from autoopt.objectives.timing.latency import Calibration, Comparison
 from autoopt.objectives.timing.model_call import calibrate_model, compare_models, model_of
+from autoopt.objectives.timing.pairing import Pairs
 
 Targets = Mapping[Calls, Target]
 """Device and input shapes for each kind of calls."""
+
+
+def _no_limit() -> float:
+    return math.inf
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,13 @@ class Bench:
     targets: Targets
     requested: Set[str] = frozenset()
     """Costs to measure in addition to those that always are."""
+    timing_s: Callable[[], float] = _no_limit
+    """Returns the seconds for which the calls of a model may be timed, at most."""
+
+    def pairs_for(self, calls: Calls) -> Pairs:
+        """Return the number of paired calls of a kind."""
+        pairs = pairs_for(self.requested, calls)
+        return replace(pairs, seconds=min(pairs.seconds, self.timing_s()))
 
     def measure(self, served: Any, folder: Path, *, own_targets: Targets | None = None) -> dict[str, Measurement]:
         """Measure a candidate, or a model, that is saved in ``folder``; the reference itself has the ratio 1.
@@ -42,7 +55,7 @@ class Bench:
     def _calibrate(self, calls: Calls) -> Calibration:
         if calls is not Calls.BATCH and self.targets[calls] == self.targets[Calls.BATCH]:
             return self.calibration_of(Calls.BATCH)
-        pairs = pairs_for(self.requested, calls)
+        pairs = self.pairs_for(calls)
         return calibrate_model(self.reference, self.targets[calls], samples=pairs.minimum, seconds=pairs.seconds)
 
 
@@ -87,6 +100,6 @@ class FreshServing:
         calibration = self.bench.calibration_of(calls)
         if self.served is self.bench.reference:
             return Comparison.identity(calibration)
-        pairs = pairs_for(self.bench.requested, calls)
+        pairs = self.bench.pairs_for(calls)
         target, own_target = self.bench.targets[calls], self.targets[calls]
         return compare_models(self.served, self.bench.reference, target, pairs=pairs, candidate_target=own_target)

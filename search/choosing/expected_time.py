@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,14 +34,50 @@ def expected_seconds(
     Work outside of stages, such as scoring, is the same for all. ``sizes`` is the work of a forward pass of each base
     model, relative to the first (``Space.sizes``): a strategy that was only seen on another one takes in proportion.
     """
-    times = _StageTimes.of(complete, sizes)
-    stored = {prefix for record in complete for prefix in record.recipe.stored_prefixes}
-    expected = []
-    for recipe in recipes:
-        reused = next((len(prefix.steps) for prefix in reversed(recipe.stored_prefixes) if prefix in stored), 0)
-        of_model = partial(times.expected, recipe.model)
-        expected.append(times.outside + sum(starmap(of_model, _amounts(recipe)[reused:])) + 1.0)
-    return expected
+    expectation = Expectation.of(complete, sizes)
+    return [expectation.seconds(recipe) for recipe in recipes]
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What complete trials say of the time that others take."""
+
+    times: _StageTimes
+    stored: frozenset[Recipe]
+    """The recipes whose result is in the stage store."""
+
+    @classmethod
+    def of(cls, complete: Sequence[TrialRecord], sizes: Mapping[str, float] = SAME_SIZE) -> Expectation:
+        stored = frozenset(prefix for record in complete for prefix in record.recipe.stored_prefixes)
+        return cls(_StageTimes.of(complete, sizes), stored)
+
+    def seconds(self, recipe: Recipe) -> float:
+        """Return the expected seconds of a recipe, see ``expected_seconds``."""
+        prefixes = reversed(recipe.stored_prefixes)
+        reused = next((len(prefix.steps) for prefix in prefixes if prefix in self.stored), 0)
+        of_model = partial(self.times.expected, recipe.model)
+        return self.times.outside + sum(starmap(of_model, _amounts(recipe)[reused:])) + 1.0
+
+
+@dataclass
+class TooLong:
+    """Whether a recipe takes longer than there is time, by what complete trials took."""
+
+    expectation: Expectation | None
+    """None if nothing is known, or the time is not limited."""
+    left_s: float
+    excluded: bool = False
+    """Whether one did so far."""
+
+    @classmethod
+    def of(cls, complete: Sequence[TrialRecord], sizes: Mapping[str, float], left_s: float) -> TooLong:
+        is_known = bool(complete) and not math.isinf(left_s)
+        return cls(Expectation.of(complete, sizes) if is_known else None, left_s)
+
+    def __call__(self, recipe: Recipe) -> bool:
+        is_too_long = self.expectation is not None and self.expectation.seconds(recipe) > self.left_s
+        self.excluded = self.excluded or is_too_long
+        return is_too_long
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,13 @@ def aliases(items: Sequence[Item], objectives: Mapping[str, Direction]) -> dict[
     }
 
 
+def by_worth(items: Sequence[Item], objectives: Mapping[str, Direction]) -> list[Item]:
+    """Return the items in the order in which they are missed least: those with an alias, then by quality."""
+    named = list(aliases(items, objectives).values())
+    others = sorted(items, key=lambda item: losses(item, objectives))
+    return list({id(item): item for item in (*named, *others)}.values())
+
+
 def best(items: Sequence[Item], metric: str) -> Item:
     """Return the best item in one metric, the first of several."""
     direction = items[0].measurements[metric].direction

@@ -9,7 +9,7 @@ from math import ceil
 
 FIRST_TRUNK_SHARE = 0.25
 """Share of the time after which the baseline should be trained."""
-LEAST_FIRST_SHARE = 0.15
+LEAST_FIRST_SHARE = 0.2
 """The same from its start, if most of a quarter is over by then."""
 VALIDATION_SHARE = 0.03
 TEST_SHARE = 0.05
@@ -103,11 +103,12 @@ class FirstPass:
         fixed_s = TRIAL_OVERHEAD_S + min(allowed["validation"], sizes["validation"]) * scored_s
         first_s = max(FIRST_TRUNK_SHARE * timeout_s - elapsed_s - WORKERS_START_S, LEAST_FIRST_SHARE * timeout_s)
         allowed["train"] = _at_least("train", sizes, (first_s - fixed_s) / example_s)
+        trained_s = example_s * sizes["train"] + scored_s * sizes["validation"]
         needed = [
-            (elapsed_s + WORKERS_START_S + TRIAL_OVERHEAD_S + example_s * sizes["train"]) / FIRST_TRUNK_SHARE,
+            (elapsed_s + WORKERS_START_S + TRIAL_OVERHEAD_S + trained_s) / FIRST_TRUNK_SHARE,
             *(sizes[name] * scored_s / share for name, share in shares.items()),
         ]
-        return cls({name: size for name, size in allowed.items() if size < sizes[name]}, max(needed))
+        return cls({name: allowed[name] for name in sizes if allowed[name] < sizes[name]}, max(needed))
 
 
 def _at_least(name: str, sizes: Mapping[str, int], count: float) -> int:

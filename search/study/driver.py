@@ -10,7 +10,7 @@ from dataclasses import replace
 from autoopt.objectives.judging.budget import Limit
 from autoopt.objectives.measurement import Direction
 from autoopt.search.backends.optuna_study import OptunaStudy, ProposedTrial
-from autoopt.search.choosing.expected_time import SAME_SIZE, expected_seconds
+from autoopt.search.choosing.expected_time import SAME_SIZE, TooLong, expected_seconds
 from autoopt.search.choosing.front import pareto
 from autoopt.search.choosing.memory_needs import MemoryNeeds
 from autoopt.search.paths import StudyFolder
@@ -22,6 +22,7 @@ from autoopt.search.trial.execution import Assignment, fail_if_not_finite, load_
 from autoopt.search.trial.record import COUNTED, State, TrialRecord
 from autoopt.search.trial.trial_clock import TrialClock
 
+NOTHING_FITS = "no further recipe can be tried in the time that is left"
 MAX_DROPS = 3
 """Number of times that a trial may end by no fault of its own, as its node died."""
 
@@ -60,6 +61,8 @@ class Driver:
         self._second_looks: list[int] = []
         """Trials to be measured again before the search ends, since only a disturbed measurement rules them out."""
         self._looked_twice: set[int] = set()
+        self._nothing_fitted: int | None = None
+        """How many trials had ended when no recipe was short enough for the time left; None if one was."""
         self._without_model: set[int] = set()
         """Numbers of the trials whose model was deleted."""
         self._unstarted_baseline: ProposedTrial | None = None
@@ -122,13 +125,19 @@ class Driver:
         is_full = self.counted + running - len(self._held_back) >= self._stopping.trials
         if self._is_over() or (is_full and not self._unstarted_baseline):
             return self._second_look()
+        if running and self.counted == self._nothing_fitted:
+            return None  # A stage that is being computed may make others short enough.
         busy, memory = self._stages_in_progress(), self._memory_needs()
+        too_long = TooLong.of(self._complete, self._sizes, self._stopping.seconds_left())
         trial = self._unstarted_baseline or self._study.ask(
-            avoid=lambda recipe: not busy.isdisjoint(recipe.stored_prefixes), exclude=memory.exceeds
+            avoid=lambda recipe: not busy.isdisjoint(recipe.stored_prefixes),
+            exclude=lambda recipe: memory.exceeds(recipe) or too_long(recipe),
         )
         self._unstarted_baseline = None
         if trial is None:
-            self.stopped_because = "the space holds no further recipe"
+            self._nothing_fitted = self.counted if too_long.excluded else None
+            if not (too_long.excluded and running):
+                self.stopped_because = NOTHING_FITS if too_long.excluded else "the space holds no further recipe"
             return self._second_look()
         self._observe(self._add_running(trial))
         # A trunk is trained for the leaves to come, even if it serves too slowly itself.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 
-from autoopt.search.choosing.front import aliases, losses, pareto
+from autoopt.search.choosing.front import aliases, by_worth, losses, pareto
 from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.experiment.opening import directions
 from autoopt.search.paths import StudyFolder
@@ -27,11 +27,13 @@ def verify_front(
     *,
     say: Callable[[str], None],
     observe: Callable[[Verified], None],
+    seconds: float | None = None,
 ) -> Outcome:
     """Verify the front in a fresh process; the least violating model if no trial is feasible.
 
-    An earlier outcome is returned unchanged if the front has not changed since, so that the test split is not opened
-    twice.
+    With ``seconds`` left for the search, calls are timed less often, and models are left out if that is not enough,
+    those that are missed least. An earlier outcome is returned unchanged if the front has not changed since, so that
+    the test split is not opened twice.
     """
     complete = [record for record in records if record.state is State.COMPLETE]
     front = pareto([record for record in complete if record.feasible], directions(experiment))
@@ -40,15 +42,18 @@ def verify_front(
     earlier = _read_earlier(folder, say)
     if earlier and earlier.tried == {record.number for record in candidates}:
         return earlier
-    again = [record for record in candidates if record.number != baseline.number]
+    again = by_worth([record for record in candidates if record.number != baseline.number], directions(experiment))
     rebuild_damaged(folder, [record.number for record in (baseline, *again)], say)
     say(f"verifying the front in a fresh process, models to measure: {len(candidates)}")
     verified: list[Verified] = []
-    for model in verify(folder, baseline, again, say=say):
+    for model in verify(folder, baseline, again, say=say, seconds=seconds):
         judged = judge_verified(model, verified[0] if verified else model, experiment.budget)
         observe(judged)
         verified.append(judged)
-    return _outcome(experiment, verified, {record.number for record in candidates})
+    done = {model.record.number for model in verified}
+    if missing := [str(record.number) for record in again if record.number not in done]:
+        say(f"no time was left to verify trial {', '.join(missing)}; a longer timeout leaves more")
+    return _outcome(experiment, verified, {record.number for record in candidates} & done)
 
 
 def _read_earlier(folder: StudyFolder, say: Callable[[str], None]) -> Outcome | None:

@@ -111,6 +111,7 @@ class Search:
             self.experiment,
             say=self.audience.say,
             observe=self.audience.verified,
+            seconds=None if self.deadline is None else self.deadline.left_s,
         )
         compute_s, saved_s = compute_of(driver.records)
         outcome = replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -45,6 +46,12 @@ class StoppingRule:
             or self._spent_compute(records)
             or (TIME_IS_UP if self._is_past(self.timeout_s) else "")
         )
+
+    def seconds_left(self) -> float:
+        """Return the seconds until running trials must end; infinite without a timeout."""
+        if self.timeout_s is None or self.started_at is None:
+            return math.inf
+        return self.started_at + self.timeout_s + self.grace_s - time.monotonic()
 
     def is_overdue(self) -> bool:
         """Whether running trials must end too."""

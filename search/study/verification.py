@@ -1,14 +1,17 @@
 """Verify models in a fresh process: time each saved model against the saved baseline, then score the test split.
 
-``python -m autoopt.search.study.verification STUDY_FOLDER BASELINE NUMBER ...`` writes one JSON object per model.
+``python -m autoopt.search.study.verification STUDY_FOLDER SECONDS BASELINE NUMBER ...`` writes one JSON object per
+model; the time for all may be ``inf``.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +27,12 @@ from autoopt.strategies.errors import DiskFull, EnvironmentProblem
 from autoopt.strategies.system import measurement_gate
 from autoopt.strategies.system.disk_full import is_full, mentions_disk_full
 from autoopt.strategies.system.processes import exit_with_parent, last_line
+
+TIMING_SHARE = 0.5
+"""Share of the time of a model's verification in which its calls are timed; in the rest the test split is scored."""
+MIN_TIMING_S = 2.0
+REGISTER_S = 1.5
+"""Time to register one model."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +67,22 @@ class Verified:
 
 
 def verify(
-    folder: StudyFolder, baseline: TrialRecord, records: Sequence[TrialRecord], *, say: Callable[[str], None]
+    folder: StudyFolder,
+    baseline: TrialRecord,
+    records: Sequence[TrialRecord],
+    *,
+    say: Callable[[str], None],
+    seconds: float | None = None,
 ) -> Iterator[Verified]:
     """Measure the saved models of the baseline and of each record in one fresh process, and yield them in turn.
 
-    The baseline comes first; ``say`` is called with what delays it. Raises ``EnvironmentProblem`` if the process fails.
+    The baseline comes first; ``say`` is called with what delays it. With ``seconds`` left, models are timed less
+    thoroughly, and none is begun that would probably end after them; the baseline and one more always are. Raises
+    ``EnvironmentProblem`` if the process fails.
     """
     numbers = [str(record.number) for record in (baseline, *records)]
-    command = [sys.executable, "-m", "autoopt.search.study.verification", str(folder.path), *numbers]
+    left = str(math.inf if seconds is None else seconds)
+    command = [sys.executable, "-m", "autoopt.search.study.verification", str(folder.path), left, *numbers]
     by_number = {record.number: record for record in (baseline, *records)}
     log_path = folder.path / "verification.log"
     with (
@@ -100,22 +117,50 @@ def _verified(fields: Mapping[str, Any], by_number: Mapping[int, TrialRecord]) -
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Verify the models of these trials; the first number is the baseline's."""
+    """Verify the models of these trials within so many seconds; the first number is the baseline's."""
     results = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # Keeps the output of libraries out of the results.
     folder = StudyFolder(Path(arguments[0]))
-    numbers = [int(argument) for argument in arguments[1:]]
+    pace = Pace(time.monotonic() + float(arguments[1]), [int(argument) for argument in arguments[2:]])
 
     def write(line: Mapping[str, Any]) -> None:
         results.write(json.dumps(line) + "\n")
         results.flush()
 
     with measurement_gate.telling(lambda delay: write({"delay": delay})):
-        for line in _lines(folder, numbers[0], numbers):
+        for line in _lines(folder, pace):
             write(line)
 
 
-def _lines(folder: StudyFolder, baseline: int, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
+@dataclass
+class Pace:
+    """How much time the verification of each model may take."""
+
+    end: float
+    """``time.monotonic()`` when the search has to be over; infinite without a limit."""
+    numbers: Sequence[int]
+    """Trials to verify, the baseline's first."""
+    _remaining: int = 0
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the trials for which there is time, by what the one before took."""
+        longest = 0.0
+        self._remaining = len(self.numbers)
+        for place, number in enumerate(self.numbers):
+            started = time.monotonic()
+            if place > 1 and started + longest > self.end - REGISTER_S * (place + 1):
+                return
+            yield number
+            self._remaining -= 1
+            longest = time.monotonic() - started
+
+    def timing_s(self) -> float:
+        """Return the seconds for which calls of the current model may be timed."""
+        left_s = self.end - time.monotonic() - REGISTER_S * len(self.numbers)
+        return max(MIN_TIMING_S, TIMING_SHARE * left_s / self._remaining)
+
+
+def _lines(folder: StudyFolder, pace: Pace) -> Iterator[dict[str, Any]]:
     import torch
 
     from autoopt.objectives.bench import Bench
@@ -132,10 +177,11 @@ def _lines(folder: StudyFolder, baseline: int, numbers: Sequence[int]) -> Iterat
     examples = data.test
     reference_outcomes = None
     tokens = TokenCache(Root(folder.path.parent.parent).tokens)
+    baseline = pace.numbers[0]
     reference = replace(load(folder.model(baseline), open_task=open_task), tokens=tokens)
     targets = targets_of(experiment, reference, data.validation)
-    bench = Bench(reference, targets, experiment.metrics())
-    for number in numbers:
+    bench = Bench(reference, targets, experiment.metrics(), pace.timing_s)
+    for number in pace:
         saved = folder.model(number)
         candidate = reference if number == baseline else replace(load(saved, open_task=open_task), tokens=tokens)
         description = describe(saved)

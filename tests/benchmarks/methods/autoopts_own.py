@@ -79,12 +79,13 @@ def answers_of(splits: Splits, candidate: Candidate, examples: Sequence[Example]
 def _written(splits: Splits, name: str, folder: Path) -> str:
     """Write one split as JSON lines and return its path."""
     path = folder / f"{name}.jsonl"
-    rows = (_row(splits, example) for example in getattr(splits.data, name))
+    rows = (row_of(splits, example) for example in getattr(splits.data, name))
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return str(path)
 
 
-def _row(splits: Splits, example: Example) -> dict[str, Any]:
+def row_of(splits: Splits, example: Example) -> dict[str, Any]:
+    """Return an example as a line of a file that a search reads."""
     label: Any = example.label
     names = splits.task.labels
     if splits.is_tagged:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoopt.objectives.measurement import Direction, Measurement
-from autoopt.search.choosing.front import aliases, dominates, knee_point, losses, pareto, speed_loss
+from autoopt.search.choosing.front import aliases, by_worth, dominates, knee_point, losses, pareto, speed_loss
 
 OBJECTIVES = {"quality": Direction.MAXIMIZE, "latency_p50": Direction.MINIMIZE}
 
@@ -31,6 +31,13 @@ class Model:
 
 few = st.integers(0, 6).map(float)
 models = st.lists(st.builds(Model, quality=few, latency=few), min_size=1, max_size=20)
+
+
+def test_models_with_an_alias_are_missed_most_then_those_of_the_best_quality() -> None:
+    items = [Model(0.7, 7.0), Model(0.5, 1.0), Model(0.8, 8.0), Model(0.6, 2.0), Model(0.9, 9.0, size=0.5)]
+    ordered = by_worth(items, OBJECTIVES)
+    assert [item.quality for item in ordered] == [0.9, 0.5, 0.6, 0.8, 0.7]
+    assert by_worth([], OBJECTIVES) == []
 
 
 @given(models)

@@ -276,6 +276,23 @@ def test_after_the_timeout_what_runs_has_its_grace_the_baseline_too(
     assert driver.stopped_because == "the time is used up"
 
 
+def test_no_trial_begins_that_would_not_end_in_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("autoopt.search.study.stopping.time", SimpleNamespace(monotonic=lambda: now[0]))
+    bench.trials = 50
+    driver = bench.driver(StoppingRule(50, timeout_s=1000.0, started_at=0.0))
+    bench.finish(next_of(driver), seconds=100.0)
+    driver.record_result(0)
+    second = next_of(driver)
+    now[0] = 999.5
+    assert driver.next() is None
+    assert driver.stopped_because == "", "what runs may store a stage that makes others short"
+    bench.finish(second, seconds=100.0)
+    driver.record_result(second.number)
+    assert driver.next() is None
+    assert driver.stopped_because == "no further recipe can be tried in the time that is left"
+
+
 def test_no_trial_begins_once_the_compute_is_used_up(bench: Bench) -> None:
     driver = bench.driver(StoppingRule(6, max_compute_s=100.0))
     bench.run(driver, lambda trial: bench.finish(trial, seconds=40.0))
