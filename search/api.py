@@ -173,7 +173,7 @@ def search(
     >>> load_model(result.pull("champion")).predict(["a0 a1 a2"])[0].keys()
     dict_keys(['label', 'score', 'scores'])
     """
-    from autoopt.search.choosing.time_plan import Deadline
+    from autoopt.search.experiment.time_plan import Deadline
     from autoopt.search.identity.lock import study_lock
     from autoopt.search.study.assembly import assemble, checked, root_of
 

@@ -14,6 +14,7 @@ from autoopt.strategies.knobs import Choice, Float, Int, Knob
 
 if TYPE_CHECKING:
     from autoopt.strategies.candidate import Candidate
+    from autoopt.strategies.situation import Situation
 
 
 class Family(StrEnum):
@@ -113,6 +114,10 @@ class Strategy(BaseModel, ABC):
     def layers_left(self, layers: int) -> int:
         """Return how many of ``layers`` layers remain."""
         return layers
+
+    def effect(self, situation: Situation) -> Strategy | None:  # noqa: ARG002
+        """Return the strategy with its settings as they act: equal if two do the same; None if it changes nothing."""
+        return self
 
     @classmethod
     def is_stored(cls) -> bool:

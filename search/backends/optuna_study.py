@@ -8,13 +8,14 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from autoopt.objectives.judging.budget import Limit
 from autoopt.objectives.measurement import QUALITY, Direction
 from autoopt.search.backends.optuna_samplers import distribution, sampler_of, suggester
 from autoopt.search.backends.optuna_storage import load_study, quiet_optuna, retried, storage_at
-from autoopt.search.choosing.proposer import Proposer
+from autoopt.search.choosing.proposer import EFFECTS_KEPT, Proposer
 from autoopt.search.choosing.race import remaining
 from autoopt.search.space.recipe import Recipe
 from autoopt.search.space.space import InvalidRecipe, Space
@@ -70,6 +71,7 @@ class OptunaStudy:
         self._queue: list[Recipe] = []
         self._design: list[Recipe] = []
         self._base: Recipe | None = None
+        self._effect = lru_cache(EFFECTS_KEPT)(space.effect)
         self._sampled: dict[int, optuna.Trial] = {}
         """Running trials that a sampler proposed, by number, as trials of the study in memory."""
         self._distributions: dict[optuna.distributions.BaseDistribution, optuna.distributions.BaseDistribution] = {}
@@ -137,9 +139,9 @@ class OptunaStudy:
 
     def enqueue(self, recipes: Iterable[Recipe]) -> None:
         """Propose these recipes before anything else, except those that the study already has."""
-        ids = {recipe.id for recipe in self._queue} | {record.recipe.id for record in self.records()}
-        unique = {recipe.id: recipe for recipe in recipes}
-        self._queue += [recipe for recipe in unique.values() if recipe.id not in ids]
+        known = {self._effect(recipe) for recipe in self._queue} | self._effects(self.records()).keys()
+        unique = {self._effect(recipe): recipe for recipe in recipes}
+        self._queue += [recipe for effect, recipe in unique.items() if effect not in known]
 
     def consider(self, design: Iterable[Recipe], *, base: Recipe | None = None) -> None:
         """Propose these recipes in order until the proposer can rank them against all others.
@@ -183,13 +185,13 @@ class OptunaStudy:
         a sampler learns that they are infeasible.
         """
         records = self.records()
-        records_by_recipe = {record.recipe.id: record for record in records}
-        self._queue = [item for item in self._queue if item.id not in records_by_recipe and not exclude(item)]
+        twins = self._effects(records)
+        self._queue = [item for item in self._queue if self._effect(item) not in twins and not exclude(item)]
         if self._queue:
             return self.begin(_pop_first(self._queue, avoid))
         costs = [name for name in self._objectives if name != QUALITY]
         design = remaining(self._design, records, base=self._base, costs=costs, is_valid=self._space.contains)
-        design = [recipe for recipe in design if not exclude(recipe)]
+        design = [recipe for recipe in design if self._effect(recipe) not in twins and not exclude(recipe)]
         if self._proposer is not None and (
             promising := self._proposer.propose(records, design, avoid=lambda recipe: avoid(recipe) or exclude(recipe))
         ):
@@ -205,13 +207,17 @@ class OptunaStudy:
             except InvalidRecipe:
                 self._end_in_memory(trial, [1.0] * len(self._limits), None, State.REJECTED)
                 continue
-            if twin := records_by_recipe.get(recipe.id):
+            if twin := twins.get(self._effect(recipe)):
                 self._end_in_memory(trial, self._constraints(twin), None, State.REJECTED)
                 continue
             proposed = self.begin(recipe)
             self._sampled[proposed.number] = trial
             return proposed
         return None
+
+    def _effects(self, records: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
+        """Return the trials by what their recipes do."""
+        return {self._effect(record.recipe): record for record in records}
 
     def tell(self, record: TrialRecord) -> None:
         """Store how a trial ended. Idempotent."""

@@ -27,7 +27,7 @@ from autoopt.search.space.space import Space, build_space
 from autoopt.search.space.strategy_choice import StrategyChoice
 from autoopt.strategies.candidate import Candidate, Example
 from autoopt.strategies.errors import EnvironmentProblem, ExperimentError, ModelError
-from autoopt.strategies.networks.architectures import forward_size, layer_count
+from autoopt.strategies.networks.architectures import forward_size, layer_count, situation_of
 from autoopt.strategies.networks.pooling import STRATEGY as POOLING
 from autoopt.strategies.strategy import Strategy
 
@@ -172,6 +172,7 @@ def space_of(experiment: Experiment, data: TextData, folders: Mapping[str, Model
             label,
             layer_count(folder.config),
             sizes[label],
+            situation_of(folder.config, unlabeled=len(data.unlabeled)),
             {**_failures(experiment, data, folder, offered), **smaller[label]},
         )
         for label, folder in folders.items()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from autoopt.objectives.models import packages
+from autoopt.strategies.situation import Situation
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class BaseModel:
     """Number of layers; None if it does not matter."""
     size: float | None = None
     """Estimate of the work of a forward pass, in units that the models of a study share; None if unknown."""
+    situation: Situation = field(default_factory=Situation)
+    """What the settings of strategies depend on."""
     withheld: Mapping[str, str] = field(default_factory=dict)
     """Reasons by the name of each strategy that is not offered for this model, but for another one."""
 

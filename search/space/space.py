@@ -191,6 +191,13 @@ class Space:
             return False
         return True
 
+    def effect(self, recipe: Recipe) -> str:
+        """Return an id of what a recipe does: two with the same one have the same result under other names."""
+        label = recipe.model or self.models[0].label
+        situation = next((model.situation for model in self.models if model.label == label), self.models[0].situation)
+        effects = (step.effect(situation) for step in recipe.steps)
+        return replace(recipe, steps=tuple(step for step in effects if step is not None)).id
+
     def size(self) -> float:
         """Return an upper bound on the number of recipes; infinite if a knob is a real number."""
         total = float(len(self.models))

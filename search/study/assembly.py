@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from autoopt.objectives.data.text_data import TextData
     from autoopt.objectives.models.model_folder import ModelFolder
     from autoopt.objectives.summary import DataSummary
-    from autoopt.search.choosing.time_plan import Deadline
     from autoopt.search.experiment.experiment import Experiment
+    from autoopt.search.experiment.time_plan import Deadline
     from autoopt.search.identity.fingerprints import Inputs
     from autoopt.search.identity.owner import Holder
     from autoopt.search.space.space import Space
@@ -63,8 +63,8 @@ def checked(
     """
     from autoopt.objectives.data.samples import sampled
     from autoopt.objectives.summary import DataSummary
-    from autoopt.search.choosing.time_plan import Deadline
     from autoopt.search.experiment.experiment import stored_experiment
+    from autoopt.search.experiment.first_pass import as_many_as_fit
     from autoopt.search.experiment.opening import (
         check_measurable,
         check_opening,
@@ -74,8 +74,8 @@ def checked(
         space_of,
         task_of,
     )
+    from autoopt.search.experiment.time_plan import Deadline
     from autoopt.search.experiment.training_place import training_warning
-    from autoopt.search.study.first_pass import as_many_as_fit
     from autoopt.strategies.system.devices import gpu_names, hidden_gpu_count
 
     check_measurable(experiment)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from autoopt.objectives.measurement import Direction
 from autoopt.search.choosing.front import aliases, by_worth, losses, pareto
 from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.experiment.opening import directions
@@ -36,13 +37,14 @@ def verify_front(
     the test split is not opened twice.
     """
     complete = [record for record in records if record.state is State.COMPLETE]
-    front = pareto([record for record in complete if record.feasible], directions(experiment))
+    objectives = directions(experiment)
+    front = without_twins(pareto([record for record in complete if record.feasible], objectives), objectives)
     others = [record for record in complete if record.number != baseline.number]
     candidates = front or sorted(others, key=lambda record: record.total_violation)[:1]
     earlier = _read_earlier(folder, say)
     if earlier and earlier.tried == {record.number for record in candidates}:
         return earlier
-    again = by_worth([record for record in candidates if record.number != baseline.number], directions(experiment))
+    again = by_worth([record for record in candidates if record.number != baseline.number], objectives)
     rebuild_damaged(folder, [record.number for record in (baseline, *again)], say)
     say(f"verifying the front in a fresh process, models to measure: {len(candidates)}")
     verified: list[Verified] = []
@@ -54,6 +56,19 @@ def verify_front(
     if missing := [str(record.number) for record in again if record.number not in done]:
         say(f"no time was left to verify trial {', '.join(missing)}; a longer timeout leaves more")
     return _outcome(experiment, verified, {record.number for record in candidates} & done)
+
+
+def without_twins(records: Sequence[TrialRecord], objectives: Mapping[str, Direction]) -> list[TrialRecord]:
+    """Return the trials without those that have the objectives, and about the size, of one of fewer steps.
+
+    A step that changed nothing leaves the same answers in the same time: the recipe without it says what was done.
+    """
+    simplest: dict[tuple[float, ...], TrialRecord] = {}
+    for record in records:
+        size = record.measurements.get("size")
+        key = (*losses(record, objectives), float(f"{size.value:.3g}") if size else 0.0)
+        simplest[key] = min(simplest.get(key, record), record, key=lambda each: (len(each.recipe.steps), each.number))
+    return [record for record in records if record in simplest.values()]
 
 
 def _read_earlier(folder: StudyFolder, say: Callable[[str], None]) -> Outcome | None:

@@ -10,9 +10,9 @@ from typing import Protocol
 from autoopt.objectives.measurement import Direction
 from autoopt.search.backends.optuna_study import OptunaStudy
 from autoopt.search.choosing.front import pareto
-from autoopt.search.choosing.time_plan import Deadline
 from autoopt.search.experiment.experiment import Experiment
 from autoopt.search.experiment.opening import directions
+from autoopt.search.experiment.time_plan import Deadline
 from autoopt.search.identity.admission import Admission
 from autoopt.search.identity.fingerprints import Inputs
 from autoopt.search.identity.owner import Holder

@@ -12,6 +12,7 @@ from autoopt.strategies.errors import ModelError, UsageError
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.networks.heads import answers_whole_texts
 from autoopt.strategies.networks.pooling import plain_class
+from autoopt.strategies.situation import Situation
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training.batches import collate
 from autoopt.strategies.training.loop import Schedule, train
@@ -54,6 +55,9 @@ class Distillation(Strategy):
     match: Literal["answers", "hidden", "relations"] = "answers"
     teacher: str = ""
     batch_size: int = 16
+
+    def effect(self, situation: Situation) -> Distillation:
+        return self.model_copy(update={"texts": situation.texts(self.texts)})
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         if candidate.teacher is None:

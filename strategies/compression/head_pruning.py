@@ -11,6 +11,7 @@ from autoopt.strategies.networks import calibration
 from autoopt.strategies.networks.architectures import layers
 from autoopt.strategies.networks.calibration import LayerCall
 from autoopt.strategies.networks.pruning import head_count, keep_heads, labelled_sample, sensitivity
+from autoopt.strategies.situation import Situation, kept
 from autoopt.strategies.strategy import Strategy
 
 
@@ -37,7 +38,7 @@ class HeadPruning(Strategy):
 
         model = candidate.copy_model()
         heads = head_count(model)
-        kept = max(1, round(self.keep * heads))
+        count = kept(self.keep, heads)
         calls: list[LayerCall] = []
         importance = torch.arange(heads, 0, -1.0).expand(len(layers(model)), heads)
         if effort > 0:
@@ -46,11 +47,18 @@ class HeadPruning(Strategy):
             features = calibration.sample(candidate, self.calibration_texts, seed)
             calls = calibration.first_layer_calls(model, features, pad_token_id=candidate.tokenizer.pad_token_id)
         for layer, scores in zip(layers(model), importance, strict=True):
-            keep_heads(model, layer, scores.topk(kept).indices.sort().values, calls)
+            keep_heads(model, layer, scores.topk(count).indices.sort().values, calls)
             calls = [call.through(layer) for call in calls]
-        edit = {"strategy": self.name, "heads": kept}
-        event = f"{kept} of {heads} heads in each layer"
+        edit = {"strategy": self.name, "heads": count}
+        event = f"{count} of {heads} heads in each layer"
         return candidate.evolve(event, model=model, edits=(*candidate.edits, edit))
+
+    def effect(self, situation: Situation) -> HeadPruning | None:
+        heads = situation.heads
+        if heads is None:
+            return self
+        left = kept(self.keep, heads)
+        return None if left == heads else self.model_copy(update={"keep": left / heads})
 
     @classmethod
     def reshape(cls, model: Any, edit: Mapping[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from autoopt.strategies.candidate import Candidate, Features
 from autoopt.strategies.knobs import Choice
 from autoopt.strategies.networks import calibration
 from autoopt.strategies.networks.architectures import layers, set_layers
+from autoopt.strategies.situation import Situation, kept
 from autoopt.strategies.strategy import Strategy
 from autoopt.strategies.training import batches
 from autoopt.strategies.training.precision import mixed_precision
@@ -40,17 +41,24 @@ class LayerDrop(Strategy):
         all_layers = list(layers(model))
         count = self.layers_left(len(all_layers))
         if self.choose == "bottom":
-            kept = list(range(count))
+            places = list(range(count))
         elif self.choose == "spread" or effort == 0 or count <= 2:  # The first and the last one stay in any case.
-            kept = _spread(count, len(all_layers))
+            places = _spread(count, len(all_layers))
         else:
             features = calibration.sample(candidate, self.calibration_texts, seed)
-            kept = _most_important(_influences(model, features, candidate.tokenizer.pad_token_id), count)
-        set_layers(model, [all_layers[index] for index in kept])
-        return candidate.evolve(f"kept layers {kept} of {len(all_layers)}", model=model)
+            places = _most_important(_influences(model, features, candidate.tokenizer.pad_token_id), count)
+        set_layers(model, [all_layers[index] for index in places])
+        return candidate.evolve(f"kept layers {places} of {len(all_layers)}", model=model)
 
     def layers_left(self, layers: int) -> int:
-        return min(layers, max(1, round(self.keep * layers)))
+        return kept(self.keep, layers)
+
+    def effect(self, situation: Situation) -> LayerDrop | None:
+        layers = situation.layers
+        if layers is None:
+            return self
+        left = self.layers_left(layers)
+        return None if left == layers else self.model_copy(update={"keep": left / layers})
 
 
 def _spread(count: int, total: int) -> list[int]:

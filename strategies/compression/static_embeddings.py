@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from autoopt.strategies.candidate import Candidate
 from autoopt.strategies.errors import ModelError, UsageError
 from autoopt.strategies.knobs import Choice
+from autoopt.strategies.situation import Situation
 from autoopt.strategies.students.student import Student
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class StaticEmbeddings(Student):
     temperature: float = 2.0
     dropout: float = 0.1
     batch_size: int = 64
+
+    def effect(self, situation: Situation) -> StaticEmbeddings:
+        return self.model_copy(update={"texts": situation.texts(self.texts)})
 
     def apply(self, candidate: Candidate, *, effort: float, seed: int) -> Candidate:
         from autoopt.strategies.students.arrays import packed

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoopt.strategies.errors import ModelError
 from autoopt.strategies.networks.discovery import Layout, layout_of
+from autoopt.strategies.situation import Situation
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,6 +34,14 @@ def layer_count(config: Mapping[str, Any]) -> int | None:
     """Return the number of layers that a config.json states; None if it has none."""
     count = next((config[key] for key in LAYER_COUNTS if key in config), None)
     return count if isinstance(count, int) else None
+
+
+def situation_of(config: Mapping[str, Any], *, unlabeled: int) -> Situation:
+    """Return what a model's configuration, as a dict, says of the settings of strategies."""
+    heads = config.get("num_attention_heads")
+    is_grouped = config.get("num_key_value_heads", heads) != heads
+    known = heads if isinstance(heads, int) and not is_grouped else None
+    return Situation(layer_count(config), known, unlabeled)
 
 
 def forward_size(config: Mapping[str, Any]) -> float | None:

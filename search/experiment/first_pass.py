@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from autoopt.objectives.data.samples import SPLITS
 from autoopt.objectives.data.text_data import TextData
 from autoopt.objectives.task import Task
-from autoopt.search.choosing.time_plan import Deadline, FirstPass, Speed, minutes_up
 from autoopt.search.experiment.experiment import Experiment
+from autoopt.search.experiment.time_plan import Deadline, FirstPass, Speed, minutes_up
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.errors import TrialError
 from autoopt.strategies.system.devices import gpu_count

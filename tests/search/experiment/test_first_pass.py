@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from autoopt.search.choosing.time_plan import Deadline, Speed
+from autoopt.search.experiment import first_pass
 from autoopt.search.experiment.experiment import Experiment, load_experiment
+from autoopt.search.experiment.first_pass import as_many_as_fit, measure_speed
 from autoopt.search.experiment.opening import open_data, task_of
-from autoopt.search.study import first_pass
-from autoopt.search.study.first_pass import as_many_as_fit, measure_speed
+from autoopt.search.experiment.time_plan import Deadline, Speed
 from tests.search.samples import write_experiment
 
 SLOW = 2.0
@@ -50,7 +50,7 @@ def test_a_tiny_model_has_time_for_everything(experiment: Experiment) -> None:
 def test_a_slow_model_gets_as_many_examples_as_fit_and_the_user_is_told(
     experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autoopt.search.choosing.time_plan.LEAST", {"train": 4, "validation": 4, "test": 4})
+    monkeypatch.setattr("autoopt.search.experiment.time_plan.LEAST", {"train": 4, "validation": 4, "test": 4})
     monkeypatch.setattr(first_pass, "measure_speed", lambda *_: Speed(SLOW, SLOW / 4))
     fitted, told = limited(experiment, 300.0)
     train, validation, test = samples(fitted)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.search.choosing.time_plan import (
+from autoopt.search.experiment.time_plan import (
     CONTENTION,
     FIRST_TRUNK_SHARE,
     LEAST,
