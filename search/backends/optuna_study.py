@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _MAX_DUPLICATES = 200
 """Number of consecutive known or invalid proposals after which the space counts as exhausted."""
+WORKERS_PER_REFRESH = 4
+"""Number of workers for each of which proposals are refreshed once, while all of them end one trial."""
 _STATES = {
     State.COMPLETE: "COMPLETE",
     State.REJECTED: "PRUNED",
@@ -71,14 +73,19 @@ class OptunaStudy:
         self._queue: list[Recipe] = []
         self._design: list[Recipe] = []
         self._base: Recipe | None = None
-        self._effect = lru_cache(EFFECTS_KEPT)(space.effect)
         self._sampled: dict[int, optuna.Trial] = {}
         """Running trials that a sampler proposed, by number, as trials of the study in memory."""
         self._distributions: dict[optuna.distributions.BaseDistribution, optuna.distributions.BaseDistribution] = {}
         """Those of the trials in memory, by themselves: equal ones are one object."""
+        self._effect = lru_cache(EFFECTS_KEPT)(space.effect)
         trials = study.get_trials(deepcopy=False)
         self._running = {trial.number: trial for trial in trials if trial.state.name == "RUNNING"}
         self._records = {record.number: record for record in _records(study)}
+        self._twins = {self._effect(record.recipe): record for record in self._records.values()}
+        """The trials by what their recipes do."""
+        self._ready: list[Recipe] = []
+        """Proposals that are not tried yet."""
+        self._results_until_refresh = 0
         directions = [direction.value for direction in objectives.values()]
         self._memory = quiet_optuna().create_study(directions=directions, sampler=sampler)
         self._memory.add_trials(trial for trial in trials if trial.state.is_finished())
@@ -139,7 +146,7 @@ class OptunaStudy:
 
     def enqueue(self, recipes: Iterable[Recipe]) -> None:
         """Propose these recipes before anything else, except those that the study already has."""
-        known = {self._effect(recipe) for recipe in self._queue} | self._effects(self.records()).keys()
+        known = {self._effect(recipe) for recipe in self._queue} | self._twins.keys()
         unique = {self._effect(recipe): recipe for recipe in recipes}
         self._queue += [recipe for effect, recipe in unique.items() if effect not in known]
 
@@ -170,7 +177,7 @@ class OptunaStudy:
         number = running.number = retried(lambda: self._storage.begin_trial(self._study.study_name, running))
         failpoint("after-propose")
         self._running[number] = running
-        self._records[number] = replace(record, number=number)
+        self._keep(replace(record, number=number))
         return ProposedTrial(number, recipe, record.attempt)
 
     def ask(
@@ -185,17 +192,17 @@ class OptunaStudy:
         a sampler learns that they are infeasible.
         """
         records = self.records()
-        twins = self._effects(records)
+        twins = self._twins
         self._queue = [item for item in self._queue if self._effect(item) not in twins and not exclude(item)]
         if self._queue:
             return self.begin(_pop_first(self._queue, avoid))
+        if ready := self._ready_proposals(lambda recipe: avoid(recipe) or exclude(recipe)):
+            return self.begin(ready[0])
         costs = [name for name in self._objectives if name != QUALITY]
         design = remaining(self._design, records, base=self._base, costs=costs, is_valid=self._space.contains)
         design = [recipe for recipe in design if self._effect(recipe) not in twins and not exclude(recipe)]
-        if self._proposer is not None and (
-            promising := self._proposer.propose(records, design, avoid=lambda recipe: avoid(recipe) or exclude(recipe))
-        ):
-            return self.begin(promising)
+        if promising := self._new_proposals(design, lambda recipe: avoid(recipe) or exclude(recipe)):
+            return self.begin(promising[0])
         if design:
             return self.begin(_pop_first(design, avoid))
         for _ in range(_MAX_DUPLICATES):
@@ -215,9 +222,22 @@ class OptunaStudy:
             return proposed
         return None
 
-    def _effects(self, records: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
-        """Return the trials by what their recipes do."""
-        return {self._effect(record.recipe): record for record in records}
+    def _ready_proposals(self, avoid: Callable[[Recipe], bool]) -> list[Recipe]:
+        """Return what the surrogate proposed last and is not tried yet, as long as few results came since."""
+        self._ready = [recipe for recipe in self._ready if self._effect(recipe) not in self._twins]
+        return [recipe for recipe in self._ready if not avoid(recipe)] if self._results_until_refresh > 0 else []
+
+    def _new_proposals(self, design: Sequence[Recipe], avoid: Callable[[Recipe], bool]) -> list[Recipe]:
+        """Return what the surrogate proposes, the best first.
+
+        It proposes for a quarter of the workers at once, so that many workers with short trials do not wait for it.
+        """
+        if self._proposer is None:
+            return []
+        count = 1 + len(self._running) // WORKERS_PER_REFRESH
+        self._ready = self._proposer.propose_several(self.records(), design, avoid=avoid, count=count)
+        self._results_until_refresh = count - 1
+        return self._ready
 
     def tell(self, record: TrialRecord) -> None:
         """Store how a trial ended. Idempotent."""
@@ -231,7 +251,8 @@ class OptunaStudy:
             values = [record.measurements[name].value for name in self._objectives]
         attributes = {"record": record.to_json(), "outcome": _outcome(record)}
         self._write_end(record.number, _state(record.state), values, attributes, constraints)
-        self._records[record.number] = record
+        self._keep(record)
+        self._results_until_refresh -= 1
         if sampled := self._sampled.pop(record.number, None):
             if record.shortage:  # Infeasible to the sampler, which ignores trials that failed.
                 self._end_in_memory(sampled, [1.0] * len(self._limits), None, State.REJECTED)
@@ -247,8 +268,13 @@ class OptunaStudy:
         """Store a trial whose worker or driver is gone as failed; ``again`` enqueues its recipe."""
         self._write_end(number, _state(State.FAILED), None, {"lost": reason}, {})
         record = self._records.pop(number)
+        self._twins.pop(self._effect(record.recipe), None)
         if again:
             self.enqueue([record.recipe])
+
+    def _keep(self, record: TrialRecord) -> None:
+        self._records[record.number] = record
+        self._twins[self._effect(record.recipe)] = record
 
     def _write_end(
         self,

@@ -123,8 +123,9 @@ def most_promising(
     seconds: Array | None = None,
     costs: Sequence[bool] = (False, False),
     reshapes: Callable[[str], bool] = lambda _: True,
-) -> int:
-    """Return the index of the best candidate.
+    count: int = 1,
+) -> list[int]:
+    """Return the indices of the best ``count`` candidates, each chosen as if those before it were running.
 
     ``values`` is (observed recipes, 2), both minimized; only their ranks matter. ``costs`` tells which of the two are
     costs of serving: these depend only on the parameters for which ``reshapes`` is true. ``running`` recipes count as
@@ -135,7 +136,7 @@ def most_promising(
 
     # The workers occupy the other cores: BLAS threads that wait for each other take forty times as long.
     with threadpool_limits(1, user_api="blas"):
-        return _most_promising(candidates, observed, values, constraints, running, seconds, costs, reshapes)
+        return _most_promising(candidates, observed, values, constraints, running, seconds, costs, reshapes, count)
 
 
 def _most_promising(
@@ -147,7 +148,8 @@ def _most_promising(
     seconds: Array | None,
     costs: Sequence[bool],
     reshapes: Callable[[str], bool],
-) -> int:
+    wanted: int,
+) -> list[int]:
     import numpy as np
 
     values = np.stack([normal_scores(values[:, column]) for column in range(2)], axis=1)
@@ -163,14 +165,20 @@ def _most_promising(
         feasible &= constraint.values <= constraint.limit
         posterior = views[constraint.is_cost].gp_posterior(constraint.values, count)
         probability *= probability_below(constraint.limit, posterior)
-    if not feasible.any():
-        score = probability  # Find a feasible recipe first.
-    else:
-        pending = np.stack([posterior.mean[count:] for posterior in posteriors], axis=1)
-        front = non_dominated(np.concatenate([values[feasible], pending]))
-        first, second = (Posterior(posterior.mean[:count], posterior.std[:count]) for posterior in posteriors)
-        score = expected_hypervolume_improvement(front, reference_point(values), first, second) * probability
-    return int(np.argmax(score if seconds is None else score / seconds))
+    means = np.stack([posterior.mean for posterior in posteriors], axis=1)
+    first, second = (Posterior(posterior.mean[:count], posterior.std[:count]) for posterior in posteriors)
+    pending, chosen = means[count:], list[int]()
+    while len(chosen) < min(wanted, count):
+        if feasible.any():
+            front = non_dominated(np.concatenate([values[feasible], pending]))
+            score = expected_hypervolume_improvement(front, reference_point(values), first, second) * probability
+        else:
+            score = probability.copy()  # Find a feasible recipe first.
+        score = score if seconds is None else score / seconds
+        score[chosen] = -np.inf
+        chosen.append(int(np.argmax(score)))
+        pending = np.concatenate([pending, means[chosen[-1:]]])
+    return chosen
 
 
 def reference_point(values: Array) -> Array:

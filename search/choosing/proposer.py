@@ -64,19 +64,31 @@ class Proposer:
         *,
         avoid: Callable[[Recipe], bool] = lambda _: False,
     ) -> Recipe | None:
-        """Return the most promising recipe that the study does not have yet.
+        """Return the most promising recipe, see ``propose_several``; None if there is none."""
+        return next(iter(self.propose_several(records, design, avoid=avoid, count=1)), None)
 
-        Recipes of the ``design`` are candidates too; those to ``avoid`` are not. None if there are no candidates, fewer
-        than ``MIN_COMPLETE`` complete trials, or a number of objectives other than two.
+    def propose_several(
+        self,
+        records: Sequence[TrialRecord],
+        design: Sequence[Recipe] = (),
+        *,
+        avoid: Callable[[Recipe], bool] = lambda _: False,
+        count: int,
+    ) -> list[Recipe]:
+        """Return the most promising recipes that the study does not have yet, the best first, at most ``count``.
+
+        Each is chosen as if those before it were running. Recipes of the ``design`` are candidates too; those to
+        ``avoid`` are not. Empty if there are no candidates, fewer than ``MIN_COMPLETE`` complete trials, or a number of
+        objectives other than two.
         """
         import numpy as np
 
         if len(self._objectives) != 2:
-            return None
+            return []
         observed = self._observed(records)
         complete = [record for record, _ in observed if record.state is State.COMPLETE]
         if len(complete) < MIN_COMPLETE:
-            return None
+            return []
         tried = {self._effect(record.recipe) for record in records}
         candidates = {
             effect: (recipe, parameters)
@@ -88,12 +100,12 @@ class Proposer:
         varied = {key: item for key, item in candidates.items() if counts[_without_serving_knobs(item[0])] < allowed}
         candidates = varied or candidates
         if not candidates:
-            return None
+            return []
         standings = Standings.of(records)
         ahead = {key: item for key, item in candidates.items() if not standings.is_behind(trunk_of(item[0]))}
         recipes, candidate_parameters = zip(*(ahead or candidates).values(), strict=True)
         running = [record for record in records if record.state is State.RUNNING]
-        index = most_promising(
+        indices = most_promising(
             _with_trunk_quality(zip(recipes, candidate_parameters, strict=True), standings),
             _with_trunk_quality(((record.recipe, parameters) for record, parameters in observed), standings),
             np.array([losses(record, self._objectives) for record, _ in observed]),
@@ -105,9 +117,9 @@ class Proposer:
             seconds=np.array(expected_seconds(recipes, complete, self._space.sizes)),
             costs=list(map(_is_cost, self._objectives)),
             reshapes=self.reshapes,
+            count=count,
         )
-        best: Recipe = recipes[index]
-        return best
+        return [recipes[index] for index in indices]
 
     def reshapes(self, parameter: str) -> bool:
         """Whether the costs of serving depend on this parameter."""

@@ -63,7 +63,7 @@ class Recipe:
         canonical = "[" + ",".join([*model, *map(_canonical, self.steps)]) + "]"
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
-    @property
+    @cached_property
     def trunk(self) -> Steps:
         return tuple(step for step in self.steps if step.family in TRUNK)
 

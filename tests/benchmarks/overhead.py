@@ -1,8 +1,10 @@
 """What the search itself takes beside the work of its trials: proposing, Ray, tracking, the stage store, the start.
 
-    python tests/benchmarks/overhead.py [--only ask ray tracking store onnx start] [--repeats N]
+    python -m tests.benchmarks.overhead [--only ask crowd ray tracking store onnx start] [--repeats N]
 
-``ask``: one proposal and its booking, in studies of 50, 500 and 2,000 trials over the whole space, in SQLite. ``ray``:
+``ask``: one proposal and its booking, in studies of 50, 500, 2,000 and 10,000 trials over the whole space, in SQLite.
+``crowd``: 4, 16 and 64 workers whose trials take 4 s of a virtual clock on which each proposal takes what it really
+does: how long a proposal takes the processor, and how idle the workers are. ``ray``:
 trials whose result is there already, on one warm worker. ``tracking``: what handing a trial to MLflow takes the search,
 and what writing it takes the thread beside it. ``store``: MiniLM found in the stage store, and stored. ``onnx``: its
 graph of ONNX Runtime, the first of its structure and then with other weights, in turn. ``start``: the command line.
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import heapq
 import io
 import random
 import statistics
@@ -25,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from autoopt.objectives.judging.budget import Limit
 from autoopt.objectives.measurement import Direction, Measurement
 from autoopt.search.backends.optuna_storage import database_url
 from autoopt.search.backends.optuna_study import OptunaStudy
@@ -43,7 +47,9 @@ from autoopt.strategies.stand_ins import onnx_export
 
 OBJECTIVES = {"quality": Direction.MAXIMIZE, "latency_p50": Direction.MINIMIZE}
 LIMIT = "latency_p50 <= 12ms"
-SIZES = (50, 500, 2000)
+SIZES = (50, 500, 2000, 10_000)
+CROWDS = (4, 16, 64)
+TRIAL_S = 4.0
 ROW = "{:<52} {:>10} {:>24}"
 
 
@@ -103,10 +109,10 @@ def ended(number: int, recipe: Recipe, chance: random.Random) -> TrialRecord:
 
 def ask(repeats: int) -> None:
     for size in SIZES:
-        for sampler in ("random", "tpe", "auto"):
+        for sampler in ("random", "tpe", "auto") if size < SIZES[-1] else ("auto",):
             with tempfile.TemporaryDirectory() as folder:
                 url = database_url(Path(folder) / "optuna.db")
-                limits, space, chance = [LIMIT], whole_space(), random.Random(0)
+                limits, space, chance = [Limit.parse(LIMIT)], whole_space(), random.Random(0)
                 settings: Any = {"objectives": OBJECTIVES, "limits": limits, "seed": 0}
                 study = OptunaStudy.open(url, "s", space, sampler="random", **settings)
                 for _ in range(size):
@@ -121,6 +127,38 @@ def ask(repeats: int) -> None:
 
                 once()
                 show(f"ask and tell, {sampler}, {size} trials", [timed(once) for _ in range(repeats)])
+
+
+def crowd(repeats: int) -> None:
+    for workers in CROWDS:
+        with tempfile.TemporaryDirectory() as folder:
+            url, chance = database_url(Path(folder) / "optuna.db"), random.Random(0)
+            limits = [Limit.parse(LIMIT)]
+            study = OptunaStudy.open(
+                url, "s", whole_space(), objectives=OBJECTIVES, limits=limits, seed=0, sampler="auto"
+            )
+            for _ in range(20):
+                if asked := study.ask():
+                    study.tell(ended(asked.number, asked.recipe, chance))
+            costs, idle_s, now, free_at = list[float](), 0.0, 0.0, 0.0
+            running: list[tuple[float, int, Any]] = []
+            for _ in range(workers):
+                if asked := study.ask():
+                    heapq.heappush(running, (TRIAL_S * chance.uniform(0.8, 1.2), asked.number, asked.recipe))
+            for _ in range(max(200, 10 * workers)):
+                now, number, recipe = heapq.heappop(running)
+                study.tell(ended(number, recipe, chance))
+                begun = time.process_time()
+                asked = study.ask()
+                costs.append(time.process_time() - begun)
+                assert asked is not None
+                free_at = max(free_at, now) + costs[-1]
+                idle_s += free_at - now
+                heapq.heappush(running, (free_at + TRIAL_S * chance.uniform(0.8, 1.2), asked.number, asked.recipe))
+        high = statistics.quantiles(costs, n=20)[-1]
+        share = idle_s / (workers * now)
+        text = f"p95 {1000 * high:.0f}, mean {1000 * statistics.mean(costs):.0f}, idle {share:.1%}"
+        print(ROW.format(f"a proposal for one of {workers} workers", f"{1000 * statistics.median(costs):.1f}", text))
 
 
 @dataclass
@@ -256,6 +294,7 @@ def start(repeats: int) -> None:
 def main() -> None:
     parts: dict[str, Callable[[int], None]] = {
         "ask": ask,
+        "crowd": crowd,
         "ray": ray,
         "tracking": tracking,
         "store": store,

@@ -157,7 +157,7 @@ def ours(problem: Problem, seed: int) -> Sampling:
         place = 0
         if good:
             over = np.array([limits for _, limits in found])
-            place = most_promising(
+            (place,) = most_promising(
                 list(map(named, pool)),
                 list(map(named, observed)),
                 np.array([values for values, _ in found]),

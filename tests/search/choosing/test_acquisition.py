@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from autoopt.search.choosing.front import hypervolume
 from autoopt.search.choosing.gaussian_process import (
     Encoding,
     GaussianProcess,
+    Parameters,
     Posterior,
     RidgeModel,
     expected_hypervolume_improvement,
@@ -36,6 +38,11 @@ from autoopt.search.choosing.gaussian_process import (
 from autoopt.strategies.knobs import Choice
 
 points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
+
+
+def best(candidates: Sequence[Parameters], *observed: Any, **settings: Any) -> int:
+    """Return the index of the most promising candidate."""
+    return most_promising(candidates, *observed, **settings)[0]
 
 
 @given(points)
@@ -122,7 +129,7 @@ def test_what_a_choice_was_worth_in_one_recipe_is_expected_of_it_in_others(tried
     others = [recipe for recipe in others if recipe not in seen]
     chosen = []
     for _ in range(3):
-        place = most_promising(others, seen, np.array([cost(recipe) for recipe in seen]))
+        place = best(others, seen, np.array([cost(recipe) for recipe in seen]))
         chosen.append(others[place]["runtime"])
         seen.append(others.pop(place))
     assert chosen == ["int8"] * 3
@@ -181,16 +188,16 @@ def test_the_choice_is_better_than_a_random_one() -> None:
     def gain(recipe: dict[str, object]) -> float:
         return hypervolume(np.vstack([before, values_of([recipe])]), corner) - hypervolume(before, corner)
 
-    best = gain(candidates[most_promising(candidates, seen, before)])
-    assert best >= np.quantile([gain(recipe) for recipe in candidates], 0.8)
+    highest = gain(candidates[best(candidates, seen, before)])
+    assert highest >= np.quantile([gain(recipe) for recipe in candidates], 0.8)
 
 
 def test_what_is_expected_to_break_a_limit_is_left_aside() -> None:
     seen = recipes(30, 5)
     size = np.array([9.0 if recipe["a"] == "x" else 1.0 for recipe in seen])
     candidates = recipes(40, 6)
-    free = candidates[most_promising(candidates, seen, values_of(seen))]
-    constrained = candidates[most_promising(candidates, seen, values_of(seen), constraints=[Constraint(size, 5.0)])]
+    free = candidates[best(candidates, seen, values_of(seen))]
+    constrained = candidates[best(candidates, seen, values_of(seen), constraints=[Constraint(size, 5.0)])]
     assert free["a"] == "x"
     assert constrained["a"] != "x"
 
@@ -207,7 +214,7 @@ def test_what_serving_costs_is_learned_from_what_reshapes_alone() -> None:
         size = np.array([9.0 if recipe["cut"] in "ab" else 1.0 for recipe in seen])
         values = np.array([[rng.random(), rng.random()] for _ in seen])
         constraints = [Constraint(size, 5.0, is_cost=True)]
-        place = most_promising(candidates, seen, values, constraints=constraints, reshapes=lambda name: name == "cut")
+        place = best(candidates, seen, values, constraints=constraints, reshapes=lambda name: name == "cut")
         feasible += candidates[place]["cut"] in "cd"
     assert feasible == 20
 
@@ -216,23 +223,39 @@ def test_where_nothing_keeps_the_limit_it_is_looked_for_first() -> None:
     seen = [recipe for recipe in recipes(60, 7) if recipe["a"] != "z"]
     size = np.array([9.0 if recipe["a"] == "x" else 7.0 for recipe in seen])
     candidates = recipes(40, 8)
-    choice = candidates[most_promising(candidates, seen, values_of(seen), constraints=[Constraint(size, 5.0)])]
+    choice = candidates[best(candidates, seen, values_of(seen), constraints=[Constraint(size, 5.0)])]
     assert choice["a"] != "x"
 
 
 def test_dear_candidates_have_to_be_worth_more() -> None:
     seen, candidates = recipes(12, 3), recipes(40, 4)
-    first = most_promising(candidates, seen, values_of(seen))
+    first = best(candidates, seen, values_of(seen))
     seconds = np.ones(len(candidates))
     seconds[[place for place, recipe in enumerate(candidates) if recipe == candidates[first]]] = 1e9
-    assert candidates[most_promising(candidates, seen, values_of(seen), seconds=seconds)] != candidates[first]
+    assert candidates[best(candidates, seen, values_of(seen), seconds=seconds)] != candidates[first]
 
 
 def test_what_is_running_is_not_tried_again() -> None:
     seen, candidates = recipes(12, 3), recipes(40, 4)
-    first = candidates[most_promising(candidates, seen, values_of(seen))]
-    second = candidates[most_promising(candidates, seen, values_of(seen), running=[first])]
+    first = candidates[best(candidates, seen, values_of(seen))]
+    second = candidates[best(candidates, seen, values_of(seen), running=[first])]
     assert second != first
+
+
+def test_several_are_chosen_as_if_those_before_were_running() -> None:
+    seen, candidates = recipes(12, 3), recipes(40, 4)
+    values = values_of(seen)
+    chosen = most_promising(candidates, seen, values, count=5)
+    assert len(set(chosen)) == 5
+    assert chosen[0] == best(candidates, seen, values)
+    one_by_one = list[int]()
+    for _ in range(5):
+        others = [index for index in range(len(candidates)) if index not in one_by_one]
+        left = [candidates[index] for index in others]
+        running = [candidates[index] for index in one_by_one]
+        one_by_one.append(others[best(left, seen, values, running=running)])
+    assert chosen == one_by_one
+    assert sorted(most_promising(candidates[:3], seen, values, count=9)) == [0, 1, 2]
 
 
 def test_a_value_that_the_encoding_lacks_is_not_a_parameter_that_is_absent() -> None:
@@ -248,7 +271,7 @@ def test_a_value_at_its_limit_keeps_it() -> None:
     size = np.array([5.0 if recipe["a"] == "x" else 1.0 for recipe in seen])
     candidates = recipes(40, 6)
     chosen = [
-        most_promising(candidates, seen, values_of(seen), constraints=[Constraint(at_limit, 5.0)])
+        best(candidates, seen, values_of(seen), constraints=[Constraint(at_limit, 5.0)])
         for at_limit in (size, np.minimum(size, 4.999))
     ]
     assert chosen[0] == chosen[1]
