@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -105,12 +106,14 @@ def search(
     from autoopt.search import api
     from autoopt.search.study.assembly import root_of
 
+    started_at = time.monotonic()
     invocation = Invocation(file, overrides, trials, timeout, max_compute, no_warm_start, root)
     experiment = invocation.load()
     home = root_of(experiment, root)
     folder = home.study(experiment.study)
     with note_on_failure(partial(_how_to_go_on, folder, invocation), folder=folder.path):
-        result = api.search(experiment, root=home.path, progress=_progress, warn=warn, describe=_describe)
+        progress = partial(_progress, started_at)
+        result = api.search(experiment, root=home.path, progress=progress, warn=warn, describe=_describe)
     outcome = result.outcome
     assert outcome is not None  # noqa: S101 - a search that returns has verified its front
     if as_json:
@@ -137,16 +140,17 @@ def _describe(summary: DataSummary) -> None:
     print_data(summary, console(stderr=True))
 
 
-def _progress(experiment: Experiment, space: Space) -> AbstractContextManager[Audience]:
-    """Show the progress of the search on stderr."""
+def _progress(started_at: float, experiment: Experiment, space: Space) -> AbstractContextManager[Audience]:
+    """Show the progress of the search on stderr; ``started_at`` is ``time.monotonic()`` of the command's start."""
     from autoopt.search.experiment.opening import directions
     from autoopt.search.report.live import SearchInfo, show_progress
     from autoopt.search.space.start_design import baseline
 
+    timeout = experiment.search.timeout
     info = SearchInfo(
         study=experiment.study,
         trials=experiment.search.trials,
-        timeout_s=experiment.search.timeout,
+        timeout_s=timeout and timeout - (time.monotonic() - started_at),
         baseline_id=baseline(space).id,
         objectives=directions(experiment),
     )

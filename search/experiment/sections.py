@@ -39,7 +39,8 @@ class SearchSection(Section):
 
     trials: Count = 24
     timeout: Duration | None = None
-    """Time from the first trial's start after which no trial starts; running ones are stopped after another tenth."""
+    """Time of the whole command. A fifth of it, at most three minutes, is kept to verify and register the front; before
+    that no trial starts that would not end in time."""
     trial_timeout: TrialTimeout = "auto"
     """Time after which a trial is ended: a duration, ``none``, or ``auto``: ten times what the trial is expected to
     take and at least two minutes; for the baseline, ten minutes without progress."""

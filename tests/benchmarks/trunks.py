@@ -13,6 +13,9 @@ All start from MiniLM. The methods:
   32; tags the defaults; questions 3e-5, 2 epochs, batches of 12); ``trainer-defaults``: 5e-5, 3 epochs, batches of 8.
 - ``old``: autoopt's baseline as it was, the first token through transformers' pooler, 2e-4, 3 epochs.
 - ``probe``: autoopt's frozen trunk; ``baseline``: ``FullFinetuning()`` on the model as autoopt opens it.
+- ``no-pooling`` (the head of transformers), ``no-head-first``, ``no-validation`` (the last weights), ``layer-decay``
+  (0.9), ``contrastive`` (fine-tuned so before the head, Khosla et al. 2020): the baseline without one of its parts, or
+  with one more; texts only, and only if they are asked for.
 - ``search``, with ``--search``: the best model by validation of a search of ten minutes on two workers.
 
 A seed draws the training examples (SST-2 1,000; CLINC150 without "oos" 3,000, or 10 of each class; BBC News 300; of the
@@ -57,8 +60,10 @@ METHODS: Mapping[str, Method] = {
     "old": autoopts_own.old_baseline,
     "probe": autoopts_own.PROBE,
     "baseline": autoopts_own.BASELINE,
+    **autoopts_own.PARTS,
     "search": autoopts_own.best_of_search,
 }
+BY_DEFAULT = [name for name in METHODS if name != "search" and name not in autoopts_own.PARTS]
 BASELINE = "baseline"
 ROW = "{:<12} {:<17} {:>5} {:>20} {:>6} {:>22} {:>8}"
 
@@ -144,6 +149,8 @@ def applies(method: str, splits: Splits) -> bool:
     """Whether the method can learn this task."""
     if method in ("tfidf", *(f"frozen-{pooling}" for pooling in classical.POOLINGS)):
         return splits.is_single_text or splits.is_pair
+    if method in autoopts_own.PARTS:
+        return splits.is_single_text
     needs = {"frozen-pairs": splits.is_pair, "frozen-tokens": splits.is_tagged, "setfit": splits.is_single_text}
     return needs.get(method, True)
 
@@ -242,7 +249,7 @@ def draw(rows: Sequence[Row], file: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", nargs="*", default=[name for name in METHODS if name != "search"], choices=METHODS)
+    parser.add_argument("--methods", nargs="*", default=BY_DEFAULT, choices=METHODS)
     parser.add_argument("--sets", nargs="*", default=list(DATA_SETS), choices=DATA_SETS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--search", action="store_true", help="run the searches of ten minutes too")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from autoopt.objectives.monitor import ValidationMonitor
 from autoopt.search.api import SearchResult, load_model, search
+from autoopt.strategies.adaptation.contrastive_finetuning import ContrastiveFinetuning
 from autoopt.strategies.adaptation.full_finetuning import FullFinetuning
 from autoopt.strategies.adaptation.linear_probe import LinearProbe
 from autoopt.strategies.candidate import Candidate, Example, Span
@@ -46,6 +47,27 @@ def _answers(splits: Splits, strategy: Strategy, candidate: Candidate) -> list[A
 
 
 BASELINE, PROBE = trained(FullFinetuning()), trained(LinearProbe())
+
+
+def without_pooling(splits: Splits) -> list[Any]:
+    """Return the answers of the baseline under the head of transformers."""
+    candidate = replace(plainly_opened(splits), monitor=ValidationMonitor.of(splits.data.validation))
+    return _answers(splits, FullFinetuning(), candidate)
+
+
+def without_validation(splits: Splits) -> list[Any]:
+    """Return the answers of the baseline whose last weights are kept, whatever validation says."""
+    return _answers(splits, FullFinetuning(), splits.task.open_model(MODEL, data=splits.data, seed=splits.seed))
+
+
+PARTS: Mapping[str, Callable[[Splits], list[Any]]] = {
+    "no-pooling": without_pooling,
+    "no-head-first": trained(FullFinetuning(head_first=False)),
+    "no-validation": without_validation,
+    "layer-decay": trained(FullFinetuning(layer_decay=0.9)),
+    "contrastive": trained(ContrastiveFinetuning()),
+}
+"""The baseline without one of its parts, or with one more."""
 
 
 def best_of_search(splits: Splits) -> list[Any]:
