@@ -25,8 +25,8 @@ CONTENTION = 1.3
 """How much longer a training takes while other workers train on the same machine."""
 STEP_EXTRA = 1.1
 """Training time over that of its steps: it is scored while it is trained."""
-LEAST = {"train": 100, "validation": 200, "test": 300}
-"""Fewest examples, if there are as many."""
+LEAST = {"train": 20, "validation": 50, "test": 50}
+"""Fewest examples, if there are as many; a sample has at least one of each class besides."""
 
 
 @dataclass(frozen=True)

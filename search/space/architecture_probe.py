@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,9 @@ TESTED = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "electra", "d
 _LACKED = "causal"
 """All that these architectures lack."""
 EXAMPLES = 8
+CHARACTERS = 200
+"""Length of a text of which every part is an example: a language model reads all of it, and answers each token with
+scores of its whole vocabulary."""
 LAYERS = 2
 HEAD_WIDTH, WIDTH = 8, 64
 """Width of each head and of the feed-forward blocks, if the architecture can be built so small."""
@@ -99,11 +103,17 @@ def _small_candidate(folder: ModelFolder, task: Task, examples: Sequence[Example
         model=network,
         tokenizer=tokenizer,
         task=task.for_model(folder),
-        train=tuple(examples[:EXAMPLES]),
-        unlabeled=tuple(texts[:EXAMPLES]),
+        train=tuple(map(_shortened, examples[:EXAMPLES])),
+        unlabeled=tuple(text[:CHARACTERS] for text in texts[:EXAMPLES]),
         edits=pooling_edits(network),
         teacher=teacher,
     )
+
+
+def _shortened(example: Example) -> Example:
+    """Return an example of running text with a part of its text, any other unchanged."""
+    is_running_text = example.label is None and example.text_pair is None
+    return replace(example, text=example.text[:CHARACTERS]) if is_running_text else example
 
 
 def _small_model(folder: ModelFolder, task: Task) -> Any:
