@@ -226,6 +226,7 @@ class Task(ABC):
             task=self.for_model(folder),
             train=data.train if data else (),
             unlabeled=data.unlabeled if data else (),
+            reserve=data.reserve if data else (),
             edits=pooling_edits(network),
             history=(f"opened {model}", *padding_note(tokenizer)),
         )

@@ -128,6 +128,8 @@ class Candidate:
     task: TaskView
     train: tuple[Example, ...] = ()
     unlabeled: tuple[str, ...] = ()
+    reserve: tuple[Example, ...] = ()
+    """Further training examples, which a network has not the time for."""
     edits: tuple[Mapping[str, Any], ...] = ()
     """Changes to the architecture that the configuration cannot express, in order; replayed on load."""
     history: tuple[str, ...] = ()

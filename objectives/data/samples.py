@@ -24,7 +24,7 @@ def sampled(data: TextData, settings: DataSettings) -> TextData:
     """Return the data with at most ``max_train_samples`` training examples, and so on.
 
     A sample has each class in its proportion; of running text it is the beginning. The same settings draw the same
-    sample. Unlabeled texts stay as they are, so that they include those of the examples left out.
+    sample. Training examples left out are the ``reserve``; unlabeled texts stay as they are, and include theirs.
     """
     splits: dict[str, tuple[Example, ...]] = {name: getattr(data, name) for name in SPLITS}
     sizes = {name: size for name, size in sample_sizes(settings).items() if size < len(splits[name])}
@@ -37,9 +37,11 @@ def sampled(data: TextData, settings: DataSettings) -> TextData:
     )
     notes = [f"a sample of {size:,} of {len(splits[name]):,} {name} examples is used" for name, size in sizes.items()]
     splits |= {name: _draw(draw, splits[name], name, size) for name, size in sizes.items()}
+    drawn = set(map(id, splits["train"]))
     sample = replace(
         data,
         train=splits["train"],
+        reserve=tuple(example for example in data.train if id(example) not in drawn),
         validation=splits["validation"],
         test=splits["test"],
         notes=(*data.notes, *notes),

@@ -31,6 +31,8 @@ class TextData:
     """Number of rows read from each address."""
     left_out: tuple[LeftOut, ...] = ()
     """Rows that are in none of the splits, by reason and source."""
+    reserve: tuple[Example, ...] = ()
+    """Training examples beyond the sample that there is time for; what learns in seconds reads them too."""
     is_running_text: bool = False
     """Whether a text continues in the next, so that splits and samples are of consecutive texts."""
 
@@ -39,7 +41,8 @@ def fingerprint_of(data: TextData) -> str:
     """Return the fingerprint of the data's examples."""
     parts = (data.train, data.validation, data.test)
     splits = ([(item.text, item.label, item.text_pair) for item in part] for part in parts)
-    content = json.dumps([data.labels, *splits, data.unlabeled], default=_span_to_json)
+    reserve = [[(item.text, item.label, item.text_pair) for item in data.reserve]] if data.reserve else []
+    content = json.dumps([data.labels, *splits, data.unlabeled, *reserve], default=_span_to_json)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

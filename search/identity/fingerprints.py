@@ -63,6 +63,7 @@ class Inputs:
                 "validation": Fingerprint(_digest([labels, data.validation]), len(data.validation)),
                 "test": Fingerprint(_digest([labels, data.test]), len(data.test)),
                 "unlabeled": Fingerprint(_digest(data.unlabeled), len(data.unlabeled)),
+                **({"reserve": Fingerprint(_digest(data.reserve), len(data.reserve))} if data.reserve else {}),
             },
             {name: Fingerprint(content_digest(str(path))) for name, path in _files_of_models(models).items()},
         )

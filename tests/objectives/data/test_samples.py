@@ -27,6 +27,8 @@ def test_a_sample_has_the_classes_in_their_proportion_and_is_drawn_again_alike()
     sample = sampled(DATA, chosen)
     assert Counter(example.label for example in sample.train) == {0: 30, 1: 10}
     assert set(sample.train) < set(DATA.train)
+    assert set(sample.reserve) == set(DATA.train) - set(sample.train)
+    assert len(sample.reserve) == 360
     assert (sample.validation, sample.test, sample.unlabeled) == (DATA.validation, DATA.test, DATA.unlabeled)
     assert sample.notes == ("a sample of 40 of 400 train examples is used",)
     assert sampled(DATA, chosen) == sample
@@ -60,3 +62,4 @@ def test_data_are_sampled_as_they_are_loaded_and_the_texts_left_out_remain_unlab
     some = load_text_data(DataSettings(source=str(path), max_train_samples=20), TextClassification)
     assert len(some.train) == 20 < len(every.train)
     assert (some.validation, some.unlabeled) == (every.validation, every.unlabeled)
+    assert {*some.train, *some.reserve} == set(every.train)

@@ -70,6 +70,19 @@ def test_it_learns_the_task_without_a_trunk() -> None:
     assert tiny.accuracy(LinearBag().apply(candidate, effort=1, seed=0)) > 0.9
 
 
+def test_it_learns_from_the_examples_that_networks_have_no_time_for() -> None:
+    examples = tiny.examples(200, seed=1)
+    few = replace(tiny.candidate(), train=examples[:2])
+    more = replace(few, reserve=examples[2:])
+    alone, limited, every = (
+        LinearBag(most_examples=most).apply(candidate, effort=1, seed=0)
+        for candidate, most in ((few, 50_000), (more, 1), (more, 50_000))
+    )
+    assert tiny.accuracy(alone) == tiny.accuracy(limited) < 0.9 < tiny.accuracy(every)
+    assert "of 200 examples" in every.history[-1]
+    assert "of 2 examples" in limited.history[-1], "never fewer than the networks"
+
+
 def test_its_probabilities_are_as_sure_as_it_is_right() -> None:
     texts, classes = noisy_texts(600, 0)
     examples = tuple(Example(text, label) for text, label in zip(texts, classes, strict=True))
