@@ -37,14 +37,14 @@ class Strategy(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
     needs: ClassVar[frozenset[str]] = frozenset()
-    """Conditions under which it is offered. Of the study: ``cpu``, ``gpu``, ``unlabeled`` (texts),
-    ``several bases`` (base models of different sizes). Of its task:
-    ``head`` (one of its own, with few outputs), ``one pass`` (an answer takes one forward pass), ``untied embeddings``
-    (they are not the output matrix too). Of its examples: ``labels``, ``text`` (words may be edited), ``single`` (no
-    pairs), ``classes`` (one for each text), ``imbalanced`` (classes of different sizes), ``whole`` (one answer for each
-    text or pair), ``tags`` (one for each word), ``spans`` (answers in a text) and ``unanswerable`` (some have none). Of
-    the model: the keys of ``model_needs.MODEL_NEEDS``. Of the recipe: ``teacher`` (a strategy that learns the task
-    comes before it), ``cut`` (a strategy that cuts the architecture does), ``layers`` (more than one layer remains)."""
+    """Conditions under which it is offered. Of the study: ``cpu``, ``gpu``, ``unlabeled`` (texts), ``several bases``
+    (base models of different sizes). Of its task: ``head`` (one of its own, with few outputs), ``one pass`` (an
+    answer takes one forward pass), ``untied embeddings`` (they are not the output matrix too), ``writes`` (it writes
+    text). Of its examples: ``labels``, ``text`` (words may be edited), ``single`` (no pairs), ``classes`` (one for
+    each text), ``imbalanced`` (classes of different sizes), ``whole`` (one answer for each text or pair), ``tags``
+    (one for each word), ``spans`` (answers in a text) and ``unanswerable`` (some have none). Of the model: the keys
+    of ``model_needs.MODEL_NEEDS``. Of the recipe: ``teacher`` (a strategy that learns the task comes before it),
+    ``cut`` (a strategy that cuts the architecture does), ``layers`` (more than one layer remains)."""
     needs_mask: ClassVar[bool] = False
     """Whether the tokenizer has to have a mask token; for a model without one it is withheld."""
     after: ClassVar[frozenset[str]] = frozenset()

@@ -110,7 +110,8 @@ def facts(experiment: Experiment, data: TextData) -> frozenset[str]:
     device = "gpu" if experiment.target.device == "cuda" else "cpu"
     unlabeled = {"unlabeled"} if data.unlabeled else set()
     task_type = experiment.task.task_type
-    return task_type.facts(data.train) | task_type.head.facts | {device} | unlabeled
+    writes = {"writes"} if task_type.writes else set()
+    return task_type.facts(data.train) | task_type.head.facts | {device} | unlabeled | writes
 
 
 def find_models(experiment: Experiment) -> dict[str, ModelFolder]:

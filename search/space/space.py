@@ -42,6 +42,7 @@ NEEDS_IN_WORDS = {
     "unanswerable": "questions without an answer",
     "untied embeddings": "word embeddings that are not the output matrix too",
     "unlabeled": "texts without labels",
+    "writes": "a task of writing text",
     "whole": "one answer for each text or pair of texts",
 }
 _WITHOUT = "_without_"

@@ -77,6 +77,26 @@ def linear_paths(model: Any, *, attention_only: bool = False) -> list[str]:
     ]
 
 
+def output_paths(model: Any) -> list[str]:
+    """Return the path of a language model's output matrix; empty for other heads, and if it is no linear layer."""
+    from torch import nn
+
+    matrix = model.get_output_embeddings()
+    if not isinstance(matrix, nn.Linear):
+        return []
+    return [path for path, module in model.named_modules() if module is matrix]
+
+
+def untie_outputs(model: Any) -> None:
+    """Note that the output matrix is no longer the word embeddings, if it was replaced by a layer of its own."""
+    from torch import nn
+
+    matrix = model.get_output_embeddings()
+    if matrix is not None and not isinstance(matrix, nn.Linear):
+        model.config.tie_word_embeddings = False
+        model.all_tied_weights_keys = {}
+
+
 def set_layers(model: Any, new_layers: list[nn.Module]) -> None:
     """Replace the model's layers and write their number into its configuration, with what it says of each layer.
 
