@@ -66,11 +66,13 @@ class TinygemmLinear(nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return outputs of shape (..., outputs) for inputs of shape (..., inputs)."""
         if self._packed is None:
-            self._packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(self._unpacked_codes(), 1)
+            codes = torch.ops.aten._convert_weight_to_int4pack_for_cpu(self._unpacked_codes(), 1)
+            self._packed = codes, self.scales.bfloat16()  # A model that is loaded is cast to the type of its weights.
+        packed, scales = self._packed
         rows = inputs.reshape(-1, inputs.shape[-1]).bfloat16()
         if missing := 2 * self.codes.shape[1] - self.inputs:
             rows = F.pad(rows, (0, missing))
-        outputs: torch.Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, self._packed, GROUP, self.scales)
+        outputs: torch.Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, packed, GROUP, scales)
         outputs = outputs[:, : self.outputs].to(inputs.dtype)
         if self.bias is not None:
             outputs = outputs + self.bias.to(inputs.dtype)

@@ -53,6 +53,7 @@ def test_a_copy_and_a_loaded_one_answer_alike() -> None:
     loaded.load_state_dict(small.state_dict())
     assert torch.equal(loaded(rows), before)
     assert torch.equal(copy.deepcopy(small)(rows), before)
+    assert torch.equal(copy.deepcopy(small).float()(rows), before), "a model that is loaded is cast"
 
 
 @pytest.fixture(params=[True, False], ids=["tied", "untied"])
@@ -60,7 +61,7 @@ def decoder(request: pytest.FixtureRequest) -> Candidate:
     """A language model whose output matrix is its word embeddings, or one of its own."""
     candidate = tiny_decoder.candidate()
     model: Any = copy.deepcopy(candidate.model)
-    model.config.tie_word_embeddings = request.param
+    model.config.tie_word_embeddings, model.config.dtype = request.param, torch.float32
     if not request.param:
         model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone() + 0.01)
         model.all_tied_weights_keys = {}
