@@ -21,6 +21,10 @@ LEAD_IN_BELOW_S = 0.02
 """A shorter call is made once untimed before each sample, to refill the caches that the other model emptied."""
 HALF_WIDTH = 0.03
 """Half-width of the interval, relative to the ratio, at which a comparison stops."""
+PROCESSOR_HALF_WIDTH = 0.015
+"""The same of processor times: beside others they vary together for a while, as the caches do."""
+MORE_BY_PROCESSOR = 6
+"""So many times the largest number of pairs may be timed by processor time."""
 MIN_ROUNDS = 6
 """Fewer values carry no 95 % interval of their median."""
 
@@ -197,16 +201,16 @@ def is_late(rounds: int, started_at: float, seconds: float, clock: Clock) -> boo
 def _is_enough(rounds: Sequence[Round], limits: Pairs, limit_ratio: float | None, may_use_processor: bool) -> bool:
     if len(rounds) < limits.minimum or len(rounds) % 2 == 1:
         return False
-    if len(rounds) >= limits.maximum:
-        return True
     by_processor = may_use_processor and _lack_processor(rounds)
+    if len(rounds) >= limits.maximum * (MORE_BY_PROCESSOR if by_processor else 1):
+        return True
     ratios = [pairs.processor_ratio if by_processor else pairs.ratio for pairs in rounds]
     low, high = median_interval(ratios)
     excludes_limit = limit_ratio is None or not low <= limit_ratio <= high
-    return excludes_limit and is_narrow(ratios)
+    return excludes_limit and is_narrow(ratios, PROCESSOR_HALF_WIDTH if by_processor else HALF_WIDTH)
 
 
-def is_narrow(values: Sequence[float], half_width: float = HALF_WIDTH) -> bool:
+def is_narrow(values: Sequence[float], half_width: float) -> bool:
     """Whether the interval of their median is as narrow as ``half_width``, relative to the median."""
     low, high = median_interval(values)
     return (high - low) / 2 <= half_width * median(values)
