@@ -1,7 +1,7 @@
 """Verify models in a fresh process: time each saved model against the saved baseline, then score the test split.
 
-``python -m autoopt.search.study.verification STUDY_FOLDER SECONDS BASELINE NUMBER ...`` writes one JSON object per
-model; the time for all may be ``inf``.
+``python -m autoopt.search.study.verification STUDY_FOLDER END BASELINE NUMBER ...`` writes one JSON object per model;
+``END`` is the ``time.time()`` at which the search has to be over, or ``inf``.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ def verify(
     """Measure the saved models of the baseline and of each record in one fresh process, and yield them in turn.
 
     The baseline comes first; ``say`` is called with what delays it. With ``seconds`` left, models are timed less
-    thoroughly, and none is begun that would probably end after them; the baseline and one more always are. Raises
+    thoroughly, and none is started that would probably end after them; the baseline and one more always are. Raises
     ``EnvironmentProblem`` if the process fails.
     """
     numbers = [str(record.number) for record in (baseline, *records)]
-    left = str(math.inf if seconds is None else seconds)
-    command = [sys.executable, "-m", "autoopt.search.study.verification", str(folder.path), left, *numbers]
+    end = str(math.inf if seconds is None else time.time() + seconds)
+    command = [sys.executable, "-m", "autoopt.search.study.verification", str(folder.path), end, *numbers]
     by_number = {record.number: record for record in (baseline, *records)}
     log_path = folder.path / "verification.log"
     with (
@@ -117,11 +117,12 @@ def _verified(fields: Mapping[str, Any], by_number: Mapping[int, TrialRecord]) -
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Verify the models of these trials within so many seconds; the first number is the baseline's."""
+    """Verify the models of these trials until a point of time; the first number is the baseline's."""
     results = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # Keeps the output of libraries out of the results.
     folder = StudyFolder(Path(arguments[0]))
-    pace = Pace(time.monotonic() + float(arguments[1]), [int(argument) for argument in arguments[2:]])
+    left_s = float(arguments[1]) - time.time()
+    pace = Pace(time.monotonic() + left_s, [int(argument) for argument in arguments[2:]])
 
     def write(line: Mapping[str, Any]) -> None:
         results.write(json.dumps(line) + "\n")

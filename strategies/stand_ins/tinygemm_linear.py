@@ -29,7 +29,8 @@ class TinygemmLinear(nn.Module):
     codes: torch.Tensor
     """(padded outputs, padded inputs / 2), uint8"""
     scales: torch.Tensor
-    """(padded inputs / GROUP, padded outputs, 2), bfloat16: scale, and the weight of the code 8"""
+    """(padded inputs / GROUP, padded outputs, 2): scale, and the weight of the code 8. They are the bits of
+    bfloat16 as int16, which stay as they are if a model is cast."""
     bias: torch.Tensor | None
     weight = None
     """T5 asks each of its layers for the type of its weights."""
@@ -40,7 +41,7 @@ class TinygemmLinear(nn.Module):
         self._packed: Any = None
         rows, columns = _multiple(outputs, OUTPUTS), _multiple(inputs, GROUP)
         self.register_buffer("codes", torch.zeros(rows, columns // 2, dtype=torch.uint8))
-        self.register_buffer("scales", torch.zeros(columns // GROUP, rows, 2, dtype=torch.bfloat16))
+        self.register_buffer("scales", torch.zeros(columns // GROUP, rows, 2, dtype=torch.int16))
         self.register_buffer("bias", torch.zeros(outputs) if bias else None)
 
     @classmethod
@@ -58,7 +59,8 @@ class TinygemmLinear(nn.Module):
         codes = (((groups - middle[..., None]) / scale[..., None]).round() + MIDDLE).clamp(0, LARGEST)
         codes = codes.view(rows, columns).to(torch.uint8)
         quantized.codes.copy_(codes[:, 0::2] | codes[:, 1::2] << 4)
-        quantized.scales.copy_(torch.stack([scale, middle], dim=-1).transpose(0, 1))
+        scales = torch.stack([scale, middle], dim=-1).transpose(0, 1).bfloat16().contiguous()
+        quantized.scales.copy_(scales.view(torch.int16))
         if quantized.bias is not None:
             quantized.bias.copy_(linear.bias.detach())
         return quantized
@@ -67,7 +69,7 @@ class TinygemmLinear(nn.Module):
         """Return outputs of shape (..., outputs) for inputs of shape (..., inputs)."""
         if self._packed is None:
             codes = torch.ops.aten._convert_weight_to_int4pack_for_cpu(self._unpacked_codes(), 1)
-            self._packed = codes, self.scales.bfloat16()  # A model that is loaded is cast to the type of its weights.
+            self._packed = codes, self.scales.view(torch.bfloat16)
         packed, scales = self._packed
         rows = inputs.reshape(-1, inputs.shape[-1]).bfloat16()
         if missing := 2 * self.codes.shape[1] - self.inputs:
@@ -81,7 +83,9 @@ class TinygemmLinear(nn.Module):
     def dequantized(self) -> torch.Tensor:
         """Return the weights that the codes stand for, (outputs, inputs), in fp32."""
         codes = self._unpacked_codes().float().view(len(self.codes), -1, GROUP)
-        scale, middle = (part.transpose(0, 1)[..., None].float() for part in self.scales.unbind(-1))
+        scale, middle = (
+            part.transpose(0, 1)[..., None].float() for part in self.scales.view(torch.bfloat16).unbind(-1)
+        )
         return ((codes - MIDDLE) * scale + middle).flatten(1)[: self.outputs, : self.inputs]
 
     def _unpacked_codes(self) -> torch.Tensor:

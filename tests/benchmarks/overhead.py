@@ -148,9 +148,9 @@ def crowd(repeats: int) -> None:
             for _ in range(max(200, 10 * workers)):
                 now, number, recipe = heapq.heappop(running)
                 study.tell(ended(number, recipe, chance))
-                begun = time.process_time()
+                started = time.process_time()
                 asked = study.ask()
-                costs.append(time.process_time() - begun)
+                costs.append(time.process_time() - started)
                 assert asked is not None
                 free_at = max(free_at, now) + costs[-1]
                 idle_s += free_at - now

@@ -46,6 +46,7 @@ STUDY_NEEDS = {
     "unanswerable",
     "whole",
     "several bases",
+    "writes",
     *MODEL_NEEDS,
 }
 RECIPE_NEEDS = {"teacher", "cut", "layers"}

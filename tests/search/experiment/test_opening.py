@@ -31,7 +31,7 @@ def experiment(folder: Path, task: str) -> Experiment:
     ("task", "expected"),
     [
         ("text_classification", {*HEAD, "labels", "classes", "single", "text", "unlabeled", "whole", "cpu"}),
-        ("causal_lm", {"single", "unlabeled", "cpu"}),
+        ("causal_lm", {"single", "unlabeled", "cpu", "writes"}),
     ],
 )
 def test_what_a_study_has_follows_from_its_task(tmp_path: Path, task: str, expected: set[str]) -> None:

@@ -32,7 +32,7 @@ def test_without_a_limit_every_model_is_verified(now: SimpleNamespace) -> None:
     assert [pace.timing_s() for _ in pace] == [math.inf] * 3
 
 
-def test_none_is_begun_that_would_end_too_late(now: SimpleNamespace) -> None:
+def test_none_is_started_that_would_end_too_late(now: SimpleNamespace) -> None:
     assert verified(Pace(60.0, [0, 5, 3, 4, 7]), now, 12.0) == [0, 5, 3, 4]
 
 
