@@ -188,17 +188,7 @@ def search(
     with (
         study_lock(home.study(validated.study).lock, study=validated.study, url=validated.storage.address()) as holder,
         shown as audience,
-        assemble(
-            validated,
-            home,
-            inputs.space,
-            audience,
-            inputs=inputs.inputs,
-            holder=holder,
-            constant_quality=inputs.summary.constant_quality,
-            bag_of_words_quality=inputs.summary.bag_of_words_quality,
-            deadline=deadline,
-        ) as assembled,
+        assemble(inputs, home, audience, holder=holder, deadline=deadline) as assembled,
     ):
         assembled.complete()
     return open_study(validated.study, root=home.path)

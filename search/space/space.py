@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, reduce
+from functools import cached_property, lru_cache, reduce
 from importlib.util import find_spec
 from typing import Any, TypeAlias
 
@@ -45,6 +45,8 @@ NEEDS_IN_WORDS = {
     "writes": "a task of writing text",
     "whole": "one answer for each text or pair of texts",
 }
+EFFECTS_KEPT = 20_000
+"""Number of recipes whose effect is remembered."""
 _WITHOUT = "_without_"
 """Separates a group's parameter from the names of unusable strategies."""
 
@@ -192,8 +194,12 @@ class Space:
             return False
         return True
 
-    def effect(self, recipe: Recipe) -> str:
+    @cached_property
+    def effect(self) -> Callable[[Recipe], str]:
         """Return an id of what a recipe does: two with the same one have the same result under other names."""
+        return lru_cache(EFFECTS_KEPT)(self._find_effect)
+
+    def _find_effect(self, recipe: Recipe) -> str:
         label = recipe.model or self.models[0].label
         situation = next((model.situation for model in self.models if model.label == label), self.models[0].situation)
         effects = (step.effect(situation) for step in recipe.steps)

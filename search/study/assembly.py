@@ -96,23 +96,14 @@ def checked(
 
 @contextmanager
 def assemble(
-    experiment: Experiment,
-    root: Root,
-    space: Space,
-    audience: Audience,
-    *,
-    inputs: Inputs | None = None,
-    holder: Holder | None = None,
-    constant_quality: float | None = None,
-    bag_of_words_quality: float | None = None,
-    deadline: Deadline | None = None,
+    checked: Checked, root: Root, audience: Audience, *, holder: Holder, deadline: Deadline
 ) -> Iterator[Search]:
     """Yield the search and report to MLflow how it ended. The caller must hold the study's lock."""
     from autoopt.search.backends.mlflow_runs import Ending
     from autoopt.search.backends.mlflow_tracking import MlflowTracker
-    from autoopt.search.identity.owner import Holder
     from autoopt.search.study.lifecycle import Search
 
+    experiment = checked.experiment
     tracker = MlflowTracker(
         experiment.tracking.address(),
         root,
@@ -140,15 +131,15 @@ def assemble(
         yield Search(
             experiment,
             root,
-            space,
+            checked.space,
             run,
             register,
             tracker,
             audience,
-            inputs,
-            holder or Holder.here(),
-            constant_quality=constant_quality,
-            bag_of_words_quality=bag_of_words_quality,
+            checked.inputs,
+            holder,
+            constant_quality=checked.summary.constant_quality,
+            bag_of_words_quality=checked.summary.bag_of_words_quality,
             deadline=deadline,
         )
         ending = Ending.FINISHED

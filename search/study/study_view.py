@@ -192,8 +192,8 @@ def load_study_view(root: Root, name: str) -> StudyView:
 
 
 def _records(root: Root, experiment: Experiment) -> list[TrialRecord]:
+    from autoopt.search.backends.optuna_records import records
     from autoopt.search.backends.optuna_storage import database_url
-    from autoopt.search.backends.optuna_study import records
 
     address = experiment.storage.address()
     if address is None and not root.optuna_database.is_file():

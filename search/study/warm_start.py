@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from autoopt.objectives.judging.verdict import judge_measured
 from autoopt.objectives.measurement import QUALITY
+from autoopt.search.backends.optuna_records import records as stored_records
 from autoopt.search.backends.optuna_storage import database_url, study_names
-from autoopt.search.backends.optuna_study import records as stored_records
 from autoopt.search.choosing.front import aliases, pareto
 from autoopt.search.experiment.experiment import Experiment, load_experiment
 from autoopt.search.experiment.opening import directions

@@ -162,10 +162,10 @@ def same(runs: int, *, busy: int = 0) -> Finding:
     reference = model()
     candidate = copy.deepcopy(reference)
     with spinning(busy):
-        found = [compare_models(candidate, reference, TARGET) for _ in range(runs)]
-    ratios = [item.ratio for item in found]
+        comparisons = [compare_models(candidate, reference, TARGET) for _ in range(runs)]
+    ratios = [item.ratio for item in comparisons]
     kept = sum(abs(ratio - 1) <= 0.03 for ratio in ratios)
-    detail = f"{_from_to(ratios)}, {sum(item.noisy for item in found)} noisy"
+    detail = f"{_from_to(ratios)}, {sum(item.noisy for item in comparisons)} noisy"
     return Finding("same", f"a copy within 3 % of 1 beside {busy} busy processes, in 95 %", kept, runs, 0.95, detail)
 
 

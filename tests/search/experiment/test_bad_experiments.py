@@ -58,6 +58,7 @@ FILES: dict[str, tuple[str, str]] = {
     "a limit on something unknown": (HEAD + DATA + "budget: [speed <= 3ms]\n", r"e.yaml:5: budget.0: 'speed' is not a metric; metrics are quality"),
     "a limit that is no list": (HEAD + DATA + "budget: latency <= 3ms\n", r"e.yaml:5: budget: expected a list, got 'latency <= 3ms'"),
     "a limit that is a section": (HEAD + DATA + "budget:\n- latency: 3ms\n", r"e.yaml:6: budget.0: .* is not a limit; write one as 'latency_p50 <= 12ms'"),
+    "samples that are no number": (HEAD + "data: {source: a.csv, max_train_samples: many}\n", r"data.max_train_samples: 'many' is no number of examples; write one, or 'auto' or 'all'$"),
     "a time without a unit": (HEAD + DATA + "search: {timeout: 600}\n", r"e.yaml:5: search.timeout: '600' is a duration without a unit; write one as 90s"),
     "half a trial": (HEAD + DATA + "search: {trials: 1.5}\n", r"e.yaml:5: search.trials: expected a whole number, got 1.5"),
     "a word for a number": (HEAD + DATA + "search: {trials: no}\n", r"e.yaml:5: search.trials: expected a whole number, got 'no'"),

@@ -52,13 +52,13 @@ def test_a_slow_model_gets_as_many_examples_as_fit_and_the_user_is_told(
 ) -> None:
     monkeypatch.setattr("autoopt.search.experiment.time_plan.LEAST", {"train": 4, "validation": 4, "test": 4})
     monkeypatch.setattr(first_pass, "measure_speed", lambda *_: Speed(SLOW, SLOW / 4))
-    fitted, told = limited(experiment, 300.0)
+    fitted, message = limited(experiment, 300.0)
     train, validation, test = samples(fitted)
     sizes = open_data(experiment)
     assert 4 <= train < len(sizes.train)  # type: ignore[operator]
     assert len(open_data(fitted).train) == train
-    assert told.startswith(f"to be done in time the search trains on {train} of {len(sizes.train)}")
-    assert "all of them take a timeout of about" in told
+    assert message.startswith(f"to be done in time the search trains on {train} of {len(sizes.train)}")
+    assert "all of them take a timeout of about" in message
     given = experiment.model_copy(update={"data": experiment.data.model_copy(update={"max_train_samples": "all"})})
     assert samples(limited(given, 300.0)[0]) == ["all", validation, test], "what the user says stays"
 

@@ -16,8 +16,9 @@ import pytest
 
 from autoopt.objectives.judging.budget import Limit
 from autoopt.objectives.measurement import Direction, Measurement
+from autoopt.search.backends.optuna_records import records
 from autoopt.search.backends.optuna_storage import database_url
-from autoopt.search.backends.optuna_study import OptunaStudy, records
+from autoopt.search.backends.optuna_study import OptunaStudy
 from autoopt.search.choosing import halving
 from autoopt.search.paths import StudyFolder
 from autoopt.search.space.recipe import Recipe

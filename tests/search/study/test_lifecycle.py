@@ -19,8 +19,8 @@ import pytest
 
 from autoopt.objectives.scoring.bootstrap import Difference
 from autoopt.objectives.tasks.text_classification.task import TextClassification
+from autoopt.search.backends.optuna_records import records
 from autoopt.search.backends.optuna_storage import database_url
-from autoopt.search.backends.optuna_study import records
 from autoopt.search.experiment.experiment import Experiment, load_experiment
 from autoopt.search.experiment.opening import open_data, space_of
 from autoopt.search.identity.lock import lock_holder, study_lock
