@@ -46,7 +46,7 @@ class Head:
     @property
     def facts(self) -> frozenset[str]:
         """What holds of all models with this head, in the words of ``Strategy.needs``."""
-        return frozenset() if self.is_pretrained else frozenset({"head", "one pass", "untied embeddings"})
+        return frozenset({"writes"} if self.is_pretrained else {"head", "one pass", "untied embeddings"})
 
     def matches(self, model_class: str) -> bool:
         """Return whether a model of this class, such as ``BertForSequenceClassification``, has this kind of head."""

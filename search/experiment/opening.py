@@ -110,8 +110,7 @@ def facts(experiment: Experiment, data: TextData) -> frozenset[str]:
     device = "gpu" if experiment.target.device == "cuda" else "cpu"
     unlabeled = {"unlabeled"} if data.unlabeled else set()
     task_type = experiment.task.task_type
-    writes = {"writes"} if task_type.writes else set()
-    return task_type.facts(data.train) | task_type.head.facts | {device} | unlabeled | writes
+    return task_type.facts(data.train) | task_type.head.facts | {device} | unlabeled
 
 
 def find_models(experiment: Experiment) -> dict[str, ModelFolder]:
